@@ -1,0 +1,172 @@
+// An entry of a log: a header that never changes and is hash-chained, and parts that are dropped when nobody needs them.
+//
+//   header (47 bytes, big-endian): version u8 = 1, kind u8, epoch u32, n u32, member u32, device u8, registration u32 u32,
+//                                  k u32, tag 8, membership version u32, time u64 ms
+//   entry:  header, count u16, then per part: member u32, device u8 (0 = all), length u32, ciphertext
+//
+// The bytes of an entry on the wire are its bytes in the journal; fan-out selects parts and concatenates.
+import { hash } from 'node:crypto'
+import { ENTRY_MAX_BYTES, EPOCH_MAX, PARTS_MAX } from './limits.ts'
+import { epochOf, nOf, type Position, positionOf } from './position.ts'
+import { ParleyError } from './refusals.ts'
+
+export const HEADER_BYTES = 47
+export const TAG_BYTES = 8
+export const PART_OVERHEAD_BYTES = 9
+const VERSION = 1
+
+export const KIND_CONTENT = 1
+export const KIND_SKIP = 2
+export const KIND_CONTROL = 3
+export const KIND_KEYS = 4
+export const KIND_SUPPLEMENT = 5
+
+/** (device number, registration): which device of a member wrote or reads. */
+export type DeviceKey = {
+  readonly device: number
+  readonly registrationEpoch: number
+  readonly registrationVersion: number
+}
+
+export type EntryHeader = DeviceKey & {
+  readonly kind: number
+  readonly at: Position
+  /** The number that the control fold gave the author; direct: 0 for the smaller userId, 1 for the other. */
+  readonly member: number
+  readonly k: number
+  readonly tag: Uint8Array
+  readonly membershipVersion: number
+  /** The host's time, ms. */
+  readonly timeMs: number
+}
+
+export type EntryPart = { readonly member: number; readonly device: number; readonly body: Uint8Array }
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+export function writeEntry(header: EntryHeader, parts: readonly EntryPart[]): Uint8Array {
+  let size = HEADER_BYTES + 2
+  for (const part of parts) size += PART_OVERHEAD_BYTES + part.body.length
+  const out = new Uint8Array(size)
+  const view = viewOf(out)
+  out[0] = VERSION
+  out[1] = header.kind
+  view.setUint32(2, epochOf(header.at))
+  view.setUint32(6, nOf(header.at))
+  view.setUint32(10, header.member)
+  out[14] = header.device
+  view.setUint32(15, header.registrationEpoch)
+  view.setUint32(19, header.registrationVersion)
+  view.setUint32(23, header.k)
+  if (header.tag.length !== TAG_BYTES) throw new RangeError(`tag of ${header.tag.length} bytes`)
+  out.set(header.tag, 27)
+  view.setUint32(35, header.membershipVersion)
+  view.setBigUint64(39, BigInt(header.timeMs))
+  view.setUint16(HEADER_BYTES, parts.length)
+  let at = HEADER_BYTES + 2
+  for (const part of parts) {
+    view.setUint32(at, part.member)
+    out[at + 4] = part.device
+    view.setUint32(at + 5, part.body.length)
+    out.set(part.body, at + PART_OVERHEAD_BYTES)
+    at += PART_OVERHEAD_BYTES + part.body.length
+  }
+  return out
+}
+
+/** Throws `malformed` or `too_large` unless `bytes` is exactly one entry. Never copies ciphertext. */
+export function checkEntry(bytes: Uint8Array): void {
+  if (bytes.length > ENTRY_MAX_BYTES) {
+    throw new ParleyError('too_large', 'entry over the limit', { limit: `${ENTRY_MAX_BYTES}`, size: `${bytes.length}` })
+  }
+  if (bytes.length < HEADER_BYTES + 2) throw new ParleyError('malformed', 'entry cut off')
+  if (bytes[0] !== VERSION) throw new ParleyError('malformed', `entry of version ${bytes[0]}`)
+  const view = viewOf(bytes)
+  if (view.getUint32(2) > EPOCH_MAX) throw new ParleyError('malformed', 'epoch beyond the limit')
+  if (view.getUint32(39) > 0x1f_ffff) throw new ParleyError('malformed', 'time beyond the limit')
+  const count = view.getUint16(HEADER_BYTES)
+  if (count > PARTS_MAX) throw new ParleyError('too_many', 'parts over the limit', { limit: `${PARTS_MAX}` })
+  let at = HEADER_BYTES + 2
+  for (let i = 0; i < count; i++) {
+    if (at + PART_OVERHEAD_BYTES > bytes.length) throw new ParleyError('malformed', 'part cut off')
+    at += PART_OVERHEAD_BYTES + view.getUint32(at + 5)
+  }
+  if (at !== bytes.length) throw new ParleyError('malformed', 'entry of wrong length')
+}
+
+/** Of an entry that `checkEntry` has passed. */
+export function readHeader(bytes: Uint8Array): EntryHeader {
+  const view = viewOf(bytes)
+  return {
+    kind: bytes[1]!,
+    at: positionOf(view.getUint32(2), view.getUint32(6)),
+    member: view.getUint32(10),
+    device: bytes[14]!,
+    registrationEpoch: view.getUint32(15),
+    registrationVersion: view.getUint32(19),
+    k: view.getUint32(23),
+    tag: bytes.subarray(27, 35),
+    membershipVersion: view.getUint32(35),
+    timeMs: Number(view.getBigUint64(39)),
+  }
+}
+
+export function entryPosition(bytes: Uint8Array): Position {
+  const view = viewOf(bytes)
+  return positionOf(view.getUint32(2), view.getUint32(6))
+}
+
+export function readParts(bytes: Uint8Array): EntryPart[] {
+  const view = viewOf(bytes)
+  const parts: EntryPart[] = []
+  let at = HEADER_BYTES + 2
+  for (let i = view.getUint16(HEADER_BYTES); i > 0; i--) {
+    const length = view.getUint32(at + 5)
+    const start = at + PART_OVERHEAD_BYTES
+    parts.push({ member: view.getUint32(at), device: bytes[at + 4]!, body: bytes.subarray(start, start + length) })
+    at = start + length
+  }
+  return parts
+}
+
+/** The same entry with the parts that `keep` accepts; the bytes themselves when that is all of them. */
+export function selectParts(bytes: Uint8Array, keep: (member: number, device: number) => boolean): Uint8Array {
+  const view = viewOf(bytes)
+  const count = view.getUint16(HEADER_BYTES)
+  const kept: [number, number][] = []
+  let size = HEADER_BYTES + 2
+  let at = HEADER_BYTES + 2
+  for (let i = 0; i < count; i++) {
+    const end = at + PART_OVERHEAD_BYTES + view.getUint32(at + 5)
+    if (keep(view.getUint32(at), bytes[at + 4]!)) {
+      kept.push([at, end])
+      size += end - at
+    }
+    at = end
+  }
+  if (kept.length === count) return bytes
+  const out = new Uint8Array(size)
+  out.set(bytes.subarray(0, HEADER_BYTES))
+  viewOf(out).setUint16(HEADER_BYTES, kept.length)
+  let to = HEADER_BYTES + 2
+  for (const [from, end] of kept) {
+    out.set(bytes.subarray(from, end), to)
+    to += end - from
+  }
+  return out
+}
+
+/** hash(n) = SHA-256(hash(n - 1) ‖ header); the first previous hash is the convId's bytes. */
+export function chainHash(previous: Uint8Array, entry: Uint8Array): Uint8Array {
+  const joined = new Uint8Array(previous.length + HEADER_BYTES)
+  joined.set(previous)
+  joined.set(entry.subarray(0, HEADER_BYTES), previous.length)
+  return new Uint8Array(hash('sha256', joined, 'buffer'))
+}
+
+/** The first previous hash of epoch e + 1: SHA-256(hash at the cut ‖ host register as received). */
+export function epochHash(atCut: Uint8Array, hostRegister: Uint8Array): Uint8Array {
+  return new Uint8Array(hash('sha256', Buffer.concat([atCut, hostRegister]), 'buffer'))
+}

@@ -1,0 +1,67 @@
+// Ids are hashes of keys: nobody can hand one out, take one away or speak for one without the key.
+// In code an id is its text form (bech32m), so logs, rows and maps all show the same thing; on the wire it is 32 bytes.
+import { hash } from 'node:crypto'
+import { bech32m } from '@scure/base'
+import { ParleyError } from './refusals.ts'
+
+declare const kind: unique symbol
+type Id<K extends string> = string & { readonly [kind]: K }
+export type UserId = Id<'user'>
+export type RegionId = Id<'region'>
+export type ConvId = Id<'conversation'>
+
+const PREFIX = { user: 'parley', region: 'parleyr', conversation: 'parleyc' } as const
+const CONTEXT = { user: 'parley/account/v1', region: 'parley/region/v1', conversation: 'parley/conversation/v1' } as const
+type Kind = keyof typeof PREFIX
+
+export const ID_BYTES = 32
+/** Text is at most this long before it is decoded: prefix, separator, 52 characters of data, 6 of checksum. */
+const TEXT_MAX = 70
+
+function toText(kind: Kind, bytes: Uint8Array): string {
+  if (bytes.length !== ID_BYTES) throw new ParleyError('bad_id', `a ${kind} id has ${ID_BYTES} bytes, this has ${bytes.length}`)
+  return bech32m.encode(PREFIX[kind], bech32m.toWords(bytes), false)
+}
+
+function toBytes(kind: Kind, text: string): Uint8Array {
+  if (text.length > TEXT_MAX) throw new ParleyError('bad_id', `not a ${kind} id: too long`)
+  let decoded: ReturnType<typeof bech32m.decodeUnsafe>
+  try {
+    decoded = bech32m.decodeUnsafe(text, false)
+  } catch {
+    decoded = undefined
+  }
+  if (!decoded) throw new ParleyError('bad_id', `not a ${kind} id (mistyped?): ${text}`)
+  if (decoded.prefix !== PREFIX[kind]) {
+    throw new ParleyError('bad_id', `a ${kind} id starts with ${PREFIX[kind]}1, this with ${decoded.prefix}1`)
+  }
+  const bytes = bech32m.fromWordsUnsafe(decoded.words)
+  if (!bytes || bytes.length !== ID_BYTES) throw new ParleyError('bad_id', `not a ${kind} id: wrong length`)
+  return bytes
+}
+
+function hashed(kind: Kind, bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(hash('sha256', Buffer.concat([Buffer.from(CONTEXT[kind]), bytes]), 'buffer'))
+}
+
+export const userIdOf = (bytes: Uint8Array): UserId => toText('user', bytes) as UserId
+export const regionIdOf = (bytes: Uint8Array): RegionId => toText('region', bytes) as RegionId
+export const convIdOf = (bytes: Uint8Array): ConvId => toText('conversation', bytes) as ConvId
+export const userIdBytes = (id: UserId): Uint8Array => toBytes('user', id)
+export const regionIdBytes = (id: RegionId): Uint8Array => toBytes('region', id)
+export const convIdBytes = (id: ConvId): Uint8Array => toBytes('conversation', id)
+
+/** Text from outside -> id, or a `bad_id` that says what is wrong with it. Accepts upper case and blanks around it. */
+export const ensureUserId = (text: string): UserId => userIdOf(toBytes('user', text.trim().toLowerCase()))
+export const ensureRegionId = (text: string): RegionId => regionIdOf(toBytes('region', text.trim().toLowerCase()))
+export const ensureConvId = (text: string): ConvId => convIdOf(toBytes('conversation', text.trim().toLowerCase()))
+
+export const userIdOfRootKey = (rootKey: Uint8Array): UserId => userIdOf(hashed('user', rootKey))
+export const regionIdOfRootKey = (rootKey: Uint8Array): RegionId => regionIdOf(hashed('region', rootKey))
+/** `genesis` as received: the id is the hash of exactly these bytes. */
+export const convIdOfGenesis = (genesis: Uint8Array): ConvId => convIdOf(hashed('conversation', genesis))
+
+/** Order of the raw bytes: what "smaller userId" means. */
+export function compareIds(a: UserId, b: UserId): number {
+  return Buffer.compare(userIdBytes(a), userIdBytes(b))
+}

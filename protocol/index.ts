@@ -1,0 +1,106 @@
+// The language everyone speaks.
+export { type Clock, type Random, systemClock, systemRandom, type Timer } from './clock.ts'
+export { type Context, signUnder, verifyUnder } from './contexts.ts'
+export { type SigningKey, signingKey, verifySignature } from './ed25519.ts'
+export {
+  chainHash,
+  checkEntry,
+  type DeviceKey,
+  type EntryHeader,
+  type EntryPart,
+  entryPosition,
+  epochHash,
+  HEADER_BYTES,
+  KIND_CONTENT,
+  KIND_CONTROL,
+  KIND_KEYS,
+  KIND_SKIP,
+  KIND_SUPPLEMENT,
+  readHeader,
+  readParts,
+  selectParts,
+  TAG_BYTES,
+  writeEntry,
+} from './entry.ts'
+export * from './gen/content_pb.ts'
+export * from './gen/link_pb.ts'
+export * from './gen/records_pb.ts'
+export {
+  type Behind,
+  BehindSchema,
+  type ConversationName,
+  ConversationNameSchema,
+  type Cursor,
+  CursorSchema,
+  type DeviceFrame,
+  DeviceFrameSchema,
+  EmptySchema,
+  type Entries,
+  EntriesSchema,
+  type HomeFrame,
+  HomeFrameSchema,
+  type ManifestVersion,
+  ManifestVersionSchema,
+  type Notice,
+  NoticeSchema,
+  type Part,
+  PartSchema,
+  type Position as WirePosition,
+  PositionSchema,
+  PrekeysLowSchema,
+  type Pull,
+  PullSchema,
+  type Refusal,
+  RefusalSchema,
+  type RegisterUpdate,
+  RegisterUpdateSchema,
+  type Session,
+  SessionSchema,
+  type StaleManifests,
+  StaleManifestsSchema,
+  type Submission,
+  SubmissionSchema,
+  type Verdict,
+  VerdictSchema,
+} from './gen/session_pb.ts'
+export { directConvId, directGenesis, type Genesis, readGenesis } from './genesis.ts'
+export {
+  type ConvId,
+  compareIds,
+  convIdBytes,
+  convIdOf,
+  convIdOfGenesis,
+  ensureConvId,
+  ensureRegionId,
+  ensureUserId,
+  ID_BYTES,
+  type RegionId,
+  regionIdBytes,
+  regionIdOf,
+  regionIdOfRootKey,
+  type UserId,
+  userIdBytes,
+  userIdOf,
+  userIdOfRootKey,
+} from './ids.ts'
+export * as limits from './limits.ts'
+export { epochOf, isPosition, nextOf, nOf, NOWHERE, type Position, positionOf, positionText } from './position.ts'
+export {
+  compareVersions,
+  countersign,
+  decode,
+  grant,
+  type Home,
+  type Manifest,
+  type NodeCertificate,
+  openHomeRecord,
+  openManifest,
+  openNodeCertificate,
+  openRegionRecord,
+  type Region,
+  sha256,
+  signRecord,
+  type Version,
+} from './records.ts'
+export { errorOf, isRefusalCode, ParleyError, type RefusalCode, refusalOf } from './refusals.ts'
+export { SimulatedClock, simulatedRandom } from './simulated.ts'

@@ -1,0 +1,58 @@
+// Every number that bounds what goes over a wire, with its unit. Relations between them are asserted below.
+
+export const EPOCH_MAX = 2 ** 21 - 1
+export const N_MAX = 2 ** 32 - 1
+export const K_MAX = 2 ** 32 - 1
+export const DEVICE_NUMBER_MAX = 127
+
+/** Submissions of one device in one conversation that a home forwards without knowing them to be sequenced. */
+export const IN_FLIGHT_MAX = 256
+/** How far a device encrypts ahead of what is sequenced. */
+export const AHEAD_MAX = 1_024
+/** Ratchet steps burnt by encrypting again before a new session is set up. */
+export const REENCRYPT_MAX = 10_000
+
+export const CONTENT_MAX_BYTES = 64 * 1024
+/** Ciphertext of one part: content, place binding and Signal's overhead with a prekey message around it. */
+export const PART_MAX_BYTES = CONTENT_MAX_BYTES + 8 * 1024
+export const PARTS_MAX = 1_024
+/** An entry: header and parts. */
+export const ENTRY_MAX_BYTES = 256 * 1024
+export const SIGN_IN_MESSAGE_MAX_BYTES = 16 * 1024
+export const SIGN_IN_FIRST_MS = 5_000
+export const FRAME_MAX_BYTES = 1024 * 1024
+/** Repeated fields of a frame, all together, counted before it is decoded. */
+export const FRAME_ITEMS_MAX = 8_192
+export const LINK_BATCH_MAX_BYTES = 1024 * 1024
+export const LINK_BATCH_ITEMS_MAX = 16_384
+export const REQUEST_MAX_BYTES = 1024 * 1024
+/** What a page of entries is cut at, but for its first entry. */
+export const PAGE_MAX_BYTES = 256 * 1024
+export const NAMES_MAX = 65_536
+
+export const RECORD_MAX_BYTES = 16 * 1024
+export const DEVICES_MAX = 16
+export const FALLBACKS_MAX = 4
+export const REGION_NODES_MAX = 64
+export const COUNTERSIGNATURE_MAX_MS = 90 * 86_400_000
+export const REGION_RECORD_MAX_MS = 30 * 86_400_000
+/** How far two honest clocks may differ. */
+export const CLOCK_SKEW_MS = 10 * 60_000
+
+export const PREKEYS_ONE_TIME_MAX = 200
+export const PREKEYS_LOW = 25
+export const REGISTER_BODY_MAX_BYTES = 512
+
+/** A device gets `held` when its submission is committed and not yet numbered after this time. */
+export const HELD_AFTER_MS = 20
+
+function assertLimit(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`limits contradict each other: ${what}`)
+}
+
+assertLimit(PART_MAX_BYTES > CONTENT_MAX_BYTES, 'a part holds the largest content')
+assertLimit(ENTRY_MAX_BYTES >= 2 * PART_MAX_BYTES, 'an entry holds a part for each side')
+assertLimit(FRAME_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a frame holds an entry')
+assertLimit(LINK_BATCH_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a batch holds an entry')
+assertLimit(PAGE_MAX_BYTES + ENTRY_MAX_BYTES <= FRAME_MAX_BYTES, 'a page fits a frame')
+assertLimit(AHEAD_MAX >= IN_FLIGHT_MAX, 'a device can fill the pipe')

@@ -1,0 +1,74 @@
+// What the rules of a relay need from outside, and what they offer. No socket, disk or timer in here.
+import type { Clock, ConvId, DeviceFrame, DeviceKey, Home, HomeFrame, Manifest, ParleyError, Random, RegionId, UserId } from '#protocol'
+
+/** One item of a link batch. `body` is encoded by its kind (ItemKind in link.proto). */
+export type Item = { readonly conv: ConvId; readonly kind: number; readonly body: Uint8Array }
+
+/** Best effort: what is lost is sent again after `linkUp`. */
+export type LinkPort = {
+  /** Queues for the next batch to that region. Nothing happens while the link is down. */
+  send(region: RegionId, item: Item): void
+  isUp(region: RegionId): boolean
+  /** Bytes queued and in flight that the region has not consumed. */
+  backlog(region: RegionId): number
+  /** Asks for a link to that region; `linkUp` follows when there is one. */
+  want(region: RegionId): void
+}
+
+/** A signed-in device. */
+export type DeviceSession = {
+  readonly id: string
+  readonly userId: UserId
+  readonly device: DeviceKey
+  send(frame: HomeFrame): void
+  /** Bytes that the socket has not taken yet. */
+  backlog(): number
+  /** Ends the session, with a refusal if there is a reason to tell. */
+  close(reason: ParleyError | undefined): void
+}
+
+/** Verified records. `known*` answer from memory, synchronously; `find*` may ask the DHT and other regions. */
+export type DirectoryPort = {
+  knownHome(user: UserId): Home | undefined
+  findHome(user: UserId): Promise<Home | undefined>
+  knownManifest(user: UserId): Manifest | undefined
+  /** At least as new as the home record says. */
+  findManifest(user: UserId, home: Home): Promise<Manifest | undefined>
+  /** Takes a verified home record that came with a message; false when a newer one is known. */
+  learnHome(home: Home): boolean
+}
+
+export type RelayPorts = {
+  readonly region: RegionId
+  readonly clock: Clock
+  readonly random: Random
+  readonly links: LinkPort
+  readonly directory: DirectoryPort
+  readonly events: RelayEvents
+}
+
+/** One function per business event; feeds log and metrics. Ids never become metric labels. */
+export type RelayEvents = {
+  submitted(count: number): void
+  sequenced(count: number): void
+  delivered(count: number): void
+  held(count: number): void
+  refused(code: string): void
+  demoted(region: RegionId, streams: number): void
+}
+
+export type Relay = {
+  /** A session that signed in; an older one of the same device ends. */
+  openSession(session: DeviceSession): void
+  closeSession(id: string): void
+  /** Throws a ParleyError when the frame breaks the rules of the session: the caller closes it with that. */
+  deviceFrame(id: string, frame: DeviceFrame): void
+  linkUp(region: RegionId): void
+  linkDown(region: RegionId): void
+  /** Throws a ParleyError when an item is not one that this region may send: the caller cuts the link with that. */
+  items(region: RegionId, items: readonly Item[]): void
+  /** Called by the owner every TICK_MS. */
+  tick(): void
+  /** A manifest of a local user was replaced: sessions of devices that left it end. */
+  manifestChanged(manifest: Manifest): void
+}
