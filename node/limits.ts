@@ -1,0 +1,147 @@
+// Every bound of the node, with its unit. Relations are asserted below.
+import { limits as protocol } from '#protocol'
+
+// --- connections
+/** Sockets of one address that have not yet become an authenticated connection; beyond it the oldest is dropped. */
+export const PENDING_PER_ADDRESS_MAX = 64
+/** The same over all addresses. */
+export const PENDING_MAX = 1_024
+/** Sockets of one address, authenticated ones included. */
+export const SOCKETS_PER_ADDRESS_MAX = 512
+/** From accept to an authenticated connection. */
+export const UPGRADE_MAX_MS = 4_000
+export const UPGRADE_SWEEP_MS = 500
+export const CONNECTIONS_MAX = 1_000
+export const DIAL_MAX_MS = 4_000
+export const DIALS_PARALLEL_MAX = 64
+/** libp2p's own limit, raised so that ours (which tells old from new) is the one that acts. */
+export const INBOUND_PER_HOST_PER_SECOND_MAX = 1_000
+export const STREAMS_PER_CONNECTION_MAX = 256
+export const ALLOW_LIST_MAX = 64
+/** How long a start waits for its first bootstrap connection before it goes on without. */
+export const BOOTSTRAP_FIRST_MS = 1_500
+export const BOOTSTRAP_CHECK_MS = 2_000
+/** Time for libp2p to close its connections before the process goes on without it. */
+export const STOP_MAX_MS = 3_000
+
+// --- directory
+export const KAD_PROTOCOL = '/parley/kad/1'
+/** Peers that store a record, and width of a look-up. */
+export const REPLICATION = 20
+export const KAD_PARALLEL = 10
+export const KAD_MESSAGE_MAX_BYTES = 64 * 1024
+/** A DHT peer that has not answered by then counts as silent. */
+export const KAD_ANSWER_MAX_MS = 2_000
+/** Equal answers that shorten the wait for a newer one to LOOKUP_SETTLE_MS. */
+export const LOOKUP_AGREE = 3
+export const LOOKUP_SETTLE_MS = 40
+/** No new answer for this long after a valid one: done. */
+export const LOOKUP_QUIET_MS = 250
+/** Whatever happens. */
+export const LOOKUP_MAX_MS = 900
+/** How long a look-up waits for the first DHT peer of a node that has just started. */
+export const LOOKUP_FIRST_PEER_MS = 600
+export const LOOKUPS_MAX = 256
+export const PUBLISH_ENOUGH = 3
+/** No new close peer for this long: those found so far are asked to store. */
+export const PUBLISH_QUIET_MS = 100
+export const PUBLISH_MAX_MS = 1_500
+export const PUBLISH_PARALLEL = 8
+export const REFRESH_MS = 12 * 3_600_000
+/** Under-replicated records are published again after this, doubling up to PUBLISH_RETRY_MAX_MS. */
+export const PUBLISH_RETRY_MS = 1_000
+export const PUBLISH_RETRY_MAX_MS = 60_000
+export const REFRESH_TICK_MS = 1_000
+/** A record is renewed when less than this is left, or a third of its time if that is shorter. */
+export const RENEW_BEFORE_MS = 30 * 86_400_000
+/** A new DHT peer triggers publishing what was short of peers after this pause, so that several count as one. */
+export const PEER_APPEARED_MS = 100
+export const KNOWN_HOMES_MAX = 50_000
+export const KNOWN_REGIONS_MAX = 4_096
+export const FLOORS_MAX = 200_000
+/** Verified records remembered by their bytes, so that twenty equal answers cost one verification. */
+export const VERIFIED_MAX = 4_096
+export const NEGATIVE_MS = 2_000
+export const NEGATIVE_MAX = 10_000
+export const FLOOR_SWEEP_MS = 600_000
+export const STORAGE_PAGE = 1_000
+export const STORAGE_PARALLEL = 64
+
+// --- links
+export const LINK_PROTOCOL = '/parley/link/1'
+export const LINK_VERSION = 1
+export const LINK_FRAME_MAX_BYTES = protocol.LINK_BATCH_MAX_BYTES + 64
+export const LINK_HELLO_MAX_BYTES = 2 * protocol.RECORD_MAX_BYTES
+/** A batch is cut here, but for an item that is larger by itself. */
+export const LINK_BATCH_CUT_BYTES = 256 * 1024
+export const LINK_ITEM_MAX_BYTES = protocol.LINK_BATCH_MAX_BYTES - 4 * 1024
+/** Bytes of batches sent and not yet consumed. */
+export const LINK_CREDIT_BYTES = 4 * 1024 * 1024
+/** Bytes and items queued beyond what is in flight; more stays in the sender's journal. */
+export const LINK_QUEUE_MAX_BYTES = 8 * 1024 * 1024
+export const LINK_QUEUE_MAX_ITEMS = 65_536
+/** Small frames (ping, credit) that a peer may send per heartbeat without batches. */
+export const LINK_CONTROL_FRAMES_MAX = 4_096
+export const LINK_HELLO_MAX_MS = 4_000
+export const LINK_HEARTBEAT_MS = 1_500
+/** Nothing heard for this long: the peer is gone. */
+export const LINK_SILENCE_MAX_MS = 6_000
+export const LINK_BACKOFF_MS = 200
+export const LINK_BACKOFF_MAX_MS = 30_000
+/** A link that was up this long is taken as healthy: the next back-off starts from the beginning. */
+export const LINK_HEALTHY_MS = 10_000
+export const LINKS_MAX = 1_024
+export const LINK_STREAMS_PER_PEER_MAX = 4
+
+// --- requests
+export const REQUEST_PROTOCOL = '/parley/request/1'
+export const REQUEST_FRAME_MAX_BYTES = protocol.REQUEST_MAX_BYTES + 1_024
+/** Requests under way on one stream, both as asked and as answered. */
+export const REQUESTS_PER_PEER_MAX = 64
+export const REQUEST_HANDLER_MAX_MS = 15_000
+export const REQUEST_IDENTITY_WAIT_MS = 1_000
+/** Answers that nobody asked for before the stream is cut. */
+export const UNSOLICITED_MAX = 64
+export const REQUEST_PEERS_MAX = 1_024
+
+export type RequestMethod = 'records' | 'bundle'
+
+export type Quota = {
+  /** Requests of one peer: a bucket of `burst`, filled at `perSecond`. */
+  readonly perSecond: number
+  readonly burst: number
+  readonly requestMaxBytes: number
+  readonly responseMaxBytes: number
+  /** Whether a peer without a region's certificate may ask. */
+  readonly anonymous: boolean
+}
+
+/** A method without a quota does not compile. */
+export const QUOTAS: Readonly<Record<RequestMethod, Quota>> = {
+  records: {
+    perSecond: 500,
+    burst: 1_000,
+    requestMaxBytes: 1_024,
+    responseMaxBytes: 4 * protocol.RECORD_MAX_BYTES,
+    anonymous: false,
+  },
+  bundle: { perSecond: 200, burst: 400, requestMaxBytes: 1_024, responseMaxBytes: 64 * 1024, anonymous: false },
+}
+
+function assertLimit(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`limits contradict each other: ${what}`)
+}
+
+assertLimit(
+  LOOKUP_QUIET_MS < LOOKUP_MAX_MS && LOOKUP_FIRST_PEER_MS < LOOKUP_MAX_MS,
+  'a look-up ends by itself before it is ended',
+)
+assertLimit(LOOKUP_AGREE < REPLICATION, 'enough peers to agree')
+assertLimit(
+  LINK_HEARTBEAT_MS <= 3_000 && LINK_SILENCE_MAX_MS >= 3 * LINK_HEARTBEAT_MS,
+  'a lost heartbeat alone cuts no link',
+)
+assertLimit(LINK_CREDIT_BYTES >= 2 * protocol.LINK_BATCH_MAX_BYTES, 'a full batch on its way leaves room for the next')
+assertLimit(LINK_BATCH_CUT_BYTES <= protocol.LINK_BATCH_MAX_BYTES, 'a cut batch is within the limit')
+assertLimit(PENDING_PER_ADDRESS_MAX < PENDING_MAX, 'one address cannot take all pending places')
+assertLimit(REFRESH_MS * 2 < 36 * 3_600_000, 'records are refreshed twice before foreign DHT peers forget them')
