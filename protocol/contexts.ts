@@ -26,6 +26,11 @@ export function signUnder(context: Context, payload: Uint8Array, key: SigningKey
   return key.sign(message(context, payload))
 }
 
-export function verifyUnder(context: Context, payload: Uint8Array, publicKey: Uint8Array, signature: Uint8Array): boolean {
+export function verifyUnder(
+  context: Context,
+  payload: Uint8Array,
+  publicKey: Uint8Array,
+  signature: Uint8Array,
+): boolean {
   return verifySignature(publicKey, message(context, payload), signature)
 }

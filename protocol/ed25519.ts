@@ -1,5 +1,11 @@
 // Ed25519 over raw 32-byte keys. Keys of this kind sign only under the context strings listed in contexts.ts.
-import { createPrivateKey, createPublicKey, sign as cryptoSign, verify as cryptoVerify, type KeyObject } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  sign as cryptoSign,
+  verify as cryptoVerify,
+  type KeyObject,
+} from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 
 const RAW_BYTES = 32
@@ -41,9 +47,7 @@ export type SigningKey = {
 /** From the 32 secret bytes. */
 export function signingKey(secret: Uint8Array): SigningKey {
   const key = privateKeyObject(secret)
-  const publicKey = new Uint8Array(
-    createPublicKey(key).export({ format: 'raw-public' }),
-  )
+  const publicKey = new Uint8Array(createPublicKey(key).export({ format: 'raw-public' }))
   return { publicKey, sign: (message) => new Uint8Array(cryptoSign(null, message, key)) }
 }
 

@@ -11,7 +11,11 @@ export type RegionId = Id<'region'>
 export type ConvId = Id<'conversation'>
 
 const PREFIX = { user: 'parley', region: 'parleyr', conversation: 'parleyc' } as const
-const CONTEXT = { user: 'parley/account/v1', region: 'parley/region/v1', conversation: 'parley/conversation/v1' } as const
+const CONTEXT = {
+  user: 'parley/account/v1',
+  region: 'parley/region/v1',
+  conversation: 'parley/conversation/v1',
+} as const
 type Kind = keyof typeof PREFIX
 
 export const ID_BYTES = 32
@@ -19,7 +23,8 @@ export const ID_BYTES = 32
 const TEXT_MAX = 70
 
 function toText(kind: Kind, bytes: Uint8Array): string {
-  if (bytes.length !== ID_BYTES) throw new ParleyError('bad_id', `a ${kind} id has ${ID_BYTES} bytes, this has ${bytes.length}`)
+  if (bytes.length !== ID_BYTES)
+    throw new ParleyError('bad_id', `a ${kind} id has ${ID_BYTES} bytes, this has ${bytes.length}`)
   return bech32m.encode(PREFIX[kind], bech32m.toWords(bytes), false)
 }
 
@@ -41,7 +46,7 @@ function toBytes(kind: Kind, text: string): Uint8Array {
 }
 
 function hashed(kind: Kind, bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(hash('sha256', Buffer.concat([Buffer.from(CONTEXT[kind]), bytes]), 'buffer'))
+  return new Uint8Array(hash('sha256', Buffer.concat([Buffer.from(`${CONTEXT[kind]}\0`), bytes]), 'buffer'))
 }
 
 export const userIdOf = (bytes: Uint8Array): UserId => toText('user', bytes) as UserId

@@ -1,4 +1,5 @@
 // The language everyone speaks.
+export { REGISTER_DELIVERED, REGISTER_READ } from './checks.ts'
 export { type Clock, type Random, systemClock, systemRandom, type Timer } from './clock.ts'
 export { type Context, signUnder, verifyUnder } from './contexts.ts'
 export { type SigningKey, signingKey, verifySignature } from './ed25519.ts'
@@ -22,6 +23,7 @@ export {
   TAG_BYTES,
   writeEntry,
 } from './entry.ts'
+export { decodeDeviceFrame, decodeHomeFrame, encodeDeviceFrame, encodeHomeFrame } from './frames.ts'
 export * from './gen/content_pb.ts'
 export * from './gen/link_pb.ts'
 export * from './gen/records_pb.ts'
@@ -84,11 +86,21 @@ export {
   userIdOfRootKey,
 } from './ids.ts'
 export * as limits from './limits.ts'
-export { epochOf, isPosition, nextOf, nOf, NOWHERE, type Position, positionOf, positionText } from './position.ts'
+export {
+  decodeItem,
+  decodeLinkFrame,
+  decodeLinkRequest,
+  decodeLinkResponse,
+  encodeItem,
+  encodeLinkFrame,
+  encodeLinkRequest,
+  encodeLinkResponse,
+  type RelayItem,
+} from './link-frames.ts'
+export { epochOf, isPosition, NOWHERE, nextOf, nOf, type Position, positionOf, positionText } from './position.ts'
 export {
   compareVersions,
   countersign,
-  decode,
   grant,
   type Home,
   type Manifest,
@@ -103,4 +115,24 @@ export {
   type Version,
 } from './records.ts'
 export { errorOf, isRefusalCode, ParleyError, type RefusalCode, refusalOf } from './refusals.ts'
+export { type Channel, SEAL_OVERHEAD_BYTES, type SignInMode } from './sealed.ts'
+export {
+  answerNode,
+  audienceOf,
+  deviceOf,
+  framesGoPlain,
+  openReady,
+  type ProofOptions,
+  receiveHello,
+  receiveProof,
+  SIGN_IN_REFUSED_CLOSE,
+  type SignInAwaiting,
+  type SignInClaim,
+  type SignInHeard,
+  type SignInHelloOptions,
+  type SignInProved,
+  type SignInStart,
+  startSignIn,
+} from './sign-in.ts'
 export { SimulatedClock, simulatedRandom } from './simulated.ts'
+export { decode } from './wire.ts'

@@ -20,20 +20,35 @@ export const PARTS_MAX = 1_024
 export const ENTRY_MAX_BYTES = 256 * 1024
 export const SIGN_IN_MESSAGE_MAX_BYTES = 16 * 1024
 export const SIGN_IN_FIRST_MS = 5_000
+/** An origin or a peer id. */
+export const AUDIENCE_MAX_CHARS = 300
 export const FRAME_MAX_BYTES = 1024 * 1024
 /** Repeated fields of a frame, all together, counted before it is decoded. */
 export const FRAME_ITEMS_MAX = 8_192
 export const LINK_BATCH_MAX_BYTES = 1024 * 1024
 export const LINK_BATCH_ITEMS_MAX = 16_384
+/** A batch with the frame around it. */
+export const LINK_FRAME_MAX_BYTES = LINK_BATCH_MAX_BYTES + 64
 export const REQUEST_MAX_BYTES = 1024 * 1024
 /** What a page of entries is cut at, but for its first entry. */
 export const PAGE_MAX_BYTES = 256 * 1024
 export const NAMES_MAX = 65_536
+/** Texts in a refusal that comes over a wire. */
+export const REFUSAL_CODE_MAX_CHARS = 64
+export const REFUSAL_TEXT_MAX_CHARS = 1_000
+export const REFUSAL_FACTS_MAX = 16
+export const REQUEST_METHOD_MAX_CHARS = 64
 
 export const RECORD_MAX_BYTES = 16 * 1024
+/** A manifest travels whole inside a sign-in message. */
+export const MANIFEST_MAX_BYTES = 8 * 1024
 export const DEVICES_MAX = 16
 export const FALLBACKS_MAX = 4
 export const REGION_NODES_MAX = 64
+export const REGION_NAME_MAX_CHARS = 64
+export const NODE_ADDRESSES_MAX = 8
+export const ADDRESS_MAX_CHARS = 256
+export const REVOKED_KEYS_MAX = 64
 export const COUNTERSIGNATURE_MAX_MS = 90 * 86_400_000
 export const REGION_RECORD_MAX_MS = 30 * 86_400_000
 /** How far two honest clocks may differ. */
@@ -41,6 +56,8 @@ export const CLOCK_SKEW_MS = 10 * 60_000
 
 export const PREKEYS_ONE_TIME_MAX = 200
 export const PREKEYS_LOW = 25
+/** A prekeys payload: PREKEYS_ONE_TIME_MAX Kyber keys of 1,569 bytes with their signatures are most of it. */
+export const PREKEYS_MAX_BYTES = 384 * 1024
 export const REGISTER_BODY_MAX_BYTES = 512
 
 /** A device gets `held` when its submission is committed and not yet numbered after this time. */
@@ -55,4 +72,7 @@ assertLimit(ENTRY_MAX_BYTES >= 2 * PART_MAX_BYTES, 'an entry holds a part for ea
 assertLimit(FRAME_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a frame holds an entry')
 assertLimit(LINK_BATCH_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a batch holds an entry')
 assertLimit(PAGE_MAX_BYTES + ENTRY_MAX_BYTES <= FRAME_MAX_BYTES, 'a page fits a frame')
+assertLimit(SIGN_IN_MESSAGE_MAX_BYTES >= MANIFEST_MAX_BYTES + 4 * 1024, 'a proof holds a manifest')
+assertLimit(REQUEST_MAX_BYTES >= 2 * PREKEYS_MAX_BYTES, 'a request holds prekeys')
+assertLimit(FRAME_ITEMS_MAX >= 2 * PARTS_MAX, 'a frame holds the largest submission')
 assertLimit(AHEAD_MAX >= IN_FLIGHT_MAX, 'a device can fill the pipe')

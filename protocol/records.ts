@@ -1,7 +1,7 @@
 // Signed records: reading one means checking that its id is the hash of its root key, that the root key granted the
 // signing key, that both signatures hold over the bytes as received, and that it is within its limits and its time.
 import { hash } from 'node:crypto'
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { type Context, signUnder, verifyUnder } from './contexts.ts'
 import type { SigningKey } from './ed25519.ts'
 import {
@@ -21,7 +21,15 @@ import {
   type SignedRecord,
   SignedRecordSchema,
 } from './gen/records_pb.ts'
-import { type RegionId, regionIdBytes, regionIdOf, regionIdOfRootKey, type UserId, userIdOf, userIdOfRootKey } from './ids.ts'
+import {
+  type RegionId,
+  regionIdBytes,
+  regionIdOf,
+  regionIdOfRootKey,
+  type UserId,
+  userIdOf,
+  userIdOfRootKey,
+} from './ids.ts'
 import {
   CLOCK_SKEW_MS,
   COUNTERSIGNATURE_MAX_MS,
@@ -33,6 +41,7 @@ import {
   REGION_NODES_MAX,
 } from './limits.ts'
 import { ParleyError } from './refusals.ts'
+import { decode } from './wire.ts'
 
 /** Root epoch first, then version: the order of everything that is signed, floors included. */
 export type Version = { readonly rootEpoch: number; readonly version: number }
@@ -66,7 +75,11 @@ export type Home = Version & {
 export type Region = Version & {
   readonly regionId: RegionId
   readonly name: string
-  readonly nodes: readonly { readonly peerId: string; readonly multiaddrs: readonly string[]; readonly clientUrls: readonly string[] }[]
+  readonly nodes: readonly {
+    readonly peerId: string
+    readonly multiaddrs: readonly string[]
+    readonly clientUrls: readonly string[]
+  }[]
   readonly revokedKeys: readonly Uint8Array[]
   readonly notAfterMs: number
   readonly record: SignedRecord
@@ -83,25 +96,22 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(hash('sha256', bytes, 'buffer'))
 }
 
-/** Bytes -> message; anything that is no such message is `malformed`, never another exception. */
-export function decode<T extends DescMessage>(schema: T, bytes: Uint8Array, limitBytes: number): MessageShape<T> {
-  if (bytes.length > limitBytes) {
-    throw new ParleyError('too_large', `${schema.typeName} over the limit`, { limit: `${limitBytes}`, size: `${bytes.length}` })
-  }
-  try {
-    return fromBinary(schema, bytes)
-  } catch {
-    throw new ParleyError('malformed', `not a ${schema.typeName}`)
-  }
-}
-
 export function grant(body: GrantBody, rootKey: SigningKey): Grant {
   const payload = toBinary(GrantBodySchema, body)
-  return create(GrantSchema, { rootKey: rootKey.publicKey, payload, signature: signUnder('parley/grant/v1', payload, rootKey) })
+  return create(GrantSchema, {
+    rootKey: rootKey.publicKey,
+    payload,
+    signature: signUnder('parley/grant/v1', payload, rootKey),
+  })
 }
 
 export function signRecord(context: Context, payload: Uint8Array, key: SigningKey, by: Grant): SignedRecord {
-  return create(SignedRecordSchema, { payload, publicKey: key.publicKey, grant: by, signature: signUnder(context, payload, key) })
+  return create(SignedRecordSchema, {
+    payload,
+    publicKey: key.publicKey,
+    grant: by,
+    signature: signUnder(context, payload, key),
+  })
 }
 
 function openGrant(by: Grant | undefined, purpose: GrantBody_Purpose, nowMs: number): GrantBody {
@@ -111,7 +121,8 @@ function openGrant(by: Grant | undefined, purpose: GrantBody_Purpose, nowMs: num
     throw new ParleyError('bad_signature', 'the grant is not signed by its root key')
   }
   if (body.purpose !== purpose) throw new ParleyError('not_granted', 'the grant is for another purpose')
-  if (body.rootEpoch < 1 || body.rootEpoch > EPOCH_MAX) throw new ParleyError('malformed', `root epoch ${body.rootEpoch}`)
+  if (body.rootEpoch < 1 || body.rootEpoch > EPOCH_MAX)
+    throw new ParleyError('malformed', `root epoch ${body.rootEpoch}`)
   if (body.notAfterMs !== 0n && Number(body.notAfterMs) + CLOCK_SKEW_MS < nowMs) {
     throw new ParleyError('expired', 'the grant has expired')
   }
@@ -120,10 +131,14 @@ function openGrant(by: Grant | undefined, purpose: GrantBody_Purpose, nowMs: num
 
 function openRecord(context: Context, record: SignedRecord, purpose: GrantBody_Purpose, nowMs: number): GrantBody {
   if (record.payload.length > RECORD_MAX_BYTES) {
-    throw new ParleyError('too_large', 'record over the limit', { limit: `${RECORD_MAX_BYTES}`, size: `${record.payload.length}` })
+    throw new ParleyError('too_large', 'record over the limit', {
+      limit: `${RECORD_MAX_BYTES}`,
+      size: `${record.payload.length}`,
+    })
   }
   const granted = openGrant(record.grant, purpose, nowMs)
-  if (Buffer.compare(granted.key, record.publicKey) !== 0) throw new ParleyError('not_granted', 'signed by a key that the root key did not grant')
+  if (Buffer.compare(granted.key, record.publicKey) !== 0)
+    throw new ParleyError('not_granted', 'signed by a key that the root key did not grant')
   if (!verifyUnder(context, record.payload, record.publicKey, record.signature)) {
     throw new ParleyError('bad_signature', `the signature does not hold (${context})`)
   }
@@ -135,7 +150,8 @@ function ensureRoot(id: string, ofRoot: string): void {
 }
 
 function ensureEpoch(body: { rootEpoch: number; version?: number }, granted: GrantBody): void {
-  if (body.rootEpoch !== granted.rootEpoch) throw new ParleyError('not_granted', 'record and grant are of different root epochs')
+  if (body.rootEpoch !== granted.rootEpoch)
+    throw new ParleyError('not_granted', 'record and grant are of different root epochs')
   if (body.version !== undefined && body.version < 1) throw new ParleyError('malformed', 'versions count from 1')
 }
 
@@ -167,8 +183,10 @@ export function openManifest(record: SignedRecord, nowMs: number): Manifest {
   ensureRoot(userId, userIdOfRootKey(record.grant!.rootKey))
   ensureEpoch(body, granted)
   checkDevices(body.devices, body)
-  if (body.fallbackRegions.length > FALLBACKS_MAX) throw new ParleyError('too_many', 'fallback regions', { limit: `${FALLBACKS_MAX}` })
-  if (body.homeGeneration < 1 || body.homeGeneration > EPOCH_MAX) throw new ParleyError('malformed', 'home generation out of range')
+  if (body.fallbackRegions.length > FALLBACKS_MAX)
+    throw new ParleyError('too_many', 'fallback regions', { limit: `${FALLBACKS_MAX}` })
+  if (body.homeGeneration < 1 || body.homeGeneration > EPOCH_MAX)
+    throw new ParleyError('malformed', 'home generation out of range')
   return {
     userId,
     rootEpoch: body.rootEpoch,
@@ -193,19 +211,24 @@ export function openHomeRecord(record: HomeRecord, nowMs: number): Home {
   ensureRoot(userId, userIdOfRootKey(head.grant!.rootKey))
   ensureEpoch(body, granted)
   if (body.manifestHash.length !== 32) throw new ParleyError('malformed', 'manifest hash of the wrong length')
-  if (body.homeGeneration < 1 || body.homeGeneration > EPOCH_MAX) throw new ParleyError('malformed', 'home generation out of range')
-  if (body.fallbackRegions.length > FALLBACKS_MAX) throw new ParleyError('too_many', 'fallback regions', { limit: `${FALLBACKS_MAX}` })
+  if (body.homeGeneration < 1 || body.homeGeneration > EPOCH_MAX)
+    throw new ParleyError('malformed', 'home generation out of range')
+  if (body.fallbackRegions.length > FALLBACKS_MAX)
+    throw new ParleyError('too_many', 'fallback regions', { limit: `${FALLBACKS_MAX}` })
   const homeRegion = regionIdOf(body.homeRegion)
   const fallbackRegions = body.fallbackRegions.map(regionIdOf)
   openRecord('parley/countersignature/v1', countersignature, GrantBody_Purpose.OPERATIONAL, nowMs)
   const counter = decode(CountersignatureBodySchema, countersignature.payload, RECORD_MAX_BYTES)
   const by = regionIdOf(counter.regionId)
   ensureRoot(by, regionIdOfRootKey(countersignature.grant!.rootKey))
-  if (by !== homeRegion && !fallbackRegions.includes(by)) throw new ParleyError('not_home', 'countersigned by a region that is neither home nor fallback')
-  if (Buffer.compare(counter.headHash, sha256(head.payload)) !== 0) throw new ParleyError('bad_signature', 'the countersignature is for another head')
+  if (by !== homeRegion && !fallbackRegions.includes(by))
+    throw new ParleyError('not_home', 'countersigned by a region that is neither home nor fallback')
+  if (Buffer.compare(counter.headHash, sha256(head.payload)) !== 0)
+    throw new ParleyError('bad_signature', 'the countersignature is for another head')
   const notAfterMs = Number(counter.notAfterMs)
   if (notAfterMs + CLOCK_SKEW_MS < nowMs) throw new ParleyError('expired', 'the home record has expired')
-  if (notAfterMs > nowMs + COUNTERSIGNATURE_MAX_MS + CLOCK_SKEW_MS) throw new ParleyError('malformed', 'the home record holds for too long')
+  if (notAfterMs > nowMs + COUNTERSIGNATURE_MAX_MS + CLOCK_SKEW_MS)
+    throw new ParleyError('malformed', 'the home record holds for too long')
   return {
     userId,
     rootEpoch: body.rootEpoch,
@@ -248,12 +271,20 @@ export function openNodeCertificate(record: SignedRecord, nowMs: number): NodeCe
   ensureRoot(regionId, regionIdOfRootKey(record.grant!.rootKey))
   ensureEpoch(body, granted)
   if (body.nodeKey.length !== 32) throw new ParleyError('malformed', 'node key of the wrong length')
-  if (body.notAfterMs !== 0n && Number(body.notAfterMs) + CLOCK_SKEW_MS < nowMs) throw new ParleyError('expired', 'the node certificate has expired')
+  if (body.notAfterMs !== 0n && Number(body.notAfterMs) + CLOCK_SKEW_MS < nowMs)
+    throw new ParleyError('expired', 'the node certificate has expired')
   return { regionId, nodeKey: body.nodeKey, rootEpoch: body.rootEpoch, record }
 }
 
 /** The region's "yes, this person lives here until notAfterMs". */
-export function countersign(head: SignedRecord, regionId: RegionId, key: SigningKey, by: Grant, nowMs: number, notAfterMs: number): HomeRecord {
+export function countersign(
+  head: SignedRecord,
+  regionId: RegionId,
+  key: SigningKey,
+  by: Grant,
+  nowMs: number,
+  notAfterMs: number,
+): HomeRecord {
   const payload = toBinary(
     CountersignatureBodySchema,
     create(CountersignatureBodySchema, {
@@ -263,5 +294,8 @@ export function countersign(head: SignedRecord, regionId: RegionId, key: Signing
       timeMs: BigInt(nowMs),
     }),
   )
-  return create(HomeRecordSchema, { head, countersignature: signRecord('parley/countersignature/v1', payload, key, by) })
+  return create(HomeRecordSchema, {
+    head,
+    countersignature: signRecord('parley/countersignature/v1', payload, key, by),
+  })
 }

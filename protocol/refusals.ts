@@ -5,6 +5,7 @@ import { type Refusal, RefusalSchema } from './gen/session_pb.ts'
 /** code -> does the same request help when it is made again later? */
 const CODES = {
   malformed: false, // bytes that are no such message
+  unsupported_version: false, // facts: version
   too_large: false, // over a limit; facts: limit, size
   too_many: false, // over a count; facts: limit
   bad_id: false,
@@ -36,6 +37,7 @@ const CODES = {
   wrong_passphrase: false,
   profile_in_use: false,
   store_in_use: false,
+  store_damaged: false, // bytes on disk are not what was written
   no_such_profile: false,
   bad_argument: false,
   unreachable: true,

@@ -1,0 +1,221 @@
+// Frames between two nodes, and what the relays put into them. A link sees items as opaque bytes; `decodeItem` is for
+// the relay behind it. What the decoders throw is always a ParleyError: malformed, too_large or too_many.
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import {
+  checkCursor,
+  checkHomeRecordShape,
+  checkK,
+  checkPlace,
+  checkRefusal,
+  checkRegister,
+  checkRegisterName,
+  checkRun,
+  checkStale,
+  checkSubmission,
+  ensure,
+} from './checks.ts'
+import { encodeWithin } from './frames.ts'
+import {
+  type Intro,
+  IntroSchema,
+  ItemKind,
+  type LinkBatch,
+  type LinkFrame,
+  LinkFrameSchema,
+  type LinkHello,
+  type LinkRequest,
+  LinkRequestSchema,
+  type LinkResponse,
+  LinkResponseSchema,
+  type Log,
+  LogSchema,
+  type LogState,
+  LogStateSchema,
+  type Registers,
+  RegistersSchema,
+  type Safe,
+  SafeSchema,
+  type StreamKey,
+  type SubmissionState,
+  SubmissionStateSchema,
+  type Submissions,
+  SubmissionsSchema,
+} from './gen/link_pb.ts'
+import type { RegisterUpdate } from './gen/session_pb.ts'
+import { readGenesis } from './genesis.ts'
+import { ID_BYTES } from './ids.ts'
+import {
+  DEVICE_NUMBER_MAX,
+  EPOCH_MAX,
+  LINK_BATCH_ITEMS_MAX,
+  LINK_BATCH_MAX_BYTES,
+  LINK_FRAME_MAX_BYTES,
+  REQUEST_MAX_BYTES,
+  REQUEST_METHOD_MAX_CHARS,
+} from './limits.ts'
+import { ParleyError } from './refusals.ts'
+import { decode } from './wire.ts'
+
+const LINK_VERSION = 1
+const BOOT_NONCE_BYTES = 16
+
+// --- the stream
+
+export const encodeLinkFrame = (frame: LinkFrame): Uint8Array =>
+  encodeWithin(LinkFrameSchema, frame, LINK_FRAME_MAX_BYTES)
+
+function checkHello(hello: LinkHello): void {
+  if (hello.version !== LINK_VERSION) {
+    throw new ParleyError('unsupported_version', `link of version ${hello.version}`, { version: `${hello.version}` })
+  }
+  ensure(hello.bootNonce.length === BOOT_NONCE_BYTES, 'a boot nonce of the wrong length')
+}
+
+function checkBatch(batch: LinkBatch): void {
+  ensure(batch.number >= 1, 'batches count from 1')
+  for (const name of batch.names) ensure(name.ref >= 1 && name.id.length === ID_BYTES, 'a name that is none')
+  for (const item of batch.items) ensure(item.ref >= 1 && item.kind >= 1, 'an item without a name or a kind')
+}
+
+export function decodeLinkFrame(bytes: Uint8Array): LinkFrame {
+  const frame = decode(LinkFrameSchema, bytes, LINK_FRAME_MAX_BYTES, LINK_BATCH_ITEMS_MAX)
+  switch (frame.what.case) {
+    case 'hello':
+      checkHello(frame.what.value)
+      break
+    case 'batch':
+      checkBatch(frame.what.value)
+      break
+    case undefined:
+      ensure(false, 'a link frame of an unknown kind')
+  }
+  return frame
+}
+
+// --- items
+
+export type RelayItem =
+  | { readonly kind: typeof ItemKind.INTRO; readonly value: Intro }
+  | { readonly kind: typeof ItemKind.SUBMISSIONS; readonly value: Submissions }
+  | { readonly kind: typeof ItemKind.SUBMISSION_STATE; readonly value: SubmissionState }
+  | { readonly kind: typeof ItemKind.LOG; readonly value: Log }
+  | { readonly kind: typeof ItemKind.LOG_STATE; readonly value: LogState }
+  | { readonly kind: typeof ItemKind.SAFE; readonly value: Safe }
+  | { readonly kind: typeof ItemKind.REGISTERS; readonly value: Registers }
+  | { readonly kind: typeof ItemKind.REGISTERS_STATE; readonly value: Registers }
+
+const SCHEMAS = {
+  [ItemKind.INTRO]: IntroSchema,
+  [ItemKind.SUBMISSIONS]: SubmissionsSchema,
+  [ItemKind.SUBMISSION_STATE]: SubmissionStateSchema,
+  [ItemKind.LOG]: LogSchema,
+  [ItemKind.LOG_STATE]: LogStateSchema,
+  [ItemKind.SAFE]: SafeSchema,
+  [ItemKind.REGISTERS]: RegistersSchema,
+  [ItemKind.REGISTERS_STATE]: RegistersSchema,
+} as const satisfies Record<RelayItem['kind'], DescMessage>
+
+export function encodeItem(item: RelayItem): Uint8Array {
+  return encodeWithin(SCHEMAS[item.kind] as DescMessage, item.value, LINK_BATCH_MAX_BYTES)
+}
+
+function checkStreamKey(key: StreamKey | undefined): void {
+  ensure(key !== undefined, 'a stream of nobody')
+  ensure(key.device >= 1 && key.device <= DEVICE_NUMBER_MAX, 'a stream of no possible device')
+  ensure(
+    key.registrationEpoch >= 1 && key.registrationEpoch <= EPOCH_MAX && key.registrationVersion >= 1,
+    'a registration out of range',
+  )
+}
+
+function checkSubmissions(value: Submissions): void {
+  checkStreamKey(value.author)
+  ensure(value.items.length > 0, 'submissions that are none')
+  let before = 0
+  for (const item of value.items) {
+    ensure(item.conv === 0, 'a ref within an item')
+    ensure(item.k > before, 'submissions that do not ascend')
+    checkSubmission(item)
+    before = item.k
+  }
+}
+
+function checkSubmissionState(value: SubmissionState): void {
+  checkStreamKey(value.author)
+  const { verdict } = value
+  if (verdict.case === undefined) return
+  if (verdict.case !== 'behind') checkK(value.k)
+  if (verdict.case === 'wait' || verdict.case === 'final') checkRefusal(verdict.value)
+  else if (verdict.case === 'stale') checkStale(verdict.value)
+  else if (verdict.case === 'moved') checkHomeRecordShape(verdict.value)
+}
+
+function checkRegisters(value: Registers, check: (register: RegisterUpdate) => void): void {
+  ensure(value.items.length > 0, 'registers that are none')
+  for (const item of value.items) {
+    ensure(item.conv === 0, 'a ref within an item')
+    check(item)
+  }
+}
+
+function checkItem(item: RelayItem): void {
+  switch (item.kind) {
+    case ItemKind.INTRO:
+      readGenesis(item.value.genesis)
+      for (const record of item.value.homeRecords) checkHomeRecordShape(record)
+      break
+    case ItemKind.SUBMISSIONS:
+      checkSubmissions(item.value)
+      break
+    case ItemKind.SUBMISSION_STATE:
+      checkSubmissionState(item.value)
+      break
+    case ItemKind.LOG:
+      ensure(item.value.entry.length > 0, 'a log of no entries')
+      checkRun(item.value.entry, item.value.headHash)
+      break
+    case ItemKind.LOG_STATE:
+      checkCursor(item.value.epoch, item.value.n)
+      break
+    case ItemKind.SAFE:
+      checkPlace(item.value.epoch, item.value.n)
+      break
+    case ItemKind.REGISTERS:
+      checkRegisters(item.value, checkRegister)
+      break
+    case ItemKind.REGISTERS_STATE:
+      checkRegisters(item.value, checkRegisterName)
+  }
+}
+
+function decodeAs<T extends DescMessage>(schema: T, body: Uint8Array): MessageShape<T> {
+  return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_BATCH_ITEMS_MAX)
+}
+
+/** The body of a link item. A kind unknown here is `malformed`. */
+export function decodeItem(kind: number, body: Uint8Array): RelayItem {
+  if (!Object.hasOwn(SCHEMAS, kind)) throw new ParleyError('malformed', `a link item of kind ${kind}`)
+  const known = kind as RelayItem['kind']
+  const item = { kind: known, value: decodeAs(SCHEMAS[known] as DescMessage, body) } as unknown as RelayItem
+  checkItem(item)
+  return item
+}
+
+// --- the request stream
+
+export const encodeLinkRequest = (request: LinkRequest): Uint8Array =>
+  encodeWithin(LinkRequestSchema, request, REQUEST_MAX_BYTES)
+export const encodeLinkResponse = (response: LinkResponse): Uint8Array =>
+  encodeWithin(LinkResponseSchema, response, REQUEST_MAX_BYTES)
+
+export function decodeLinkRequest(bytes: Uint8Array): LinkRequest {
+  const request = decode(LinkRequestSchema, bytes, REQUEST_MAX_BYTES)
+  ensure(request.method.length > 0 && request.method.length <= REQUEST_METHOD_MAX_CHARS, 'a request without a method')
+  return request
+}
+
+export function decodeLinkResponse(bytes: Uint8Array): LinkResponse {
+  const response = decode(LinkResponseSchema, bytes, REQUEST_MAX_BYTES)
+  if (response.refusal) checkRefusal(response.refusal)
+  return response
+}
