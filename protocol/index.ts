@@ -41,6 +41,8 @@ export {
   EntriesSchema,
   type HomeFrame,
   HomeFrameSchema,
+  type HttpToken,
+  HttpTokenSchema,
   type ManifestVersion,
   ManifestVersionSchema,
   type Notice,
