@@ -16,6 +16,8 @@ const CODES = {
   conflict: false, // same version or k, other content
   unsigned_device: false,
   not_granted: false,
+  no_session: false, // no Signal session with this device: set one up
+  undecryptable: false, // ciphertext that does not open: ask for it again
   wrong_audience: false,
   replayed: false,
   old_profile: false, // a session counter that was used before: a restored copy

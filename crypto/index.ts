@@ -1,0 +1,61 @@
+// Keys, sessions and sealed things of people. The only user of libsignal; storage is a port.
+export {
+  type AccountKeys,
+  createAccount,
+  type DeviceKeys,
+  describeDevice,
+  deviceSigningKey,
+  type HomeChoice,
+  identityKeyOf,
+  type NewAccount,
+  newDeviceKeys,
+  recoverAccount,
+  type SignedManifest,
+  succeedManifest,
+} from './account.ts'
+export {
+  type AgainBody,
+  type ContentBody,
+  type Opened,
+  openContent,
+  type RetryBody,
+  type Said,
+  type Sealable,
+  type SeenHead,
+  sealContent,
+} from './content.ts'
+export { packAccountKeys, packDeviceKeys, unpackAccountKeys, unpackDeviceKeys } from './key-file.ts'
+export { EMPTY_PREKEY_STATE, type PrekeyState, readPrekeyState } from './prekey-state.ts'
+export { isIdle, makePrekeys, type PrekeyCounts, type PrekeyPlan, planPrekeys, replenishPrekeys } from './prekeys.ts'
+export { newRecoveryPhrase, rootKeyOfPhrase } from './recovery.ts'
+export { openSessions, type PeerDevice, peerDevice, type Sessions, type SessionsOptions } from './sessions.ts'
+export {
+  newStateKey,
+  openReadMark,
+  openRegister,
+  READ_REGISTER,
+  type RegisterName,
+  sealReadMark,
+  sealRegister,
+  type Writer,
+} from './state-key.ts'
+export {
+  applyKeyChanges,
+  type KeyChange,
+  type KeyStorage,
+  type KeyTable,
+  memoryKeyStorage,
+  type StagedKeyStorage,
+  stagedKeyStorage,
+} from './storage.ts'
+export { keyStorageContract } from './storage-contract.ts'
+export { isOwnTag, makeTag, type Place } from './tag.ts'
+export { userAlias } from './user-alias.ts'
+export {
+  checkScan,
+  comparisonDigits,
+  parseScan,
+  type Scan,
+  verificationPayload,
+  verificationQr,
+} from './verification.ts'

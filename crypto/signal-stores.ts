@@ -1,0 +1,220 @@
+// libsignal's stores over the storage port, for one operation with one peer.
+import { hash } from 'node:crypto'
+import {
+  IdentityChange,
+  IdentityKeyPair,
+  IdentityKeyStore,
+  KyberPreKeyRecord,
+  KyberPreKeyStore,
+  PreKeyRecord,
+  PreKeyStore,
+  type PrivateKey,
+  PublicKey,
+  SessionRecord,
+  SessionStore,
+  SignedPreKeyRecord,
+  SignedPreKeyStore,
+} from '@signalapp/libsignal-client'
+import { ParleyError } from '#protocol'
+import type { DeviceKeys } from './account.ts'
+import { raw } from './bytes.ts'
+import { LAST_RESORT_USES_MAX } from './limits.ts'
+import type { PeerDevice } from './sessions.ts'
+import type { KeyStorage } from './storage.ts'
+
+const USE_BYTES = 16
+
+/** A session belongs to a device and the identity key that its manifest names. */
+export function sessionKey(peer: PeerDevice): string {
+  return `${peer.userId}.${peer.device}.${Buffer.from(peer.identityKey).toString('hex')}`
+}
+
+export type SignalStores = {
+  readonly peer: PeerDevice
+  readonly session: SessionStore
+  readonly identity: IdentityKeyStore
+  readonly prekey: PreKeyStore
+  readonly signedPrekey: SignedPreKeyStore
+  readonly kyberPrekey: KyberPreKeyStore
+  hasSession(): boolean
+  /** Why a store refused, if one did: libsignal does not hand errors of stores through whole. */
+  failure(): ParleyError | undefined
+}
+
+class Sessions extends SessionStore {
+  readonly #storage: KeyStorage
+  readonly #key: string
+
+  constructor(storage: KeyStorage, peer: PeerDevice) {
+    super()
+    this.#storage = storage
+    this.#key = sessionKey(peer)
+  }
+
+  override async saveSession(_name: unknown, record: SessionRecord): Promise<void> {
+    this.#storage.set('session', this.#key, record.serialize())
+  }
+
+  override async getSession(): Promise<SessionRecord | null> {
+    const row = this.#storage.get('session', this.#key)
+    return row ? SessionRecord.deserialize(raw(row)) : null
+  }
+
+  override async getExistingSessions(): Promise<SessionRecord[]> {
+    const record = await this.getSession()
+    return record ? [record] : []
+  }
+}
+
+class Identity extends IdentityKeyStore {
+  readonly #own: DeviceKeys
+  readonly #expected: PublicKey
+
+  constructor(own: DeviceKeys, peer: PeerDevice) {
+    super()
+    this.#own = own
+    this.#expected = readIdentityKey(peer)
+  }
+
+  override async getIdentityKey(): Promise<PrivateKey> {
+    return IdentityKeyPair.deserialize(raw(this.#own.identityKeyPair)).privateKey
+  }
+
+  override async getLocalRegistrationId(): Promise<number> {
+    return this.#own.signalRegistrationId
+  }
+
+  override async saveIdentity(): Promise<IdentityChange> {
+    return IdentityChange.NewOrUnchanged
+  }
+
+  override async isTrustedIdentity(_name: unknown, key: PublicKey): Promise<boolean> {
+    return key.equals(this.#expected)
+  }
+
+  override async getIdentity(): Promise<PublicKey> {
+    return this.#expected
+  }
+}
+
+function readIdentityKey(peer: PeerDevice): PublicKey {
+  try {
+    return PublicKey.deserialize(raw(peer.identityKey))
+  } catch {
+    throw new ParleyError('malformed', 'the identity key of the manifest is no key', { device: `${peer.device}` })
+  }
+}
+
+type Gone = (what: string, id: number) => ParleyError
+
+class OneTimePrekeys extends PreKeyStore {
+  readonly #storage: KeyStorage
+  readonly #gone: Gone
+
+  constructor(storage: KeyStorage, gone: Gone) {
+    super()
+    this.#storage = storage
+    this.#gone = gone
+  }
+
+  override async savePreKey(id: number, record: PreKeyRecord): Promise<void> {
+    this.#storage.set('prekey', `${id}`, record.serialize())
+  }
+
+  override async getPreKey(id: number): Promise<PreKeyRecord> {
+    const row = this.#storage.get('prekey', `${id}`)
+    if (!row) throw this.#gone('one-time', id)
+    return PreKeyRecord.deserialize(raw(row))
+  }
+
+  override async removePreKey(id: number): Promise<void> {
+    this.#storage.set('prekey', `${id}`, undefined)
+  }
+}
+
+class SignedPrekeys extends SignedPreKeyStore {
+  readonly #storage: KeyStorage
+  readonly #gone: Gone
+
+  constructor(storage: KeyStorage, gone: Gone) {
+    super()
+    this.#storage = storage
+    this.#gone = gone
+  }
+
+  override async saveSignedPreKey(id: number, record: SignedPreKeyRecord): Promise<void> {
+    this.#storage.set('signed', `${id}`, record.serialize())
+  }
+
+  override async getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
+    const row = this.#storage.get('signed', `${id}`)
+    if (!row) throw this.#gone('signed', id)
+    return SignedPreKeyRecord.deserialize(raw(row))
+  }
+}
+
+/**
+ * A one-time key goes when it has been used. A last-resort key stays, so a set-up under it could be replayed after the
+ * session has been forgotten: what has been seen is remembered as long as the key.
+ */
+class KyberPrekeys extends KyberPreKeyStore {
+  readonly #storage: KeyStorage
+  readonly #gone: Gone
+  readonly #fail: (error: ParleyError) => ParleyError
+
+  constructor(storage: KeyStorage, gone: Gone, fail: (error: ParleyError) => ParleyError) {
+    super()
+    this.#storage = storage
+    this.#gone = gone
+    this.#fail = fail
+  }
+
+  override async saveKyberPreKey(id: number, record: KyberPreKeyRecord): Promise<void> {
+    this.#storage.set('kyber', `${id}`, record.serialize())
+  }
+
+  override async getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
+    const row = this.#storage.get('kyber', `${id}`) ?? this.#storage.get('last-resort', `${id}`)
+    if (!row) throw this.#gone('Kyber', id)
+    return KyberPreKeyRecord.deserialize(raw(row))
+  }
+
+  override async markKyberPreKeyUsed(id: number, signedId: number, baseKey: PublicKey): Promise<void> {
+    if (this.#storage.get('kyber', `${id}`)) {
+      this.#storage.set('kyber', `${id}`, undefined)
+      return
+    }
+    const use = hash('sha256', Buffer.concat([Buffer.from(`${signedId}.`), baseKey.serialize()]), 'buffer').subarray(
+      0,
+      USE_BYTES,
+    )
+    const seen = Buffer.from(this.#storage.get('used', `${id}`) ?? [])
+    for (let at = 0; at < seen.length; at += USE_BYTES) {
+      if (use.equals(seen.subarray(at, at + USE_BYTES))) {
+        throw this.#fail(new ParleyError('replayed', 'this session was set up before'))
+      }
+    }
+    const kept = seen.subarray(Math.max(0, seen.length - (LAST_RESORT_USES_MAX - 1) * USE_BYTES))
+    this.#storage.set('used', `${id}`, new Uint8Array(Buffer.concat([kept, use])))
+  }
+}
+
+export function signalStores(storage: KeyStorage, own: DeviceKeys, peer: PeerDevice): SignalStores {
+  let failed: ParleyError | undefined
+  const fail = (error: ParleyError): ParleyError => {
+    failed = error
+    return error
+  }
+  const gone: Gone = (what, id) =>
+    fail(new ParleyError('undecryptable', `the ${what} prekey it was made with is gone`, { prekey: `${id}` }))
+  return {
+    peer,
+    session: new Sessions(storage, peer),
+    identity: new Identity(own, peer),
+    prekey: new OneTimePrekeys(storage, gone),
+    signedPrekey: new SignedPrekeys(storage, gone),
+    kyberPrekey: new KyberPrekeys(storage, gone, fail),
+    hasSession: () => storage.get('session', sessionKey(peer)) !== undefined,
+    failure: () => failed,
+  }
+}

@@ -1,0 +1,64 @@
+// Where key material lives. libsignal reads and writes in the middle of an operation; a ratchet step must become
+// durable together with the message it belongs to. So the port is synchronous and knows nothing of transactions:
+// callers hand in a staged overlay, run the operation, and put `changes()` into one transaction with the message.
+
+export type KeyTable =
+  | 'session' // libsignal session records, by peer device
+  | 'prekey' // private halves of one-time EC prekeys, by id
+  | 'kyber' // of one-time Kyber prekeys
+  | 'signed' // of signed EC prekeys
+  | 'last-resort' // of last-resort Kyber prekeys
+  | 'used' // set-ups seen under a last-resort key
+  | 'prekey-state' // counters and ages
+
+/** Reads see every earlier write of the same storage. Values are never changed in place by either side. */
+export type KeyStorage = {
+  get(table: KeyTable, key: string): Uint8Array | undefined
+  /** `undefined` deletes. */
+  set(table: KeyTable, key: string, value: Uint8Array | undefined): void
+}
+
+export type KeyChange = { readonly table: KeyTable; readonly key: string; readonly value: Uint8Array | undefined }
+
+export type StagedKeyStorage = {
+  readonly storage: KeyStorage
+  /** What was written since the start or the last `reset`, one change a key, in order of first writing. */
+  changes(): KeyChange[]
+  /** Forgets what was written: because it was committed below, or because it must not be. */
+  reset(): void
+}
+
+const nameOf = (table: KeyTable, key: string): string => `${table}\0${key}`
+
+export function memoryKeyStorage(): KeyStorage {
+  const rows = new Map<string, Uint8Array>()
+  return {
+    get: (table, key) => rows.get(nameOf(table, key)),
+    set(table, key, value) {
+      if (value) rows.set(nameOf(table, key), value.slice())
+      else rows.delete(nameOf(table, key))
+    },
+  }
+}
+
+/** Reads fall through to `base`, writes are kept here until the caller takes them. */
+export function stagedKeyStorage(base: KeyStorage): StagedKeyStorage {
+  const staged = new Map<string, KeyChange>()
+  return {
+    storage: {
+      get(table, key) {
+        const change = staged.get(nameOf(table, key))
+        return change ? change.value : base.get(table, key)
+      },
+      set(table, key, value) {
+        staged.set(nameOf(table, key), { table, key, value: value?.slice() })
+      },
+    },
+    changes: () => [...staged.values()],
+    reset: () => staged.clear(),
+  }
+}
+
+export function applyKeyChanges(storage: KeyStorage, changes: readonly KeyChange[]): void {
+  for (const { table, key, value } of changes) storage.set(table, key, value)
+}
