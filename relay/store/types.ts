@@ -1,12 +1,16 @@
 // Two small backends, and the store that rules see above them.
+import type { Clock } from '#protocol'
 
-/** One journal belongs to one boot of one node. Numbers are dense from `first`. */
+/** One journal belongs to one boot of one node. Numbers are dense and go on from those of the boots before it. */
 export type Journal = {
-  /** Resolves when the record is durable **and** no other owner has fenced this journal. Rejects when that is not known. */
+  /**
+   * Resolves when the record is durable **and** no other owner has fenced this journal. Rejects when that is not known.
+   * The record's bytes may be used again by the caller once the promise has settled.
+   */
   append(number: number, record: Uint8Array): Promise<void>
-  /** Ascending from `from`. */
+  /** Ascending from `from`: what former boots left, then what this one wrote. */
   replay(from: number): AsyncIterable<{ number: number; record: Uint8Array }>
-  /** Forgets every record below. */
+  /** Forgets every record below, those of former boots included. */
   trim(below: number): Promise<void>
 }
 
@@ -25,7 +29,7 @@ export type RangeOptions = {
 export type Rows = {
   get(partition: string, key: string): Promise<Uint8Array | undefined>
   range(partition: string, options: RangeOptions): Promise<[key: string, value: Uint8Array][]>
-  /** All of them or none, durable when it resolves. */
+  /** All of them or none, durable when it resolves. At most one change per key. */
   apply(changes: readonly RowChange[]): Promise<void>
 }
 
@@ -36,12 +40,31 @@ export type Backend = AsyncDisposable & {
   freeBytes(): Promise<number>
 }
 
+export type StoreStats = {
+  commits: number
+  journalBytes: number
+  memoryKeys: number
+  memoryBytes: number
+  checkpoints: number
+  /** Keys that were put and deleted without ever touching rows. */
+  elided: number
+}
+
 /**
  * What rules see. `put` and `delete` change the **pending** state at once; reads see it. Everything that was put since
  * the last commit was closed lies in commit number `gate()`; it is durable when `committed()` has reached that number.
+ *
+ * What is put in one synchronous run lies in one commit, as long as it is below STORE_STEP_MAX_BYTES. Values that are put and
+ * values that are read belong to the store: nobody changes their bytes. Keys and partitions are Latin-1. After a
+ * commit has failed, and after the store was closed, every change throws.
  */
 export type Store = AsyncDisposable & {
   put(partition: string, key: string, value: Uint8Array): void
+  /**
+   * `put` of a key of which the caller knows that it has no value now, for instance because such keys are never used
+   * twice. If it is deleted before a checkpoint begins, it never touches rows. A wrong claim lets an old row reappear.
+   */
+  create(partition: string, key: string, value: Uint8Array): void
   delete(partition: string, key: string): void
   /** Adds an opaque annotation to the commit being gathered (which destinations it concerns); handed back at replay. */
   note(annotation: Uint8Array): void
@@ -50,17 +73,23 @@ export type Store = AsyncDisposable & {
    * rows must be asked.
    */
   peek(partition: string, key: string): Uint8Array | null | undefined
+  /** Pending state as it is when the promise resolves. What was read stays in memory for a while. */
   get(partition: string, key: string): Promise<Uint8Array | undefined>
+  /** Pending state as it is when the promise resolves, in key order (descending when reversed). */
   range(partition: string, options: RangeOptions): Promise<[key: string, value: Uint8Array][]>
   /** The commit that everything computed from the pending state so far waits for. */
   gate(): number
   /** The newest commit that counts. */
   committed(): number
-  /** Resolves when `gate()`, as it is now, is committed. */
+  /** Resolves when `gate()`, as it is now, is committed; rejects when the store fails before. */
   flushed(): Promise<void>
-  /** False below the reserve: refuse what would grow. */
+  /** False below the disk's reserve or when rows are too slow for what comes in: refuse what would grow. */
   hasRoom(): boolean
-  readonly stats: () => { commits: number; journalBytes: number; memoryKeys: number; checkpoints: number; elided: number }
+  /** Writes everything that is pending now to rows and trims the journal. It happens by itself too, and on disposal. */
+  checkpoint(): Promise<void>
+  /** Stops at once, as a crash would: nothing more is written, no hook is called again. The backend is not closed. */
+  abandon(): void
+  stats(): StoreStats
 }
 
 export type StoreHooks = {
@@ -76,3 +105,26 @@ export type StoreHooks = {
 
 /** What replay found: the number of the commit and its annotations, ascending. */
 export type Replayed = { readonly commit: number; readonly annotations: readonly Uint8Array[] }
+
+export type StoreLimits = {
+  readonly sealBytes: number
+  readonly commitMaxBytes: number
+  readonly checkpointBytes: number
+  readonly checkpointRecords: number
+  readonly checkpointAgeMs: number
+  readonly sliceChanges: number
+  readonly sliceBytes: number
+  readonly trimRecords: number
+  readonly cleanMaxBytes: number
+  readonly memoryMaxBytes: number
+  readonly freeCheckMs: number
+}
+
+export type StoreOptions = {
+  readonly backend: Backend
+  readonly hooks: StoreHooks
+  readonly clock: Clock
+  /** Runs a callback soon, after what is at hand: setImmediate unless told. What is put until then shares a commit. */
+  readonly schedule?: ((callback: () => void) => void) | undefined
+  readonly limits?: Partial<StoreLimits> | undefined
+}

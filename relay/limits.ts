@@ -1,0 +1,111 @@
+// What bounds the client port, the accounts and the prekeys of a node. Wire-wide limits are in #protocol.
+import { limits } from '#protocol'
+
+// --- device sessions
+/** Sockets on the client port, signed in or not. */
+export const SOCKETS_MAX = 20_000
+/** Sockets of one address; loopback (a proxy, a local network) is exempt. */
+export const SOCKETS_PER_ADDRESS_MAX = 64
+/** Sockets that have not signed in yet. */
+export const SIGN_INS_PENDING_MAX = 1_024
+/** Unsent bytes of one socket beyond which it is cut: a reader that slow comes back and pulls. */
+export const SOCKET_BACKLOG_MAX_BYTES = 8 * 1024 * 1024
+/** WebSocket fragments of one message. */
+export const FRAGMENTS_MAX = 16
+/** A socket that said nothing for this long is pinged. */
+export const PING_AFTER_MS = 25_000
+/** A socket that said nothing for this long is closed. */
+export const IDLE_MAX_MS = 60_000
+/** How often all sockets are looked at. */
+export const SWEEP_MS = 1_000
+/** How long a closing socket may take before it is cut. */
+export const CLOSE_PATIENCE_MS = 2_000
+/** Sign-in, from the upgrade to `ready`. */
+export const SIGN_IN_WHOLE_MS = 2 * limits.SIGN_IN_FIRST_MS
+
+// --- HTTP
+export const HTTP_BODY_MAX_BYTES = 1024 * 1024
+export const HTTP_HEADERS_MS = 10_000
+export const HTTP_REQUEST_MS = 20_000
+export const HTTP_KEEP_ALIVE_MS = 30_000
+/** How long an HTTP token counts; a fresh one is sent when half of it is over. */
+export const TOKEN_LIFE_MS = 10 * 60_000
+/** Tokens of one session that count at the same time. */
+export const TOKENS_PER_SESSION_MAX = 3
+
+/** A budget: so many at once, and one more each so many milliseconds. */
+export type Budget = { readonly burst: number; readonly refillMs: number; readonly keysMax: number }
+
+/** Self-authenticating requests (registration, manifests) of one address; each costs a few signatures. */
+export const ANONYMOUS_BUDGET: Budget = { burst: 60, refillMs: 1_000, keysMax: 65_536 }
+/** Requests of one account with a token. */
+export const ACCOUNT_BUDGET: Budget = { burst: 300, refillMs: 100, keysMax: 65_536 }
+
+// --- prekeys: whoever drains somebody's one-time keys weakens that person's next sessions
+/** Bundles of one device for one requester. */
+export const BUNDLE_PAIR_BUDGET: Budget = { burst: 10, refillMs: 60_000, keysMax: 65_536 }
+/** Bundles of one device for everybody. */
+export const BUNDLE_TARGET_BUDGET: Budget = { burst: 200, refillMs: 5_000, keysMax: 65_536 }
+/** Bundles that one other region asks for. */
+export const BUNDLE_REGION_BUDGET: Budget = { burst: 2_000, refillMs: 50, keysMax: 4_096 }
+/** A serialised public key: Kyber-1024 has 1,569 bytes. */
+export const PREKEY_KEY_MAX_BYTES = 2 * 1024
+export const PREKEYS_PAYLOAD_MAX_BYTES = 768 * 1024
+
+// --- accounts and records
+/** Accounts whose verified records are kept in memory. */
+export const ACCOUNTS_CACHED_MAX = 20_000
+/** Verified records of users of other regions kept in memory. */
+export const STRANGERS_CACHED_MAX = 50_000
+/** Looked up records of other regions are asked for again after this. */
+export const STRANGERS_FRESH_MS = 10 * 60_000
+/** A look-up that found nobody is believed this long. */
+export const NOBODY_FRESH_MS = 2_000
+/** Tasks that wait for their turn on one account. */
+export const TURNS_WAITING_MAX = 1_024
+/** A countersignature is made for this long; the node asks for a new one before it ends. */
+export const COUNTERSIGNED_FOR_MS = limits.COUNTERSIGNATURE_MAX_MS
+/** The region record holds this long, and is made anew when half of it is over. */
+export const REGION_RECORD_FOR_MS = 7 * 86_400_000
+
+// --- store
+/** A commit being gathered is closed after the synchronous run that took it beyond this. */
+export const STORE_SEAL_BYTES = 1024 * 1024
+/** The largest journal record. */
+export const STORE_COMMIT_MAX_BYTES = 8 * 1024 * 1024
+/** What one synchronous run may put and be sure that it lies in one commit; the closing hook has the same once more. */
+export const STORE_STEP_MAX_BYTES = (STORE_COMMIT_MAX_BYTES - STORE_SEAL_BYTES) / 2
+/** A checkpoint begins when this much, this many records or this age waits to be written to rows. */
+export const STORE_CHECKPOINT_BYTES = 32 * 1024 * 1024
+export const STORE_CHECKPOINT_RECORDS = 20_000
+export const STORE_CHECKPOINT_AGE_MS = 60_000
+/** One batch of a checkpoint: so many changes or so many bytes, whichever comes first. */
+export const STORE_SLICE_CHANGES = 256
+export const STORE_SLICE_BYTES = 256 * 1024
+/** Records that are trimmed at once when feeds have moved on between checkpoints. */
+export const STORE_TRIM_RECORDS = 1_000
+/** What memory keeps of rows only because it was read or written a short while ago. */
+export const STORE_CLEAN_MAX_BYTES = 32 * 1024 * 1024
+/** Beyond this, rows are too slow for what comes in: the store has no room. */
+export const STORE_MEMORY_MAX_BYTES = 256 * 1024 * 1024
+/** How old the last look at the disk's free bytes may be. */
+export const STORE_FREE_CHECK_MS = 2_000
+/** What a relay leaves free on its disk, so that it can still checkpoint, acknowledge and be repaired. */
+export const STORE_RESERVE_BYTES = 256 * 1024 * 1024
+
+function assertLimit(holds: boolean, what: string): void {
+  if (!holds) throw new Error(`limits contradict each other: ${what}`)
+}
+
+assertLimit(SOCKET_BACKLOG_MAX_BYTES >= 4 * limits.FRAME_MAX_BYTES, 'a socket takes several frames')
+assertLimit(IDLE_MAX_MS > 2 * PING_AFTER_MS, 'a ping is answered before the socket counts as idle')
+assertLimit(REGION_RECORD_FOR_MS <= limits.REGION_RECORD_MAX_MS, 'a region record holds no longer than allowed')
+assertLimit(
+  HTTP_BODY_MAX_BYTES * 3 >= PREKEYS_PAYLOAD_MAX_BYTES * 4,
+  'a request holds the largest prekey payload in base64',
+)
+assertLimit(STORE_COMMIT_MAX_BYTES > 2 * STORE_SEAL_BYTES, 'a step fits a commit')
+assertLimit(
+  STORE_MEMORY_MAX_BYTES >= 2 * STORE_CHECKPOINT_BYTES + STORE_CLEAN_MAX_BYTES,
+  'memory holds a checkpoint and what comes in meanwhile',
+)

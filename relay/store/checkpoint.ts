@@ -1,0 +1,135 @@
+// Memory must not grow with the journal, nor the journal with time: now and then what is dirty is written to rows, and
+// what the journal need not repeat any more is trimmed.
+//
+// A crash may fall anywhere: between two batches, or between the last one and the trim. Replay then folds changes again
+// whose rows are there already. That is harmless, but for one thing: a key that is put and deleted in the part that is
+// replayed may stand in rows from the first, interrupted try, and must not be forgotten as if it had never been there.
+// So the commit with which a checkpoint begins is marked and durable before the first row is written, and replay takes
+// for unknown whatever lies up to the last such mark. The marked record itself is never trimmed: it also carries the
+// numbering over a restart.
+import type { Cell, Memory } from './memory.ts'
+import { sealRow } from './record.ts'
+import type { Backend, RowChange, StoreHooks, StoreLimits } from './types.ts'
+
+export type CheckpointPorts = {
+  readonly memory: Memory
+  readonly backend: Backend
+  readonly hooks: StoreHooks
+  readonly limits: StoreLimits
+  monotonic(): number
+  isStopped(): boolean
+  fail(error: unknown): void
+}
+
+export class Checkpoints {
+  readonly #ports: CheckpointPorts
+  #underWay = false
+  #wanted = false
+  #since: number
+  #records = 0
+  /** The last commit of which rows hold everything. */
+  #finished: number
+  #trimmed: number
+  #trimming: Promise<void> | undefined = undefined
+  count = 0
+  #idle: (() => void)[] = []
+
+  constructor(ports: CheckpointPorts, low: number, records: number) {
+    this.#ports = ports
+    this.#since = ports.monotonic()
+    this.#trimmed = low
+    this.#finished = low - 1
+    this.#records = records
+  }
+
+  /** Asked when a commit is closed. */
+  begins(): boolean {
+    this.#records++
+    if (this.#underWay) return false
+    const { memory, limits, monotonic } = this.#ports
+    const due =
+      this.#wanted ||
+      memory.dirtyBytes >= limits.checkpointBytes ||
+      this.#records >= limits.checkpointRecords ||
+      monotonic() - this.#since >= limits.checkpointAgeMs
+    if (!due) return false
+    this.#wanted = false
+    this.#underWay = true
+    this.#records = 0
+    this.#since = monotonic()
+    return true
+  }
+
+  /** The commit that `begins` said yes to is durable. */
+  async write(commit: number, frozen: Cell[]): Promise<void> {
+    try {
+      for (let at = 0; at < frozen.length; ) at = await this.#slice(frozen, at)
+      if (this.#ports.isStopped()) return
+      this.#finished = commit
+      this.count++
+      await this.#trimming
+      this.#trim(1)
+      await this.#trimming
+      if (this.#ports.isStopped()) return
+      this.#underWay = false
+      this.stop()
+    } catch (error) {
+      this.#ports.fail(error)
+    }
+  }
+
+  /** Nobody waits any longer. */
+  stop(): void {
+    const idle = this.#idle
+    this.#idle = []
+    for (const resolve of idle) resolve()
+  }
+
+  /** After a commit: feeds may have let go of more. */
+  afterCommit(): void {
+    if (!this.#underWay) this.#trim(this.#ports.limits.trimRecords)
+  }
+
+  want(): void {
+    this.#wanted = true
+  }
+
+  get underWay(): boolean {
+    return this.#underWay
+  }
+
+  idle(): Promise<void> {
+    if (this.#underWay) return new Promise((resolve) => this.#idle.push(resolve))
+    return this.#trimming ?? Promise.resolve()
+  }
+
+  async #slice(frozen: readonly Cell[], from: number): Promise<number> {
+    const { memory, backend, limits } = this.#ports
+    const changes: RowChange[] = []
+    let at = from
+    for (let bytes = 0; at < frozen.length && changes.length < limits.sliceChanges && bytes < limits.sliceBytes; at++) {
+      const cell = frozen[at]!
+      const value = memory.frozenValue(cell)
+      const partition = cell.part.name
+      changes.push({ partition, key: cell.key, value: value && sealRow(partition, cell.key, value) })
+      bytes += cell.key.length + (value ? value.length : 0)
+    }
+    if (this.#ports.isStopped()) return frozen.length
+    await backend.rows.apply(changes)
+    if (this.#ports.isStopped()) return frozen.length
+    memory.written(frozen.slice(from, at))
+    memory.evict(limits.cleanMaxBytes)
+    return at
+  }
+
+  #trim(least: number): void {
+    if (this.#trimming) return
+    const below = Math.min(this.#finished, this.#ports.hooks.trimBelow())
+    if (below - this.#trimmed < least) return
+    const { backend, fail } = this.#ports
+    this.#trimming = backend.journal.trim(below).then(() => {
+      this.#trimming = undefined
+      this.#trimmed = below
+    }, fail)
+  }
+}

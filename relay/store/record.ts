@@ -1,0 +1,163 @@
+// The bytes of a journal record and of a row's value. Both carry a checksum, so that a flipped bit or a missing end
+// is found and refused instead of being believed.
+//
+// record = crc32 of the rest u32 · version u8 = 1 · flags u8 · number f64 · count of notes, notes · changes until the end
+// note   = length, bytes            change = kind u8, [partition], key, [value]; strings and values with their length
+// Lengths and counts are varints. A change with SAME_PARTITION lies in the partition of the one before it.
+// row    = crc32(partition, 0, key, 0, value) u32 · value
+import { crc32 } from 'node:zlib'
+import { ParleyError } from '#protocol'
+
+const VERSION = 1
+const BEGUN = 1
+export const RECORD_HEADER_BYTES = 4 + 1 + 1 + 8 + 5
+/** Upper bound of what a change takes beside its strings and its value. */
+export const CHANGE_OVERHEAD_BYTES = 1 + 5 + 5 + 5
+
+export const PUT = 0
+export const CREATE = 1
+export const DELETE = 2
+const SAME_PARTITION = 0x80
+export type ChangeKind = typeof PUT | typeof CREATE | typeof DELETE
+
+export type Record = {
+  readonly number: number
+  /** A checkpoint of everything up to and with this record began with it. */
+  readonly begun: boolean
+  readonly annotations: Uint8Array[]
+}
+
+function damaged(what: string, facts: { [name: string]: string }): ParleyError {
+  return new ParleyError('store_damaged', `the store is damaged: ${what}`, facts)
+}
+
+export class RecordWriter {
+  readonly #bytes: Buffer
+  #at = 0
+  #partition: string | undefined
+
+  /** `bytes` must have room for everything that will be written. */
+  constructor(bytes: Buffer, number: number, begun: boolean, annotations: readonly Uint8Array[]) {
+    this.#bytes = bytes
+    bytes[4] = VERSION
+    bytes[5] = begun ? BEGUN : 0
+    bytes.writeDoubleBE(number, 6)
+    this.#at = 14
+    this.#number(annotations.length)
+    for (const annotation of annotations) this.#value(annotation)
+  }
+
+  change(kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined): void {
+    if (partition === this.#partition) this.#bytes[this.#at++] = kind | SAME_PARTITION
+    else {
+      this.#bytes[this.#at++] = kind
+      this.#string(partition)
+      this.#partition = partition
+    }
+    this.#string(key)
+    if (value) this.#value(value)
+  }
+
+  finish(): Buffer {
+    const record = this.#bytes.subarray(0, this.#at)
+    record.writeUInt32BE(crc32(record.subarray(4)), 0)
+    return record
+  }
+
+  #number(value: number): void {
+    const bytes = this.#bytes
+    let rest = value
+    while (rest > 127) {
+      bytes[this.#at++] = (rest & 127) | 128
+      rest >>>= 7
+    }
+    bytes[this.#at++] = rest
+  }
+
+  #string(text: string): void {
+    const length = text.length
+    this.#number(length)
+    if (length > 48) this.#bytes.write(text, this.#at, 'latin1')
+    else for (let i = 0; i < length; i++) this.#bytes[this.#at + i] = text.charCodeAt(i)
+    this.#at += length
+  }
+
+  #value(value: Uint8Array): void {
+    this.#number(value.length)
+    this.#bytes.set(value, this.#at)
+    this.#at += value.length
+  }
+}
+
+/**
+ * Checks a record and hands its changes to `fold`, after `header` has seen the rest. Values are copies.
+ * Throws ParleyError `store_damaged` when it is not what was written as `number`; then `fold` has not been called.
+ */
+export function readRecord(
+  number: number,
+  record: Uint8Array,
+  fold: ((kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined) => void) | undefined,
+): Record {
+  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
+  const facts = { record: String(number), bytes: String(bytes.length) }
+  if (bytes.length < 15) throw damaged('a journal record is cut off', facts)
+  if (bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) throw damaged('a journal record has a wrong checksum', facts)
+  if (bytes[4] !== VERSION) throw damaged(`a journal record has the unknown version ${bytes[4]}`, facts)
+  if (bytes.readDoubleBE(6) !== number) throw damaged('a journal record stands at another number', facts)
+  const reader = { bytes, at: 14 }
+  const annotations: Uint8Array[] = []
+  for (let count = readNumber(reader); count > 0; count--) annotations.push(readValue(reader))
+  let partition = ''
+  while (fold && reader.at < bytes.length) {
+    const first = bytes[reader.at++]!
+    const kind = (first & 127) as ChangeKind
+    if (!(first & SAME_PARTITION)) partition = readString(reader)
+    const key = readString(reader)
+    fold(kind, partition, key, kind === DELETE ? undefined : readValue(reader))
+  }
+  return { number, begun: (bytes[5]! & BEGUN) !== 0, annotations }
+}
+
+type Reader = { readonly bytes: Buffer; at: number }
+
+function readNumber(reader: Reader): number {
+  let value = 0
+  for (let shift = 0; ; shift += 7) {
+    const byte = reader.bytes[reader.at++]!
+    value += (byte & 127) * 2 ** shift
+    if (byte < 128) return value
+  }
+}
+
+function readString(reader: Reader): string {
+  const length = readNumber(reader)
+  reader.at += length
+  return reader.bytes.toString('latin1', reader.at - length, reader.at)
+}
+
+function readValue(reader: Reader): Uint8Array {
+  const length = readNumber(reader)
+  reader.at += length
+  return Uint8Array.prototype.slice.call(reader.bytes, reader.at - length, reader.at)
+}
+
+function rowChecksum(partition: string, key: string, value: Uint8Array): number {
+  return crc32(value, crc32(Buffer.from(`${partition}\0${key}\0`, 'latin1')))
+}
+
+export function sealRow(partition: string, key: string, value: Uint8Array): Uint8Array {
+  const row = Buffer.allocUnsafe(4 + value.length)
+  row.writeUInt32BE(rowChecksum(partition, key, value), 0)
+  row.set(value, 4)
+  return row
+}
+
+/** Throws ParleyError `store_damaged` when the row is not what was written under this key. */
+export function openRow(partition: string, key: string, row: Uint8Array): Uint8Array {
+  const value = row.subarray(4)
+  const stored = row.length < 4 ? -1 : ((row[0]! << 24) | (row[1]! << 16) | (row[2]! << 8) | row[3]!) >>> 0
+  if (stored !== rowChecksum(partition, key, value)) {
+    throw damaged('a row has a wrong checksum', { bytes: String(row.length) })
+  }
+  return value
+}

@@ -1,0 +1,34 @@
+// Taking over what former boots left: every record is folded into memory, where the next checkpoint finds it.
+import { ParleyError } from '#protocol'
+import type { Memory } from './memory.ts'
+import { CREATE, readRecord } from './record.ts'
+import type { Journal, Replayed } from './types.ts'
+
+export type Found = { readonly low: number; readonly next: number; readonly replayed: Replayed[] }
+
+/** Throws ParleyError `store_damaged`. */
+export async function replay(journal: Journal, memory: Memory): Promise<Found> {
+  let low = 0
+  let next = 0
+  let begun = 0
+  for await (const { number, record } of journal.replay(0)) {
+    low ||= number
+    if (next && number !== next) {
+      const facts = { missing: String(next), found: String(number) }
+      throw new ParleyError('store_damaged', 'the store is damaged: a journal record is missing', facts)
+    }
+    next = number + 1
+    if (readRecord(number, record, undefined).begun) begun = number
+  }
+  const replayed: Replayed[] = []
+  for await (const { number, record } of journal.replay(0)) {
+    const { annotations } = readRecord(number, record, (kind, partition, key, value) => {
+      // What may have been written to rows by a checkpoint is no longer known to be absent there.
+      const cell = memory.change(partition, key, value, number, kind === CREATE && number > begun)
+      cell.commit = number
+      memory.settle(cell)
+    })
+    replayed.push({ commit: number, annotations })
+  }
+  return { low: low || 1, next: next || 1, replayed }
+}
