@@ -6,7 +6,7 @@
 //
 // The bytes of an entry on the wire are its bytes in the journal; fan-out selects parts and concatenates.
 import { hash } from 'node:crypto'
-import { ENTRY_MAX_BYTES, EPOCH_MAX, PARTS_MAX } from './limits.ts'
+import { DEVICE_NUMBER_MAX, ENTRY_MAX_BYTES, EPOCH_MAX, PART_MAX_BYTES, PARTS_MAX } from './limits.ts'
 import { epochOf, nOf, type Position, positionOf } from './position.ts'
 import { ParleyError } from './refusals.ts'
 
@@ -46,9 +46,12 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
+/** The inverse of `readHeader` and `readParts`. Throws a RangeError for what `checkEntry` would refuse for its size. */
 export function writeEntry(header: EntryHeader, parts: readonly EntryPart[]): Uint8Array {
+  if (parts.length > PARTS_MAX) throw new RangeError(`entry of ${parts.length} parts`)
   let size = HEADER_BYTES + 2
   for (const part of parts) size += PART_OVERHEAD_BYTES + part.body.length
+  if (size > ENTRY_MAX_BYTES) throw new RangeError(`entry of ${size} bytes`)
   const out = new Uint8Array(size)
   const view = viewOf(out)
   out[0] = VERSION
@@ -76,24 +79,45 @@ export function writeEntry(header: EntryHeader, parts: readonly EntryPart[]): Ui
   return out
 }
 
-/** Throws `malformed` or `too_large` unless `bytes` is exactly one entry. Never copies ciphertext. */
+function ensure(holds: boolean, what: string): void {
+  if (!holds) throw new ParleyError('malformed', what)
+}
+
+function checkHeader(bytes: Uint8Array, view: DataView): void {
+  ensure(bytes[0] === VERSION, `entry of version ${bytes[0]}`)
+  ensure(bytes[1]! >= KIND_CONTENT && bytes[1]! <= KIND_SUPPLEMENT, `entry of kind ${bytes[1]}`)
+  const epoch = view.getUint32(2)
+  ensure(epoch >= 1 && epoch <= EPOCH_MAX, 'epoch out of range')
+  ensure(view.getUint32(6) >= 1, 'n counts from 1')
+  ensure(bytes[14]! >= 1 && bytes[14]! <= DEVICE_NUMBER_MAX, 'entry of no possible device')
+  ensure(view.getUint32(15) >= 1 && view.getUint32(19) >= 1, 'registration out of range')
+  ensure(view.getUint32(23) >= 1, 'k counts from 1')
+  ensure(view.getUint32(39) <= 0x1f_ffff, 'time beyond the limit')
+}
+
+/** Throws `malformed`, `too_large` or `too_many` unless `bytes` is exactly one entry. Never copies ciphertext. */
 export function checkEntry(bytes: Uint8Array): void {
   if (bytes.length > ENTRY_MAX_BYTES) {
     throw new ParleyError('too_large', 'entry over the limit', { limit: `${ENTRY_MAX_BYTES}`, size: `${bytes.length}` })
   }
-  if (bytes.length < HEADER_BYTES + 2) throw new ParleyError('malformed', 'entry cut off')
-  if (bytes[0] !== VERSION) throw new ParleyError('malformed', `entry of version ${bytes[0]}`)
+  ensure(bytes.length >= HEADER_BYTES + 2, 'entry cut off')
   const view = viewOf(bytes)
-  if (view.getUint32(2) > EPOCH_MAX) throw new ParleyError('malformed', 'epoch beyond the limit')
-  if (view.getUint32(39) > 0x1f_ffff) throw new ParleyError('malformed', 'time beyond the limit')
+  checkHeader(bytes, view)
   const count = view.getUint16(HEADER_BYTES)
   if (count > PARTS_MAX) throw new ParleyError('too_many', 'parts over the limit', { limit: `${PARTS_MAX}` })
+  ensure(count === 0 || bytes[1] !== KIND_SKIP, 'a skip with parts')
   let at = HEADER_BYTES + 2
   for (let i = 0; i < count; i++) {
-    if (at + PART_OVERHEAD_BYTES > bytes.length) throw new ParleyError('malformed', 'part cut off')
-    at += PART_OVERHEAD_BYTES + view.getUint32(at + 5)
+    ensure(at + PART_OVERHEAD_BYTES <= bytes.length, 'part cut off')
+    ensure(bytes[at + 4]! <= DEVICE_NUMBER_MAX, 'a part for no possible device')
+    const length = view.getUint32(at + 5)
+    ensure(length > 0, 'a part without ciphertext')
+    if (length > PART_MAX_BYTES) {
+      throw new ParleyError('too_large', 'part over the limit', { limit: `${PART_MAX_BYTES}`, size: `${length}` })
+    }
+    at += PART_OVERHEAD_BYTES + length
   }
-  if (at !== bytes.length) throw new ParleyError('malformed', 'entry of wrong length')
+  ensure(at === bytes.length, 'entry of wrong length')
 }
 
 /** Of an entry that `checkEntry` has passed. */

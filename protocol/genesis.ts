@@ -34,12 +34,13 @@ export function readGenesis(bytes: Uint8Array): Genesis {
     return { kind: 'direct', members: [userIdOf(smaller), userIdOf(larger)] }
   }
   if (bytes[0] === GROUP && bytes.length === GROUP_BYTES) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset)
+    const timeMs = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(1 + 2 * ID_BYTES)
+    if (timeMs > BigInt(Number.MAX_SAFE_INTEGER)) throw new ParleyError('malformed', 'genesis: time beyond the limit')
     return {
       kind: 'group',
       creator: userIdOf(bytes.subarray(1, 1 + ID_BYTES)),
       nonce: bytes.slice(1 + ID_BYTES, 1 + 2 * ID_BYTES),
-      timeMs: Number(view.getBigUint64(1 + 2 * ID_BYTES)),
+      timeMs: Number(timeMs),
     }
   }
   throw new ParleyError('malformed', `genesis: unknown kind ${bytes[0]} or wrong length ${bytes.length}`)

@@ -1,4 +1,6 @@
 // The language everyone speaks.
+
+export { compareVersions, grant, sha256, signRecord, type Version } from './chain.ts'
 export { REGISTER_DELIVERED, REGISTER_READ } from './checks.ts'
 export { type Clock, type Random, systemClock, systemRandom, type Timer } from './clock.ts'
 export { type Context, signUnder, verifyUnder } from './contexts.ts'
@@ -68,6 +70,7 @@ export {
   VerdictSchema,
 } from './gen/session_pb.ts'
 export { directConvId, directGenesis, type Genesis, readGenesis } from './genesis.ts'
+export { audienceOf, framesGoPlain } from './handshake.ts'
 export {
   type ConvId,
   compareIds,
@@ -100,41 +103,35 @@ export {
   type RelayItem,
 } from './link-frames.ts'
 export { epochOf, isPosition, NOWHERE, nextOf, nOf, type Position, positionOf, positionText } from './position.ts'
+export { openBundle, openPrekeys, type Prekeys } from './prekeys.ts'
 export {
-  compareVersions,
   countersign,
-  grant,
   type Home,
   type Manifest,
-  type NodeCertificate,
   openHomeRecord,
   openManifest,
-  openNodeCertificate,
-  openRegionRecord,
-  type Region,
-  sha256,
-  signRecord,
-  type Version,
+  succeeds,
 } from './records.ts'
 export { errorOf, isRefusalCode, ParleyError, type RefusalCode, refusalOf } from './refusals.ts'
+export { type NodeCertificate, openNodeCertificate, openRegionRecord, type Region } from './region-records.ts'
 export { type Channel, SEAL_OVERHEAD_BYTES, type SignInMode } from './sealed.ts'
 export {
   answerNode,
-  audienceOf,
-  deviceOf,
-  framesGoPlain,
   openReady,
   type ProofOptions,
+  type SignInAwaiting,
+  type SignInStart,
+  startSignIn,
+} from './sign-in.ts'
+export {
+  deviceOf,
   receiveHello,
   receiveProof,
   SIGN_IN_REFUSED_CLOSE,
-  type SignInAwaiting,
   type SignInClaim,
   type SignInHeard,
   type SignInHelloOptions,
   type SignInProved,
-  type SignInStart,
-  startSignIn,
-} from './sign-in.ts'
+} from './sign-in-node.ts'
 export { SimulatedClock, simulatedRandom } from './simulated.ts'
 export { decode } from './wire.ts'

@@ -39,14 +39,19 @@ export const REFUSAL_TEXT_MAX_CHARS = 1_000
 export const REFUSAL_FACTS_MAX = 16
 export const REQUEST_METHOD_MAX_CHARS = 64
 
+/** Payload of a record. */
 export const RECORD_MAX_BYTES = 16 * 1024
+/** What stands around a payload: keys, signatures, the grant. */
+export const ENVELOPE_MAX_BYTES = 1024
+export const HOME_RECORD_MAX_BYTES = 4 * 1024
 /** A manifest travels whole inside a sign-in message. */
 export const MANIFEST_MAX_BYTES = 8 * 1024
 export const DEVICES_MAX = 16
 export const FALLBACKS_MAX = 4
 export const REGION_NODES_MAX = 64
 export const REGION_NAME_MAX_CHARS = 64
-export const NODE_ADDRESSES_MAX = 8
+/** Multiaddrs of a node, and client URLs of a node. */
+export const NODE_ADDRESSES_MAX = 16
 export const ADDRESS_MAX_CHARS = 256
 export const REVOKED_KEYS_MAX = 64
 export const COUNTERSIGNATURE_MAX_MS = 90 * 86_400_000

@@ -59,7 +59,7 @@ export class SimulatedClock implements Clock {
       if (!first || first.at > until) return false
       this.#pop()
       if (!first.callback) continue
-      this.#now = first.at
+      this.#now = Math.max(this.#now, first.at)
       first.callback()
       return true
     }
