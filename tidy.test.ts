@@ -182,7 +182,14 @@ test('no word that must stay out of the project', () => {
 
 // ---------------------------------------------------------------- the package
 
-type Locked = { version?: string; integrity?: string; resolved?: string; hasInstallScript?: boolean; link?: boolean }
+type Locked = {
+  optionalDependencies?: Record<string, string>
+  version?: string
+  integrity?: string
+  resolved?: string
+  hasInstallScript?: boolean
+  link?: boolean
+}
 
 function newEnough(version: string, least: string): boolean {
   const parts = (text: string): number[] => text.split('.').map(Number)
@@ -195,10 +202,14 @@ function lockFaults(packages: Readonly<Record<string, Locked>>): string[] {
   return Object.entries(packages).flatMap(([path, it]) => {
     if (path === '') return []
     const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
+    const missing = Object.keys(it.optionalDependencies ?? {}).find(
+      (optional) => !(`node_modules/${optional}` in packages),
+    )
     const least = { ws: WS_MIN, '@libp2p/kad-dht': KAD_DHT_MIN }[name]
     return [
       !it.integrity?.startsWith('sha512-') && `${path}: no integrity`,
       it.resolved !== undefined && `${path}: names a host`,
+      missing && `${path}: lists ${missing}, which has no entry, so npm ci refuses: take it off the list`,
       it.link && `${path}: a link`,
       it.hasInstallScript && !SCRIPTS_NOT_NEEDED.includes(name) && `${path}: an install script nobody has looked at`,
       least && !newEnough(it.version ?? '0', least) && `${path}: ${it.version}, at least ${least}`,
@@ -308,6 +319,7 @@ test('a lock entry without integrity, with a host, an unknown script or an old v
     { integrity: '' },
     { resolved: 'https://host/ws.tgz' },
     { hasInstallScript: true },
+    { optionalDependencies: { b: '1.0.0' } },
     { version: '8.18.9' },
   ]) {
     assert.equal(lockFaults({ 'node_modules/a/node_modules/ws': { ...good, ...bad } }).length, 1, JSON.stringify(bad))
