@@ -2,7 +2,7 @@
 import { KEMPublicKey, PreKeyBundle, PublicKey } from '@signalapp/libsignal-client'
 import { ParleyError, type PrekeyBundle, userIdBytes } from '#protocol'
 import { raw } from './bytes.ts'
-import type { PeerDevice } from './sessions.ts'
+import type { PeerDevice } from './peer.ts'
 
 /** The identity key is the manifest's; a home has no say in it, and libsignal checks the signatures against it. */
 export function readBundle(bundle: PrekeyBundle, peer: PeerDevice): PreKeyBundle {

@@ -21,7 +21,8 @@ import {
 } from '#protocol'
 import { CONTENT_OVERHEAD_BYTES, STATE_KEY_BYTES } from './limits.ts'
 import { pad, unpad } from './padding.ts'
-import type { PeerDevice, Sessions } from './sessions.ts'
+import type { PeerDevice } from './peer.ts'
+import type { Sessions } from './sessions.ts'
 import type { Place } from './tag.ts'
 
 const HASH_BYTES = 32
@@ -60,10 +61,7 @@ export async function sealContent(
   place: Place,
   content: Sealable,
 ): Promise<Uint8Array[]> {
-  const plaintext = packContent(place, content)
-  const bodies: Uint8Array[] = []
-  for (const peer of peers) bodies.push(await sessions.encrypt(peer, plaintext))
-  return bodies
+  return sessions.encryptEach(peers, packContent(place, content))
 }
 
 /**

@@ -25,10 +25,12 @@ export {
   sealContent,
 } from './content.ts'
 export { packAccountKeys, packDeviceKeys, unpackAccountKeys, unpackDeviceKeys } from './key-file.ts'
+export { type PeerDevice, peerDevice } from './peer.ts'
 export { EMPTY_PREKEY_STATE, type PrekeyState, readPrekeyState } from './prekey-state.ts'
 export { isIdle, makePrekeys, type PrekeyCounts, type PrekeyPlan, planPrekeys, replenishPrekeys } from './prekeys.ts'
 export { newRecoveryPhrase, rootKeyOfPhrase } from './recovery.ts'
-export { openSessions, type PeerDevice, peerDevice, type Sessions, type SessionsOptions } from './sessions.ts'
+export { mayAnswer, whenToAsk } from './retries.ts'
+export { openSessions, type Sessions, type SessionsOptions } from './sessions.ts'
 export {
   newStateKey,
   openReadMark,

@@ -27,6 +27,11 @@ export const CONTENT_OVERHEAD_BYTES = 512
 /** What Signal adds: ratchet header, MAC, and the Kyber ciphertext and keys of a prekey message. */
 export const SIGNAL_OVERHEAD_BYTES = 2_560
 
+/** Waits before a reader asks again for an entry that it could not decrypt: the first at once, after the last it gives up. */
+export const RETRY_WAITS_MS: readonly number[] = [0, 10 * 60_000, DAY_MS]
+/** Times that an author sends one k again to one device. */
+export const RETRY_ANSWERS_MAX = RETRY_WAITS_MS.length + 1
+
 export const STATE_KEY_BYTES = 32
 export const TAG_SECRET_BYTES = 32
 

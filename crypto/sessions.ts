@@ -8,6 +8,7 @@
 // libsignal works in several asynchronous steps. Operations of one instance run one after another, and each writes to
 // the storage only when it has succeeded as a whole.
 import {
+  type CiphertextMessage,
   CiphertextMessageType,
   PreKeySignalMessage,
   ProtocolAddress,
@@ -18,36 +19,15 @@ import {
   signalDecryptPreKey,
   signalEncrypt,
 } from '@signalapp/libsignal-client'
-import { type Clock, type Device, limits, ParleyError, type PrekeyBundle, type UserId } from '#protocol'
+import { type Clock, limits, ParleyError, type PrekeyBundle } from '#protocol'
 import type { DeviceKeys } from './account.ts'
 import { readBundle } from './bundle.ts'
 import { raw } from './bytes.ts'
+import type { PeerDevice } from './peer.ts'
 import { decryptionError, encryptionError, setUpError } from './signal-errors.ts'
 import { type SignalStores, sessionKey, signalStores } from './signal-stores.ts'
 import { applyKeyChanges, type KeyStorage, stagedKeyStorage } from './storage.ts'
 import { userAlias } from './user-alias.ts'
-
-/** A device of a person, as that person's manifest names it. */
-export type PeerDevice = {
-  readonly userId: UserId
-  readonly device: number
-  readonly registrationEpoch: number
-  readonly registrationVersion: number
-  /** libsignal public key, 33 bytes. */
-  readonly identityKey: Uint8Array
-  readonly signalRegistrationId: number
-}
-
-export function peerDevice(userId: UserId, device: Device): PeerDevice {
-  return {
-    userId,
-    device: device.number,
-    registrationEpoch: device.registrationEpoch,
-    registrationVersion: device.registrationVersion,
-    identityKey: device.signalIdentityKey,
-    signalRegistrationId: device.signalRegistrationId,
-  }
-}
 
 export type Sessions = {
   /** Whether `encrypt` can go on without `setUp`. */
@@ -59,9 +39,12 @@ export type Sessions = {
   setUp(peer: PeerDevice, bundle: PrekeyBundle): Promise<void>
   /** Ciphertext: libsignal's message type u8, then its message. `no_session`, `too_large`. */
   encrypt(peer: PeerDevice, plaintext: Uint8Array): Promise<Uint8Array>
+  /** One ciphertext for each peer, in their order: all or none. */
+  encryptEach(peers: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]>
   /**
-   * `malformed`, `too_large`, `no_session`, `replayed` (read before), `unsigned_device` (an identity that is not the
-   * manifest's), `undecryptable`. After an error nothing has changed.
+   * `malformed`, `too_large`, `no_session`, `unsigned_device` (an identity that is not the manifest's), `undecryptable`,
+   * `replayed`: its key has been used, or given up because 2,000 later messages were read first; whether it was really
+   * read is for the caller to look up by the author's k. After an error nothing has changed.
    */
   decrypt(peer: PeerDevice, ciphertext: Uint8Array): Promise<Uint8Array>
   /** The same, and `open` decides: when it throws, the ratchet has not moved. */
@@ -80,11 +63,10 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   const local = ProtocolAddress.new(userAlias(device.userId), device.number)
   let last: Promise<unknown> = Promise.resolve()
 
-  const run = <T>(peer: PeerDevice, step: (context: Step) => T | Promise<T>): Promise<T> => {
+  const atomically = <T>(operation: (staged: KeyStorage) => Promise<T>): Promise<T> => {
     const attempt = async (): Promise<T> => {
       const staged = stagedKeyStorage(storage)
-      const remote = addressOf(peer, device)
-      const result = await step({ stores: signalStores(staged.storage, device, peer), storage: staged.storage, remote })
+      const result = await operation(staged.storage)
       applyKeyChanges(storage, staged.changes())
       return result
     }
@@ -92,37 +74,37 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
     last = result.catch(() => undefined)
     return result
   }
+  const stepOf = (staged: KeyStorage, peer: PeerDevice): Step => ({
+    stores: signalStores(staged, device, peer),
+    storage: staged,
+    remote: addressOf(peer, device),
+  })
 
+  const encryptEach = (peers: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]> =>
+    atomically(async (staged) => {
+      const out: Uint8Array[] = []
+      for (const peer of peers) out.push(await encryptOne(stepOf(staged, peer), local, plaintext, clock))
+      return out
+    })
   const decryptWith = <T>(peer: PeerDevice, ciphertext: Uint8Array, open: (plaintext: Uint8Array) => T): Promise<T> =>
-    run(peer, async ({ stores, remote }) => open(await decryptOne(stores, remote, local, ciphertext)))
+    atomically(async (staged) => open(await decryptOne(stepOf(staged, peer), local, ciphertext)))
 
   return {
-    hasSession: (peer) => hasCurrent(storage, peer, clock),
-    setUp: (peer, bundle) =>
-      run(peer, async ({ stores, remote }) => {
-        const read = readBundle(bundle, peer)
-        try {
-          await processPreKeyBundle(read, remote, local, stores.session, stores.identity, new Date(clock.now()))
-        } catch (error) {
-          throw setUpError(error)
-        }
-      }),
-    encrypt: (peer, plaintext) =>
-      run(peer, async ({ stores, storage: staged, remote }) => {
-        if (!hasCurrent(staged, peer, clock)) throw noSession(peer)
-        return encryptOne(stores, remote, local, plaintext, clock)
-      }),
+    hasSession: (peer) => stepOf(storage, peer).stores.hasCurrentSession(new Date(clock.now())),
+    setUp: (peer, bundle) => atomically((staged) => setUpOne(stepOf(staged, peer), local, peer, bundle, clock)),
+    encrypt: async (peer, plaintext) => (await encryptEach([peer], plaintext))[0]!,
+    encryptEach,
     decrypt: (peer, ciphertext) => decryptWith(peer, ciphertext, (plaintext) => plaintext),
     decryptWith,
     archive: (peer) =>
-      run(peer, ({ storage: staged }) => {
+      atomically(async (staged) => {
         const row = staged.get('session', sessionKey(peer))
         if (!row) return
         const record = SessionRecord.deserialize(raw(row))
         record.archiveCurrentState()
         staged.set('session', sessionKey(peer), record.serialize())
       }),
-    forget: (peer) => run(peer, ({ storage: staged }) => staged.set('session', sessionKey(peer), undefined)),
+    forget: (peer) => atomically(async (staged) => staged.set('session', sessionKey(peer), undefined)),
   }
 }
 
@@ -136,77 +118,71 @@ function addressOf(peer: PeerDevice, own: DeviceKeys): ProtocolAddress {
   return ProtocolAddress.new(userAlias(peer.userId), peer.device)
 }
 
-function hasCurrent(storage: KeyStorage, peer: PeerDevice, clock: Clock): boolean {
-  const row = storage.get('session', sessionKey(peer))
-  return row !== undefined && SessionRecord.deserialize(raw(row)).hasCurrentState(new Date(clock.now()))
-}
-
-function noSession(peer: { userId: UserId; device: number }): ParleyError {
+function noSession(peer: PeerDevice): ParleyError {
   return new ParleyError('no_session', 'no session with this device', { user: peer.userId, device: `${peer.device}` })
 }
 
+async function setUpOne(
+  { stores, remote }: Step,
+  local: ProtocolAddress,
+  peer: PeerDevice,
+  bundle: PrekeyBundle,
+  clock: Clock,
+): Promise<void> {
+  const read = readBundle(bundle, peer)
+  try {
+    await processPreKeyBundle(read, remote, local, stores.session, stores.identity, new Date(clock.now()))
+  } catch (error) {
+    throw stores.failure() ?? setUpError(error)
+  }
+}
+
 async function encryptOne(
-  stores: SignalStores,
-  remote: ProtocolAddress,
+  { stores, remote }: Step,
   local: ProtocolAddress,
   plaintext: Uint8Array,
   clock: Clock,
 ): Promise<Uint8Array> {
-  const message = await signalEncrypt(
-    raw(plaintext),
-    remote,
-    local,
-    stores.session,
-    stores.identity,
-    new Date(clock.now()),
-  ).catch((error: unknown) => {
-    throw encryptionError(error)
-  })
-  const body = message.serialize()
-  if (body.length + 1 > limits.PART_MAX_BYTES) {
-    throw new ParleyError('too_large', 'ciphertext over the limit of a part', {
-      limit: `${limits.PART_MAX_BYTES}`,
-      size: `${body.length + 1}`,
-    })
+  const now = new Date(clock.now())
+  if (!stores.hasCurrentSession(now)) throw noSession(stores.peer)
+  let message: CiphertextMessage
+  try {
+    message = await signalEncrypt(raw(plaintext), remote, local, stores.session, stores.identity, now)
+  } catch (error) {
+    throw stores.failure() ?? encryptionError(error)
   }
+  const body = message.serialize()
   const out = new Uint8Array(body.length + 1)
   out[0] = message.type()
   out.set(body, 1)
+  checkSize(out)
   return out
 }
 
 async function decryptOne(
-  stores: SignalStores,
-  remote: ProtocolAddress,
+  { stores, remote }: Step,
   local: ProtocolAddress,
   ciphertext: Uint8Array,
 ): Promise<Uint8Array> {
-  if (ciphertext.length > limits.PART_MAX_BYTES) {
-    throw new ParleyError('too_large', 'ciphertext over the limit of a part', {
-      limit: `${limits.PART_MAX_BYTES}`,
-      size: `${ciphertext.length}`,
-    })
-  }
+  checkSize(ciphertext)
   const message = readCiphertext(ciphertext)
+  const { session, identity, prekey, signedPrekey, kyberPrekey } = stores
   if (message instanceof SignalMessage && !stores.hasSession()) throw noSession(stores.peer)
   try {
-    const plaintext =
-      message instanceof SignalMessage
-        ? await signalDecrypt(message, remote, local, stores.session, stores.identity)
-        : await signalDecryptPreKey(
-            message,
-            remote,
-            local,
-            stores.session,
-            stores.identity,
-            stores.prekey,
-            stores.signedPrekey,
-            stores.kyberPrekey,
-          )
-    return plaintext
+    return message instanceof SignalMessage
+      ? await signalDecrypt(message, remote, local, session, identity)
+      : await signalDecryptPreKey(message, remote, local, session, identity, prekey, signedPrekey, kyberPrekey)
   } catch (error) {
     throw stores.failure() ?? decryptionError(error)
   }
+}
+
+function checkSize(ciphertext: Uint8Array): void {
+  if (ciphertext.length <= limits.PART_MAX_BYTES) return
+  throw new ParleyError('too_large', 'ciphertext over the limit of a part', {
+    limit: `${limits.PART_MAX_BYTES}`,
+    size: `${ciphertext.length}`,
+  })
 }
 
 function readCiphertext(ciphertext: Uint8Array): SignalMessage | PreKeySignalMessage {

@@ -19,7 +19,7 @@ import { ParleyError } from '#protocol'
 import type { DeviceKeys } from './account.ts'
 import { raw } from './bytes.ts'
 import { LAST_RESORT_USES_MAX } from './limits.ts'
-import type { PeerDevice } from './sessions.ts'
+import type { PeerDevice } from './peer.ts'
 import type { KeyStorage } from './storage.ts'
 
 const USE_BYTES = 16
@@ -37,13 +37,16 @@ export type SignalStores = {
   readonly signedPrekey: SignedPreKeyStore
   readonly kyberPrekey: KyberPreKeyStore
   hasSession(): boolean
-  /** Why a store refused, if one did: libsignal does not hand errors of stores through whole. */
-  failure(): ParleyError | undefined
+  hasCurrentSession(now: Date): boolean
+  /** What a store threw, if one did: libsignal replaces errors of stores by one of its own. */
+  failure(): unknown
 }
 
 class Sessions extends SessionStore {
   readonly #storage: KeyStorage
   readonly #key: string
+  /** Read once an operation: a record is some kilobytes, and reading it a good part of the work. */
+  #record: SessionRecord | null | undefined
 
   constructor(storage: KeyStorage, peer: PeerDevice) {
     super()
@@ -51,17 +54,25 @@ class Sessions extends SessionStore {
     this.#key = sessionKey(peer)
   }
 
+  load(): SessionRecord | null {
+    if (this.#record === undefined) {
+      const row = this.#storage.get('session', this.#key)
+      this.#record = row ? SessionRecord.deserialize(raw(row)) : null
+    }
+    return this.#record
+  }
+
   override async saveSession(_name: unknown, record: SessionRecord): Promise<void> {
     this.#storage.set('session', this.#key, record.serialize())
+    this.#record = undefined
   }
 
   override async getSession(): Promise<SessionRecord | null> {
-    const row = this.#storage.get('session', this.#key)
-    return row ? SessionRecord.deserialize(raw(row)) : null
+    return this.load()
   }
 
   override async getExistingSessions(): Promise<SessionRecord[]> {
-    const record = await this.getSession()
+    const record = this.load()
     return record ? [record] : []
   }
 }
@@ -105,16 +116,15 @@ function readIdentityKey(peer: PeerDevice): PublicKey {
   }
 }
 
-type Gone = (what: string, id: number) => ParleyError
+const gone = (what: string, id: number): ParleyError =>
+  new ParleyError('undecryptable', `the ${what} prekey it was made with is gone`, { prekey: `${id}` })
 
 class OneTimePrekeys extends PreKeyStore {
   readonly #storage: KeyStorage
-  readonly #gone: Gone
 
-  constructor(storage: KeyStorage, gone: Gone) {
+  constructor(storage: KeyStorage) {
     super()
     this.#storage = storage
-    this.#gone = gone
   }
 
   override async savePreKey(id: number, record: PreKeyRecord): Promise<void> {
@@ -123,7 +133,7 @@ class OneTimePrekeys extends PreKeyStore {
 
   override async getPreKey(id: number): Promise<PreKeyRecord> {
     const row = this.#storage.get('prekey', `${id}`)
-    if (!row) throw this.#gone('one-time', id)
+    if (!row) throw gone('one-time', id)
     return PreKeyRecord.deserialize(raw(row))
   }
 
@@ -134,12 +144,10 @@ class OneTimePrekeys extends PreKeyStore {
 
 class SignedPrekeys extends SignedPreKeyStore {
   readonly #storage: KeyStorage
-  readonly #gone: Gone
 
-  constructor(storage: KeyStorage, gone: Gone) {
+  constructor(storage: KeyStorage) {
     super()
     this.#storage = storage
-    this.#gone = gone
   }
 
   override async saveSignedPreKey(id: number, record: SignedPreKeyRecord): Promise<void> {
@@ -148,7 +156,7 @@ class SignedPrekeys extends SignedPreKeyStore {
 
   override async getSignedPreKey(id: number): Promise<SignedPreKeyRecord> {
     const row = this.#storage.get('signed', `${id}`)
-    if (!row) throw this.#gone('signed', id)
+    if (!row) throw gone('signed', id)
     return SignedPreKeyRecord.deserialize(raw(row))
   }
 }
@@ -159,14 +167,10 @@ class SignedPrekeys extends SignedPreKeyStore {
  */
 class KyberPrekeys extends KyberPreKeyStore {
   readonly #storage: KeyStorage
-  readonly #gone: Gone
-  readonly #fail: (error: ParleyError) => ParleyError
 
-  constructor(storage: KeyStorage, gone: Gone, fail: (error: ParleyError) => ParleyError) {
+  constructor(storage: KeyStorage) {
     super()
     this.#storage = storage
-    this.#gone = gone
-    this.#fail = fail
   }
 
   override async saveKyberPreKey(id: number, record: KyberPreKeyRecord): Promise<void> {
@@ -175,7 +179,7 @@ class KyberPrekeys extends KyberPreKeyStore {
 
   override async getKyberPreKey(id: number): Promise<KyberPreKeyRecord> {
     const row = this.#storage.get('kyber', `${id}`) ?? this.#storage.get('last-resort', `${id}`)
-    if (!row) throw this.#gone('Kyber', id)
+    if (!row) throw gone('Kyber', id)
     return KyberPreKeyRecord.deserialize(raw(row))
   }
 
@@ -191,7 +195,7 @@ class KyberPrekeys extends KyberPreKeyStore {
     const seen = Buffer.from(this.#storage.get('used', `${id}`) ?? [])
     for (let at = 0; at < seen.length; at += USE_BYTES) {
       if (use.equals(seen.subarray(at, at + USE_BYTES))) {
-        throw this.#fail(new ParleyError('replayed', 'this session was set up before'))
+        throw new ParleyError('replayed', 'this session was set up before')
       }
     }
     const kept = seen.subarray(Math.max(0, seen.length - (LAST_RESORT_USES_MAX - 1) * USE_BYTES))
@@ -199,22 +203,39 @@ class KyberPrekeys extends KyberPreKeyStore {
   }
 }
 
+/** The same store; what its methods throw is told to `failed` on the way. */
+function watched<T extends object>(store: T, failed: (error: unknown) => void): T {
+  return new Proxy(store, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name, target)
+      if (typeof member !== 'function') return member
+      return async (...args: unknown[]): Promise<unknown> => {
+        try {
+          return await member.apply(target, args)
+        } catch (error) {
+          failed(error)
+          throw error
+        }
+      }
+    },
+  })
+}
+
 export function signalStores(storage: KeyStorage, own: DeviceKeys, peer: PeerDevice): SignalStores {
-  let failed: ParleyError | undefined
-  const fail = (error: ParleyError): ParleyError => {
-    failed = error
-    return error
+  let failure: unknown
+  const failed = (error: unknown): void => {
+    failure ??= error
   }
-  const gone: Gone = (what, id) =>
-    fail(new ParleyError('undecryptable', `the ${what} prekey it was made with is gone`, { prekey: `${id}` }))
+  const sessions = new Sessions(storage, peer)
   return {
     peer,
-    session: new Sessions(storage, peer),
-    identity: new Identity(own, peer),
-    prekey: new OneTimePrekeys(storage, gone),
-    signedPrekey: new SignedPrekeys(storage, gone),
-    kyberPrekey: new KyberPrekeys(storage, gone, fail),
-    hasSession: () => storage.get('session', sessionKey(peer)) !== undefined,
-    failure: () => failed,
+    session: watched(sessions, failed),
+    identity: watched(new Identity(own, peer), failed),
+    prekey: watched(new OneTimePrekeys(storage), failed),
+    signedPrekey: watched(new SignedPrekeys(storage), failed),
+    kyberPrekey: watched(new KyberPrekeys(storage), failed),
+    hasSession: () => sessions.load() !== null,
+    hasCurrentSession: (now) => sessions.load()?.hasCurrentState(now) ?? false,
+    failure: () => failure,
   }
 }
