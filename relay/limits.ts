@@ -20,6 +20,10 @@ export const IDLE_MAX_MS = 60_000
 export const SWEEP_MS = 1_000
 /** How long a closing socket may take before it is cut. */
 export const CLOSE_PATIENCE_MS = 2_000
+/** Bytes that a socket may send before it has signed in: hello and proof, with room for frames around them. */
+export const SIGN_IN_BYTES_MAX = 4 * limits.SIGN_IN_MESSAGE_MAX_BYTES
+/** What ws takes at most; up to this a frame beyond FRAME_MAX_BYTES gets a typed refusal, above it only status 1009. */
+export const MESSAGE_MAX_BYTES = 2 * limits.FRAME_MAX_BYTES
 /** Sign-in, from the upgrade to `ready`. */
 export const SIGN_IN_WHOLE_MS = 2 * limits.SIGN_IN_FIRST_MS
 
@@ -48,9 +52,6 @@ export const BUNDLE_PAIR_BUDGET: Budget = { burst: 10, refillMs: 60_000, keysMax
 export const BUNDLE_TARGET_BUDGET: Budget = { burst: 200, refillMs: 5_000, keysMax: 65_536 }
 /** Bundles that one other region asks for. */
 export const BUNDLE_REGION_BUDGET: Budget = { burst: 2_000, refillMs: 50, keysMax: 4_096 }
-/** A serialised public key: Kyber-1024 has 1,569 bytes. */
-export const PREKEY_KEY_MAX_BYTES = 2 * 1024
-export const PREKEYS_PAYLOAD_MAX_BYTES = 768 * 1024
 
 // --- accounts and records
 /** Accounts whose verified records are kept in memory. */
@@ -101,7 +102,7 @@ assertLimit(SOCKET_BACKLOG_MAX_BYTES >= 4 * limits.FRAME_MAX_BYTES, 'a socket ta
 assertLimit(IDLE_MAX_MS > 2 * PING_AFTER_MS, 'a ping is answered before the socket counts as idle')
 assertLimit(REGION_RECORD_FOR_MS <= limits.REGION_RECORD_MAX_MS, 'a region record holds no longer than allowed')
 assertLimit(
-  HTTP_BODY_MAX_BYTES * 3 >= PREKEYS_PAYLOAD_MAX_BYTES * 4,
+  HTTP_BODY_MAX_BYTES * 3 >= limits.PREKEYS_MAX_BYTES * 4,
   'a request holds the largest prekey payload in base64',
 )
 assertLimit(STORE_COMMIT_MAX_BYTES > 2 * STORE_SEAL_BYTES, 'a step fits a commit')

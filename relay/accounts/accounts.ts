@@ -1,0 +1,155 @@
+// The accounts of this region: who lives here, by which manifest. The stored manifest is the floor: an older one,
+// or one signed by a key that a newer root epoch replaced, is refused after every restart too.
+import { LRUCache } from 'lru-cache'
+import {
+  type Clock,
+  type DeviceKey,
+  type Home,
+  type HomeRecord,
+  type Manifest,
+  openHomeRecord,
+  openManifest,
+  ParleyError,
+  type SignedRecord,
+  type UserId,
+} from '#protocol'
+import { ACCOUNTS_CACHED_MAX } from '../limits.ts'
+import { countersignHead, type RegionKeys } from './countersigner.ts'
+import type { AccountRows } from './rows.ts'
+import { checkHead, checkSuccessor, compareManifests } from './succession.ts'
+import { createTurns } from './turns.ts'
+
+export type Account = { readonly home: Home; readonly manifest: Manifest }
+
+/** Who may open an account here: `undefined`, or why not. */
+export type Policy = (request: { readonly user: UserId; readonly address: string }) => ParleyError | undefined
+
+export type Accounts = {
+  /** A new account, or a newer manifest of one that lives here. The same again answers the same. */
+  register(manifest: SignedRecord, head: SignedRecord, address: string): Promise<Account>
+  /** A newer manifest of an account that lives here; `unknown_user` otherwise. */
+  replaceManifest(manifest: SignedRecord, head: SignedRecord): Promise<Account>
+  find(user: UserId): Promise<Account | undefined>
+  /** From memory only. */
+  known(user: UserId): Account | undefined
+  /** Resolves when `counter` is committed as the last one of this device; `old_profile` when it is not above the last. */
+  raiseSessionCounter(user: UserId, device: DeviceKey, counter: bigint): Promise<void>
+  /** Countersigns the person's head anew. */
+  renew(user: UserId): Promise<Account | undefined>
+}
+
+export type AccountsParts = {
+  readonly rows: AccountRows
+  readonly clock: Clock
+  readonly keys: RegionKeys
+  readonly policy: Policy
+  /** After the commit: publish, tell sessions. `same`: asked again, perhaps since the answer or the publishing was lost. */
+  readonly onChange: (account: Account, what: Change) => void
+}
+
+type Cache = LRUCache<UserId, Account>
+
+function openStored(records: { home: HomeRecord; manifest: SignedRecord }, parts: AccountsParts): Account {
+  const now = parts.clock.now()
+  const manifest = openManifest(records.manifest, now)
+  try {
+    return { home: openHomeRecord(records.home, now), manifest }
+  } catch (error) {
+    // A node that was down for long finds its own word expired; the person's head under it still stands.
+    if (!(error instanceof ParleyError) || error.code !== 'expired' || !records.home.head) throw error
+    return { home: countersignHead(records.home.head, parts.keys, now), manifest }
+  }
+}
+
+async function load(user: UserId, parts: AccountsParts, cache: Cache): Promise<Account | undefined> {
+  const cached = cache.get(user)
+  if (cached) return cached
+  const records = await parts.rows.records(user)
+  // What was written while the rows were read is newer than what was read.
+  const meanwhile = cache.get(user)
+  if (meanwhile || !records) return meanwhile
+  const account = openStored(records, parts)
+  cache.set(user, account)
+  return account
+}
+
+function write(account: Account, parts: AccountsParts, cache: Cache): void {
+  parts.rows.putManifest(account.manifest.userId, account.manifest.record)
+  parts.rows.putHome(account.manifest.userId, account.home.record)
+  cache.set(account.manifest.userId, account)
+}
+
+export type Change = 'registered' | 'replaced' | 'same'
+
+/** Decides and writes; must run in the account's turn. */
+async function accept(
+  candidate: Account,
+  parts: AccountsParts,
+  cache: Cache,
+  ifUnknown: () => ParleyError | undefined,
+): Promise<{ readonly account: Account; readonly what: Change }> {
+  const current = await load(candidate.manifest.userId, parts, cache)
+  if (current) {
+    if (compareManifests(current.manifest, candidate.manifest) === 'same') return { account: current, what: 'same' }
+    checkSuccessor(current.manifest, candidate.manifest)
+  } else {
+    const refusal = ifUnknown()
+    if (refusal) throw refusal
+  }
+  if (!parts.rows.hasRoom()) throw new ParleyError('full_disk', 'no room for accounts')
+  write(candidate, parts, cache)
+  return { account: candidate, what: current ? 'replaced' : 'registered' }
+}
+
+export function createAccounts(parts: AccountsParts): Accounts {
+  const cache: Cache = new LRUCache({ max: ACCOUNTS_CACHED_MAX })
+  const turns = createTurns()
+  const change = async (
+    manifest: SignedRecord,
+    head: SignedRecord,
+    ifUnknown: (user: UserId) => ParleyError | undefined,
+  ): Promise<Account> => {
+    const now = parts.clock.now()
+    const opened = openManifest(manifest, now)
+    if (opened.homeRegion !== parts.keys.regionId) {
+      throw new ParleyError('not_home', 'the manifest names another region as home', { home: opened.homeRegion })
+    }
+    const candidate = { manifest: opened, home: countersignHead(head, parts.keys, now) }
+    checkHead(candidate.manifest, candidate.home, parts.keys.regionId)
+    const user = opened.userId
+    const { account, what } = await turns(user, () => accept(candidate, parts, cache, () => ifUnknown(user)))
+    await parts.rows.flushed()
+    parts.onChange(account, what)
+    return account
+  }
+  return {
+    register: (manifest, head, address) => change(manifest, head, (user) => parts.policy({ user, address })),
+    replaceManifest: (manifest, head) =>
+      change(manifest, head, (user) => new ParleyError('unknown_user', 'no account of this region', { user })),
+    find: (user) => load(user, parts, cache),
+    known: (user) => cache.get(user),
+    async raiseSessionCounter(user, device, counter) {
+      await turns(user, async () => {
+        const last = await parts.rows.sessionCounter(user, device)
+        if (counter <= last) {
+          throw new ParleyError('old_profile', 'this session counter was used before: is the profile an old copy?', {
+            last: `${last}`,
+          })
+        }
+        parts.rows.putSessionCounter(user, device, counter)
+      })
+      await parts.rows.flushed()
+    },
+    async renew(user) {
+      const account = await load(user, parts, cache)
+      if (!account) return undefined
+      const { home, manifest } = account
+      const renewed = { home: countersignHead(home.record.head!, parts.keys, parts.clock.now()), manifest }
+      // A manifest that was replaced while rows were read has a newer home record anyway.
+      if (cache.get(user) !== account) return cache.get(user)
+      write(renewed, parts, cache)
+      await parts.rows.flushed()
+      return renewed
+    },
+  }
+}

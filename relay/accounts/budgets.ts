@@ -1,0 +1,25 @@
+// Budgets by name: a bucket that starts full and gains one token each refillMs. Names beyond keysMax push out those
+// that were used longest ago, which fills their buckets again: bounded memory is worth more than an exact count.
+import { LRUCache } from 'lru-cache'
+import { type Clock, ParleyError } from '#protocol'
+import type { Budget } from '../limits.ts'
+
+export type Budgets = {
+  /** Takes one; `overloaded` with the time until the next one when the bucket is empty. */
+  spend(name: string): void
+}
+
+export function createBudgets(budget: Budget, clock: Pick<Clock, 'monotonic'>): Budgets {
+  // The moment at which the bucket would be full again says everything about it.
+  const fullAt = new LRUCache<string, number>({ max: budget.keysMax })
+  return {
+    spend(name) {
+      const now = clock.monotonic()
+      const next = Math.max(fullAt.get(name) ?? 0, now) + budget.refillMs
+      const over = next - now - budget.burst * budget.refillMs
+      if (over > 0)
+        throw new ParleyError('overloaded', 'too many requests', { limit: `${budget.burst}` }, Math.ceil(over))
+      fullAt.set(name, next)
+    },
+  }
+}

@@ -1,0 +1,238 @@
+// One function per business event; each feeds the log and the metrics. Ids go into the log only, never into labels;
+// texts, keys and tokens go nowhere.
+import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import type { Logger } from 'pino'
+import type { NodeEvents } from '#node'
+import type { ParleyError, RegionId, UserId } from '#protocol'
+import type { GatewayEvents } from './gateway/parts.ts'
+import type { RelayEvents } from './rules/ports.ts'
+
+export type AccountEvents = {
+  registered(user: UserId): void
+  manifestReplaced(user: UserId): void
+  prekeysGiven(lastResort: boolean): void
+  prekeysLow(user: UserId): void
+  publishFailed(user: UserId, error: unknown): void
+}
+
+export type ProcessEvents = {
+  started(facts: Readonly<Record<string, unknown>>): void
+  stopping(): void
+  stopped(): void
+  /** The process ends after this. */
+  storeFailed(error: Error): void
+  /** A fault of ours that ended one request or session, not the process. */
+  fault(where: string, error: unknown): void
+}
+
+/** What is read when somebody asks for the metrics. */
+export type Readings = {
+  readonly sockets: number
+  readonly sessions: number
+  readonly linksUp: number
+  readonly store: Readonly<Record<string, number>>
+}
+
+export type Events = {
+  readonly relay: RelayEvents
+  readonly node: NodeEvents
+  readonly gateway: GatewayEvents
+  readonly accounts: AccountEvents
+  readonly process: ProcessEvents
+  /** The text for GET /metrics. */
+  metrics(): Promise<string>
+}
+
+function meters(registry: Registry) {
+  const counter = (name: string, help: string) => new Counter({ name: `parley_${name}`, help, registers: [registry] })
+  const coded = (name: string, help: string) =>
+    new Counter({ name: `parley_${name}`, help, labelNames: ['code'], registers: [registry] })
+  const took = (name: string, help: string) =>
+    new Histogram({
+      name: `parley_${name}`,
+      help,
+      labelNames: ['kind'],
+      buckets: [5, 20, 50, 100, 250, 500, 1_000, 2_500, 5_000],
+      registers: [registry],
+    })
+  return {
+    submitted: counter('submissions_total', 'Submissions taken from devices'),
+    sequenced: counter('sequenced_total', 'Entries numbered by this node as host'),
+    delivered: counter('delivered_total', 'Entries pushed to devices'),
+    held: counter('held_total', 'Submissions answered with held'),
+    refused: coded('refusals_total', 'Refusals by the conversation rules'),
+    demoted: counter('demoted_streams_total', 'Streams that left the journal for a lag row'),
+    socketsRefused: coded('sockets_refused_total', 'Sockets refused before the upgrade'),
+    signIns: counter('sign_ins_total', 'Sign-ins'),
+    signInsRefused: coded('sign_ins_refused_total', 'Sign-ins refused'),
+    sessionsEnded: coded('sessions_ended_total', 'Sessions ended, by reason'),
+    http: new Counter({
+      name: 'parley_http_requests_total',
+      help: 'HTTP requests',
+      labelNames: ['status'],
+      registers: [registry],
+    }),
+    registered: counter('accounts_registered_total', 'Accounts opened'),
+    manifests: counter('manifests_replaced_total', 'Manifests replaced'),
+    bundles: new Counter({
+      name: 'parley_prekey_bundles_total',
+      help: 'Prekey bundles handed out, by kind of Kyber key',
+      labelNames: ['kyber'],
+      registers: [registry],
+    }),
+    prekeysLow: counter('prekeys_low_total', 'Devices told that few one-time prekeys are left'),
+    linksLost: coded('links_lost_total', 'Links that ended'),
+    linksRefused: coded('links_refused_total', 'Links that ended before they were up'),
+    recordsRefused: coded('records_refused_total', 'Records offered and not taken'),
+    requestsRefused: coded('requests_refused_total', 'Requests of other nodes refused'),
+    publishMs: took('publish_ms', 'Time to publish a record'),
+    lookUpMs: took('look_up_ms', 'Time to look a record up'),
+    faults: counter('faults_total', 'Faults of this program'),
+  }
+}
+
+type Meters = ReturnType<typeof meters>
+
+function gauges(registry: Registry, read: () => Readings): void {
+  const gauge = (name: string, help: string, value: () => number) =>
+    new Gauge({
+      name: `parley_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value())
+      },
+    })
+  gauge('sockets', 'Open sockets on the client port', () => read().sockets)
+  gauge('sessions', 'Signed-in devices', () => read().sessions)
+  gauge('links_up', 'Links to other regions', () => read().linksUp)
+  gauge('memory_bytes', 'Resident memory of the process', () => process.memoryUsage.rss())
+  new Gauge({
+    name: 'parley_store',
+    help: 'What the store says of itself',
+    labelNames: ['what'],
+    registers: [registry],
+    collect() {
+      for (const [what, value] of Object.entries(read().store)) this.set({ what }, value)
+    },
+  })
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'fault'
+
+function relayEvents(log: Logger, m: Meters): RelayEvents {
+  return {
+    submitted: (count) => m.submitted.inc(count),
+    sequenced: (count) => m.sequenced.inc(count),
+    delivered: (count) => m.delivered.inc(count),
+    held: (count) => m.held.inc(count),
+    refused: (code) => m.refused.inc({ code }),
+    demoted(region, streams) {
+      m.demoted.inc(streams)
+      log.info({ region, streams }, 'a region lags: its streams are served from the tables')
+    },
+  }
+}
+
+function nodeEvents(log: Logger, m: Meters): NodeEvents {
+  return {
+    linkUp: (region, peerId) => log.info({ region, peerId }, 'link up'),
+    linkDown(region: RegionId, peerId: string, error: ParleyError | undefined) {
+      m.linksLost.inc({ code: error?.code ?? 'closed' })
+      log.info({ region, peerId, code: error?.code, reason: error?.message }, 'link down')
+    },
+    linkRefused(peerId, error) {
+      m.linksRefused.inc({ code: error.code })
+      log.info({ peerId, code: error.code, reason: error.message }, 'link refused')
+    },
+    published(kind, accepted, tookMs) {
+      m.publishMs.observe({ kind }, tookMs)
+      log.debug({ kind, accepted, tookMs }, 'published')
+    },
+    lookedUp(kind, found, tookMs) {
+      m.lookUpMs.observe({ kind }, tookMs)
+      log.debug({ kind, found, tookMs }, 'looked up')
+    },
+    recordRefused: (_kind, code) => m.recordsRefused.inc({ code }),
+    requestRefused: (_method, code) => m.requestsRefused.inc({ code }),
+    storageFailed(error) {
+      m.faults.inc()
+      log.error({ err: error }, 'the node could not keep a row')
+    },
+  }
+}
+
+function gatewayEvents(log: Logger, m: Meters): GatewayEvents {
+  return {
+    socketRefused(code) {
+      m.socketsRefused.inc({ code })
+      log.debug({ code }, 'socket refused')
+    },
+    signedIn(user, device) {
+      m.signIns.inc()
+      log.info({ user, device }, 'signed in')
+    },
+    signInRefused(error) {
+      m.signInsRefused.inc({ code: error.code })
+      log.info({ code: error.code, reason: error.message }, 'sign-in refused')
+    },
+    sessionEnded(user, device, error) {
+      m.sessionsEnded.inc({ code: error?.code ?? 'closed' })
+      log.info({ user, device, code: error?.code, reason: error?.message }, 'session ended')
+    },
+    answered: (status) => m.http.inc({ status: `${status}` }),
+    fault(where, error) {
+      m.faults.inc()
+      log.error({ where, err: error }, 'fault')
+    },
+  }
+}
+
+function accountEvents(log: Logger, m: Meters): AccountEvents {
+  return {
+    registered(user) {
+      m.registered.inc()
+      log.info({ user }, 'account opened')
+    },
+    manifestReplaced(user) {
+      m.manifests.inc()
+      log.info({ user }, 'manifest replaced')
+    },
+    prekeysGiven: (lastResort) => m.bundles.inc({ kyber: lastResort ? 'last_resort' : 'one_time' }),
+    prekeysLow(user) {
+      m.prekeysLow.inc()
+      log.debug({ user }, 'few prekeys left')
+    },
+    publishFailed: (user, error) =>
+      log.warn({ user, code: codeOf(error), err: error }, 'a home record was not published'),
+  }
+}
+
+function processEvents(log: Logger, m: Meters): ProcessEvents {
+  return {
+    started: (facts) => log.info(facts, 'started'),
+    stopping: () => log.info('stopping'),
+    stopped: () => log.info('stopped'),
+    storeFailed: (error) =>
+      log.fatal({ err: error }, 'the store failed: this process ends and takes over from its journal'),
+    fault(where, error) {
+      m.faults.inc()
+      log.error({ where, err: error }, 'fault')
+    },
+  }
+}
+
+export function createEvents(log: Logger, read: () => Readings): Events {
+  const registry = new Registry()
+  const m = meters(registry)
+  gauges(registry, read)
+  return {
+    relay: relayEvents(log, m),
+    node: nodeEvents(log, m),
+    gateway: gatewayEvents(log, m),
+    accounts: accountEvents(log, m),
+    process: processEvents(log, m),
+    metrics: () => registry.metrics(),
+  }
+}

@@ -1,0 +1,71 @@
+// Who may open a socket: counts, origins and subprotocol, decided before anything is upgraded.
+import { ParleyError } from '#protocol'
+import { SIGN_INS_PENDING_MAX, SOCKETS_MAX, SOCKETS_PER_ADDRESS_MAX } from '../limits.ts'
+
+export const SUBPROTOCOL = 'parley.v1'
+export const SESSION_PATH = '/v1/session'
+
+const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/
+
+export type Doors = {
+  /** Counts a socket in, or says why not. */
+  enter(address: string): ParleyError | undefined
+  signedIn(): void
+  leave(address: string, wasSignedIn: boolean): void
+  readonly open: () => number
+}
+
+export function createDoors(): Doors {
+  const perAddress = new Map<string, number>()
+  let open = 0
+  let pending = 0
+  return {
+    enter(address) {
+      if (open >= SOCKETS_MAX)
+        return new ParleyError('overloaded', 'this node is full', { limit: `${SOCKETS_MAX}` }, 10_000)
+      if (pending >= SIGN_INS_PENDING_MAX) return new ParleyError('overloaded', 'too many sign-ins at once', {}, 1_000)
+      const here = perAddress.get(address) ?? 0
+      if (here >= SOCKETS_PER_ADDRESS_MAX && !LOOPBACK.test(address)) {
+        return new ParleyError(
+          'overloaded',
+          'too many sockets from this address',
+          { limit: `${SOCKETS_PER_ADDRESS_MAX}` },
+          10_000,
+        )
+      }
+      perAddress.set(address, here + 1)
+      open++
+      pending++
+      return undefined
+    },
+    signedIn() {
+      pending--
+    },
+    leave(address, wasSignedIn) {
+      open--
+      if (!wasSignedIn) pending--
+      const here = perAddress.get(address) ?? 0
+      if (here <= 1) perAddress.delete(address)
+      else perAddress.set(address, here - 1)
+    },
+    open: () => open,
+  }
+}
+
+/** A browser sends the page's origin, other clients send none: pages must be allowed by name. */
+export function checkUpgrade(
+  request: { readonly path: string; readonly origin: string | undefined; readonly protocols: string | undefined },
+  allowedOrigins: readonly string[],
+): ParleyError | undefined {
+  if (request.path !== SESSION_PATH) return new ParleyError('not_found', `sessions are at ${SESSION_PATH}`)
+  if (request.origin !== undefined && !allowedOrigins.includes(request.origin)) {
+    return new ParleyError('unauthorized', 'pages of this origin may not connect', {
+      origin: request.origin.slice(0, 200),
+    })
+  }
+  const offered = (request.protocols ?? '').split(',').map((name) => name.trim())
+  if (!offered.includes(SUBPROTOCOL)) {
+    return new ParleyError('unsupported_version', `offer the subprotocol ${SUBPROTOCOL}`, { version: SUBPROTOCOL })
+  }
+  return undefined
+}

@@ -1,0 +1,127 @@
+// The client port of a node: HTTP and device sessions on one listener.
+import type { IncomingMessage } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import { audienceOf, ParleyError, type Timer } from '#protocol'
+import { CLOSE_PATIENCE_MS, FRAGMENTS_MAX, MESSAGE_MAX_BYTES, SWEEP_MS } from '../limits.ts'
+import { checkUpgrade, createDoors, type Doors, SUBPROTOCOL } from './doors.ts'
+import { createHttp, type Http } from './http.ts'
+import type { GatewayOptions, GatewayParts, Reader } from './parts.ts'
+import { addRoutes } from './routes.ts'
+import { createSessions, type Sessions } from './sessions.ts'
+import { errorBody, statusOf } from './status.ts'
+import { createTokens } from './tokens.ts'
+
+export type Gateway = AsyncDisposable & {
+  /** Origins under which clients reach this node: what is configured, else the address listened on. */
+  readonly urls: readonly string[]
+  readonly sessions: Pick<Sessions, 'notify' | 'counts' | 'sweep'>
+}
+
+function refuseUpgrade(socket: Duplex, error: ParleyError): void {
+  const body = JSON.stringify(errorBody(error))
+  const status = statusOf(error)
+  socket.on('error', () => socket.destroy())
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
+}
+
+/** The last address that the proxy itself has added. */
+function addressOf(request: IncomingMessage, trustProxy: boolean): string {
+  const forwarded = trustProxy ? `${request.headers['x-forwarded-for'] ?? ''}`.split(',').at(-1)?.trim() : undefined
+  return forwarded || (request.socket.remoteAddress ?? 'unknown')
+}
+
+type Upgrades = {
+  readonly parts: GatewayParts
+  readonly options: GatewayOptions
+  readonly doors: Doors
+  readonly sessions: Sessions
+}
+
+function acceptUpgrades(http: Http, { parts, options, doors, sessions }: Upgrades): WebSocketServer {
+  const server = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: MESSAGE_MAX_BYTES,
+    maxFragments: FRAGMENTS_MAX,
+    closeTimeout: CLOSE_PATIENCE_MS,
+    clientTracking: false,
+    handleProtocols: () => SUBPROTOCOL,
+  } as ConstructorParameters<typeof WebSocketServer>[0])
+  http.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const { origin } = request.headers
+    const path = (request.url ?? '').split('?')[0]!
+    const address = addressOf(request, options.trustProxy)
+    const asked = { path, origin, protocols: request.headers['sec-websocket-protocol'] }
+    const refusal = checkUpgrade(asked, options.allowedOrigins) ?? doors.enter(address)
+    if (refusal) {
+      parts.events.socketRefused(refusal.code)
+      refuseUpgrade(socket, refusal)
+      return
+    }
+    let upgraded = false
+    socket.once('close', () => {
+      if (!upgraded) doors.leave(address, false)
+    })
+    server.handleUpgrade(request, socket, head, (webSocket) => {
+      upgraded = true
+      sessions.take(webSocket, socket as Socket, address)
+    })
+  })
+  return server
+}
+
+function listenedOn(http: Http): string {
+  const { address, port, family } = http.server.address() as AddressInfo
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+}
+
+/** One timer for all sockets. */
+function keepSweeping(parts: GatewayParts, sessions: Sessions): () => void {
+  let timer: Timer
+  const again = () => {
+    timer = parts.clock.after(SWEEP_MS, () => {
+      sessions.sweep()
+      again()
+    })
+  }
+  again()
+  return () => timer.cancel()
+}
+
+/** Listens when it resolves. Throws `bad_argument` when the address cannot be listened on. */
+export async function openGateway(parts: GatewayParts, options: GatewayOptions): Promise<Gateway> {
+  const http = await createHttp(parts.events, options.trustProxy)
+  const doors = createDoors()
+  const tokens = createTokens<Reader>(parts.identity.nodeKey.publicKey, parts.clock, parts.random)
+  let audiences: readonly string[] = []
+  const sessions = createSessions(parts, doors, tokens, () => audiences)
+  await addRoutes(http, parts, tokens)
+  const server = acceptUpgrades(http, { parts, options, doors, sessions })
+  const { host, port } = options.listen
+  try {
+    await http.listen({ host, port })
+  } catch (error) {
+    await http.close()
+    const { code } = error as NodeJS.ErrnoException
+    const why = code === 'EADDRINUSE' ? 'another program listens there' : (code ?? 'unknown reason')
+    throw new ParleyError('bad_argument', `cannot listen on ${host}:${port}: ${why}`, { key: 'client.listen' })
+  }
+  const urls = options.urls.length > 0 ? options.urls : [listenedOn(http)]
+  audiences = urls.map(audienceOf)
+  const stopSweeping = keepSweeping(parts, sessions)
+  return {
+    urls,
+    sessions,
+    async [Symbol.asyncDispose]() {
+      stopSweeping()
+      sessions.closeAll(new ParleyError('closing', 'this node is stopping', {}, 1_000))
+      server.close()
+      await http.close()
+    },
+  }
+}

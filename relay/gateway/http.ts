@@ -1,0 +1,87 @@
+// The HTTP half of the client port: Fastify with our schemas, our errors and the API's own description.
+import swagger from '@fastify/swagger'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyTypeProvider,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+  type RawServerDefault,
+} from 'fastify'
+import type { Static, TSchema } from 'typebox'
+import { ParleyError } from '#protocol'
+import { HTTP_BODY_MAX_BYTES, HTTP_HEADERS_MS, HTTP_KEEP_ALIVE_MS, HTTP_REQUEST_MS } from '../limits.ts'
+import type { GatewayEvents, Reader } from './parts.ts'
+import { errorBody, fromHttpError, statusOf } from './status.ts'
+
+interface TypeBoxTypes extends FastifyTypeProvider {
+  validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+  serializer: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+}
+
+export type Http = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypes
+>
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whom the token speaks for; only behind routes that ask for one. */
+    reader: Reader | undefined
+  }
+}
+
+const DESCRIPTION = `Records are base64 of their protobuf bytes (see the .proto files). Errors have the form
+{"error": {"code", "message", "retry", "retryAfterMs", "facts"}}. The token comes from the session's sign-in.`
+
+function handleErrors(http: Http, events: GatewayEvents): void {
+  http.setErrorHandler((error: FastifyError | ParleyError, _request, reply) => {
+    const known = error instanceof ParleyError ? error : fromHttpError(error)
+    if (known) {
+      if (known.retryAfterMs !== undefined) reply.header('retry-after', Math.ceil(known.retryAfterMs / 1_000))
+      return reply.status(statusOf(known)).send(errorBody(known))
+    }
+    events.fault('http', error)
+    const fault = new ParleyError(
+      'overloaded',
+      'this node could not answer; the operator finds the cause in its log',
+      {},
+      1_000,
+    )
+    return reply.status(500).send(errorBody(fault))
+  })
+  http.setNotFoundHandler((_request, reply) => {
+    const error = new ParleyError('not_found', 'no such resource; /v1/openapi.json lists what there is')
+    return reply.status(404).send(errorBody(error))
+  })
+}
+
+/** Not listening yet; routes are added by the caller. */
+export async function createHttp(events: GatewayEvents, trustProxy: boolean): Promise<Http> {
+  const http = Fastify({
+    logger: false,
+    trustProxy,
+    bodyLimit: HTTP_BODY_MAX_BYTES,
+    requestTimeout: HTTP_REQUEST_MS,
+    keepAliveTimeout: HTTP_KEEP_ALIVE_MS,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 128 },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array', useDefaults: true } },
+  }).withTypeProvider<TypeBoxTypes>()
+  http.server.headersTimeout = HTTP_HEADERS_MS
+  http.decorateRequest('reader', undefined)
+  http.addHook('onResponse', async (_request, reply) => events.answered(reply.statusCode))
+  handleErrors(http, events)
+  await http.register(swagger, {
+    openapi: {
+      info: { title: 'Parley relay', description: DESCRIPTION, version: '1' },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+    },
+  })
+  http.get('/v1/openapi.json', { schema: { hide: true } }, () => http.swagger())
+  return http
+}
