@@ -165,7 +165,8 @@ export class Commits {
       memory.settle(cell)
     }
     const record = writer.finish()
-    this.#queue.push({ number, record, begun: begins ? memory.freeze() : undefined })
+    const frozen = begins ? memory.freeze() : undefined
+    this.#queue.push({ number, record, begun: frozen })
     this.#number++
     this.#changed = []
     this.#notes = []

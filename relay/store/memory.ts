@@ -162,8 +162,10 @@ export class Memory {
       this.#dirty[cell.place] = last
       last.place = cell.place
     }
-    this.#remove(cell)
     this.elided++
+    // A read that is under way may have seen the row that was deleted before.
+    if (cell.cleanSince > this.#oldestRead()) this.#toClean(cell)
+    else this.#remove(cell)
   }
 
   /** What a checkpoint has to write. The one before must have been written. */
@@ -208,13 +210,17 @@ export class Memory {
 
   evict(maxBytes: number): void {
     if (this.#cleanBytes <= maxBytes) return
-    const oldestRead = this.#reads.keys().next().value ?? this.#batches
+    const oldestRead = this.#oldestRead()
     for (const cell of this.#clean) {
       if (this.#cleanBytes <= maxBytes || cell.cleanSince > oldestRead) return
       this.#clean.delete(cell)
       this.#cleanBytes -= cell.bytes
       this.#remove(cell)
     }
+  }
+
+  #oldestRead(): number {
+    return this.#reads.keys().next().value ?? this.#batches
   }
 
   #add(partition: string, key: string, absent: boolean): Cell {

@@ -13,14 +13,20 @@ export class Reads {
   readonly #rows: Rows
   readonly #loading = new Map<string, Promise<Uint8Array | undefined>>()
 
-  constructor(memory: Memory, rows: Rows) {
+  readonly #cleanMaxBytes: number
+
+  constructor(memory: Memory, rows: Rows, cleanMaxBytes: number) {
     this.#memory = memory
+    this.#cleanMaxBytes = cleanMaxBytes
     this.#rows = rows
   }
 
-  async get(partition: string, key: string): Promise<Uint8Array | undefined> {
+  get(partition: string, key: string): Promise<Uint8Array | undefined> {
     const known = this.#memory.find(partition, key)
-    if (known) return known.value
+    return known ? Promise.resolve(known.value) : this.#ask(partition, key)
+  }
+
+  async #ask(partition: string, key: string): Promise<Uint8Array | undefined> {
     const name = `${partition.length}:${partition}${key}`
     let loading = this.#loading.get(name)
     if (!loading) {
@@ -41,6 +47,7 @@ export class Reads {
       return value
     } finally {
       this.#memory.read(batch)
+      this.#memory.evict(this.#cleanMaxBytes)
     }
   }
 

@@ -68,7 +68,11 @@ export class SimulatedDisk {
     const pending = [...this.#pending]
     this.#pending.clear()
     for (const operation of pending) {
-      if (this.#random.fraction() < 0.5) operation.perform(this.faults.tornBatches ? this.#random.fraction() : 1)
+      try {
+        if (this.#random.fraction() < 0.5) operation.perform(this.faults.tornBatches ? this.#random.fraction() : 1)
+      } catch {
+        // Nobody hears of it: the disk is full, or the append was to fail anyway.
+      }
       if (error) operation.reject(error)
     }
   }

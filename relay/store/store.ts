@@ -68,7 +68,7 @@ class JournalledStore implements Store {
     this.#hooks = hooks
     this.#limits = limits
     this.#memory = memory
-    this.#reads = new Reads(memory, backend.rows)
+    this.#reads = new Reads(memory, backend.rows, limits.cleanMaxBytes)
     const shared = { memory, limits, hooks, fail: (error: unknown) => this.#fail(error) }
     this.#checkpoints = new Checkpoints(
       { ...shared, backend, monotonic: () => clock.monotonic(), isStopped: () => this.#state === 'stopped' },
@@ -109,10 +109,8 @@ class JournalledStore implements Store {
     return cell ? (cell.value ?? null) : undefined
   }
 
-  async get(partition: string, key: string): Promise<Uint8Array | undefined> {
-    const value = await this.#reads.get(partition, key)
-    this.#memory.evict(this.#limits.cleanMaxBytes)
-    return value
+  get(partition: string, key: string): Promise<Uint8Array | undefined> {
+    return this.#reads.get(partition, key)
   }
 
   range(partition: string, options: RangeOptions): Promise<[key: string, value: Uint8Array][]> {

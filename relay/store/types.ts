@@ -73,7 +73,10 @@ export type Store = AsyncDisposable & {
    * rows must be asked.
    */
   peek(partition: string, key: string): Uint8Array | null | undefined
-  /** Pending state as it is when the promise resolves. What was read stays in memory for a while. */
+  /**
+   * Pending state as it is when the promise resolves. What was read stays in memory for a while, so that whoever was
+   * awaiting several things can `peek` at all of them before it decides.
+   */
   get(partition: string, key: string): Promise<Uint8Array | undefined>
   /** Pending state as it is when the promise resolves, in key order (descending when reversed). */
   range(partition: string, options: RangeOptions): Promise<[key: string, value: Uint8Array][]>
