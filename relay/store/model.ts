@@ -70,10 +70,17 @@ class Schedule {
   constructor(openStore: typeof OpenStore, seed: number) {
     this.#openStore = openStore
     this.#random = simulatedRandom(seed)
+    const appendMs = [0.5, 3, 30][this.#below(3)]!
+    if (this.#random.fraction() < 0.3) this.#trimBelow = Number.POSITIVE_INFINITY
     this.#disk = new SimulatedDisk({
       clock: this.#clock,
       random: this.#random,
-      faults: { writeMs: [0, 3], readMs: [0, 6], tornBatches: this.#random.fraction() < 0.5 },
+      faults: {
+        writeMs: [0, 3],
+        appendMs: [0, appendMs],
+        readMs: [0, 6],
+        tornBatches: this.#random.fraction() < 0.5,
+      },
     })
   }
 
@@ -109,7 +116,11 @@ class Schedule {
     this.#peek()
     await new Promise((resolve) => setImmediate(resolve))
     for (let ticks = this.#below(5); ticks > 0; ticks--) await this.#tick()
-    if (this.#failed) await this.#crash()
+    if (this.#failed) {
+      this.#change()
+      for (let ticks = 0; ticks < 5; ticks++) await this.#tick()
+      await this.#crash()
+    }
     this.#check()
   }
 
@@ -117,8 +128,7 @@ class Schedule {
   async end(): Promise<void> {
     this.#disk.faults.nextAppend = 'good'
     if (this.#failed || this.#random.fraction() < 0.5) await this.#crash()
-    await this.#restart()
-    if (this.#failed) return this.#check()
+    if (!(await this.#restart())) return this.#check()
     for (const [partition, rows] of this.#disk.rows) {
       for (const key of rows.keys()) {
         if (partition !== HOOK_PARTITION && !this.#pending.get(partition)?.has(key))
@@ -281,11 +291,14 @@ class Schedule {
     await this.start()
   }
 
-  async #restart(): Promise<void> {
+  /** Whether the end was a clean one. */
+  async #restart(): Promise<boolean> {
     await this.#settle(Promise.resolve(this.#store[Symbol.asyncDispose]()).catch(() => {}))
-    if (!this.#failed && this.#reported !== this.#store.gate()) this.#broken('closed before everything was committed')
+    const clean = !this.#failed
+    if (clean && this.#reported !== this.#store.gate()) this.#broken('closed before everything was committed')
     this.#leave()
     await this.start()
+    return clean
   }
 
   #leave(): void {

@@ -6,6 +6,8 @@ import type { Backend, Journal, RangeOptions, RowChange, Rows } from './types.ts
 export type SimulatedFaults = {
   /** An operation takes from the first to the second, in ms. */
   writeMs: readonly [least: number, most: number]
+  /** The same for appends alone. */
+  appendMs: readonly [least: number, most: number]
   readMs: readonly [least: number, most: number]
   /** What the next append does, once: fail for sure, be lost or not without saying which, or never answer. */
   nextAppend: 'good' | 'failing' | 'unknown' | 'silent'
@@ -18,6 +20,7 @@ export type SimulatedFaults = {
 
 const GOOD: SimulatedFaults = {
   writeMs: [0.1, 2],
+  appendMs: [0.1, 2],
   readMs: [0, 1],
   nextAppend: 'good',
   tornBatches: false,
@@ -91,7 +94,7 @@ export class SimulatedDisk {
     })
   }
 
-  #write(owner: number, perform: (part: number) => void): Promise<void> {
+  #write(owner: number, ms: readonly [number, number], perform: (part: number) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       if (owner !== this.#owner) {
         reject(new ParleyError('store_in_use', 'another owner has taken the store over'))
@@ -99,7 +102,7 @@ export class SimulatedDisk {
       }
       const operation: Pending = { owner, perform, reject }
       this.#pending.add(operation)
-      this.#clock.after(this.#duration(this.faults.writeMs), () => {
+      this.#clock.after(this.#duration(ms), () => {
         if (!this.#pending.delete(operation)) return
         try {
           perform(1)
@@ -133,14 +136,14 @@ export class SimulatedDisk {
           return new Promise(() => {})
         }
         const lost = way === 'failing' || (way === 'unknown' && this.#random.fraction() < 0.5)
-        return this.#write(owner, (part) => {
+        return this.#write(owner, this.faults.appendMs, (part) => {
           if (!lost) keep()
           if (way !== 'good' && part === 1) throw new Error('the append failed, or its answer was lost')
         })
       },
       replay: (from) => this.#replay(owner, from),
       trim: (below) =>
-        this.#write(owner, () => {
+        this.#write(owner, this.faults.writeMs, () => {
           for (const [number, record] of this.records) {
             if (number >= below) continue
             this.#grow(-record.length)
@@ -165,7 +168,7 @@ export class SimulatedDisk {
         ) {
           throw new Error('two changes of one key in a batch')
         }
-        return this.#write(owner, (part) => {
+        return this.#write(owner, this.faults.writeMs, (part) => {
           for (const change of changes.slice(0, Math.ceil(changes.length * part))) this.#change(change)
         })
       },
