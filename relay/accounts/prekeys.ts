@@ -22,7 +22,7 @@ import { BUNDLE_PAIR_BUDGET, BUNDLE_REGION_BUDGET, BUNDLE_TARGET_BUDGET } from '
 import type { Accounts } from './accounts.ts'
 import { createBudgets } from './budgets.ts'
 import type { AccountRows } from './rows.ts'
-import { type Counts, countsOf, isLow, isOf, type Shelf, stock, take } from './shelf.ts'
+import { type Counts, countsOf, isLow, isNews, isOf, type Shelf, stock, take } from './shelf.ts'
 import { createTurns } from './turns.ts'
 
 /** Who asks for a bundle. `region` is the authenticated one that the request came from. */
@@ -143,7 +143,7 @@ export function createPrekeys(parts: PrekeysParts): Prekeys {
       const { bundle, counts } = await turns(name, () => bundleInTurn(parts, target, device))
       await rows.flushed()
       parts.onGiven(bundle.kyberIsLastResort)
-      if (isLow(counts)) parts.onLow(target, device, counts)
+      if (isNews(counts)) parts.onLow(target, device, counts)
       return bundle
     },
   }

@@ -53,6 +53,12 @@ function add(pile: Pile, given: readonly Prekey[]): { pile: Pile; added: Prekey[
   return { pile: { ids, highest }, added }
 }
 
+/** Whether the owner is told after a key was taken: once when it gets low, and again and again when none is left. */
+export function isNews(counts: Counts): boolean {
+  const fewest = Math.min(counts.oneTime, counts.oneTimeKyber)
+  return fewest === limits.PREKEYS_LOW - 1 || fewest === 0
+}
+
 export function isOf(shelf: Shelf | undefined, registration: Version): shelf is Shelf {
   return shelf !== undefined && compareVersions(shelf.registration, registration) === 0
 }

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { openHomeRecord, ParleyError, SimulatedClock } from '#protocol'
+import { makeDevice, makePerson, makeRegion, makeStore } from '../fixtures.ts'
+import { COUNTERSIGNED_FOR_MS } from '../limits.ts'
+import { type Change, createAccounts, type Policy } from './accounts.ts'
+import { accountRows } from './rows.ts'
+
+const code = (expected: string) => (error: unknown) => (error as ParleyError).code === expected
+const DAY_MS = 86_400_000
+
+async function start(
+  options: {
+    disk?: ReturnType<typeof makeStore>
+    region?: ReturnType<typeof makeRegion>
+    now?: number
+    policy?: Policy
+  } = {},
+) {
+  const { disk = makeStore(), region = makeRegion(), now = Date.now(), policy = () => undefined } = options
+  const clock = new SimulatedClock(now)
+  const store = await disk.open()
+  const changes: Change[] = []
+  const parts = {
+    rows: accountRows(store),
+    clock,
+    keys: region,
+    policy,
+    onChange: (_: unknown, what: Change) => changes.push(what),
+  }
+  return { disk, region, store, clock, accounts: createAccounts(parts), changes }
+}
+
+describe('accounts', () => {
+  it('registers, countersigns for a limited time, and answers the same again', async () => {
+    const { region, accounts, clock, store, changes } = await start()
+    await using _store = store
+    const person = makePerson(region.regionId)
+    const { home } = await accounts.register(person.first.manifest, person.first.head, '')
+    assert.equal(openHomeRecord(home.record, clock.now()).homeRegion, region.regionId)
+    assert.equal(home.notAfterMs, clock.now() + COUNTERSIGNED_FOR_MS)
+    const again = await accounts.register(person.first.manifest, person.first.head, '')
+    assert.deepEqual(again.home.record, home.record)
+    assert.deepEqual(changes, ['registered', 'same'])
+  })
+
+  it('takes a successor and refuses what rolls back, after a restart too', async () => {
+    const first = await start()
+    const person = makePerson(first.region.regionId)
+    await first.accounts.register(person.first.manifest, person.first.head, '')
+    const second = person.sign({
+      version: 2,
+      previousHash: person.first.opened.hash,
+      devices: [person.device.entry, makeDevice(2, { rootEpoch: 1, version: 2 }).entry],
+    })
+    await first.accounts.replaceManifest(second.manifest, second.head)
+    const recovered = person.sign({
+      rootEpoch: 2,
+      version: 1,
+      devices: [makeDevice(1, { rootEpoch: 2, version: 1 }).entry],
+    })
+    await first.accounts.register(recovered.manifest, recovered.head, '')
+    first.store.abandon()
+    const { accounts, store } = await start({ disk: first.disk, region: first.region })
+    await using _store = store
+    const third = person.sign({ version: 3, previousHash: second.opened.hash })
+    await assert.rejects(
+      accounts.replaceManifest(third.manifest, third.head),
+      code('too_old'),
+      'signed by a replaced key',
+    )
+    const posing = person.sign({ rootEpoch: 2, grantEpoch: 1, version: 2, previousHash: recovered.opened.hash })
+    await assert.rejects(accounts.replaceManifest(posing.manifest, posing.head), code('not_granted'))
+    await assert.rejects(accounts.register(person.first.manifest, person.first.head, ''), code('too_old'))
+    const other = person.sign({
+      rootEpoch: 2,
+      version: 1,
+      devices: [makeDevice(3, { rootEpoch: 2, version: 1 }).entry],
+    })
+    await assert.rejects(accounts.replaceManifest(other.manifest, other.head), code('conflict'))
+    assert.equal((await accounts.find(person.userId))?.manifest.rootEpoch, 2)
+  })
+
+  it('refuses a successor that does not follow, changes a device or slips an old one in', async () => {
+    const { region, accounts, store } = await start()
+    await using _store = store
+    const person = makePerson(region.regionId)
+    await accounts.register(person.first.manifest, person.first.head, '')
+    const previousHash = person.first.opened.hash
+    const cases = {
+      conflict: [
+        person.sign({ version: 2, previousHash: new Uint8Array(32) }),
+        person.sign({ version: 2, previousHash, devices: [makeDevice(1, { rootEpoch: 1, version: 1 }).entry] }),
+      ],
+      unsigned_device: [
+        person.sign({
+          version: 2,
+          previousHash,
+          devices: [person.device.entry, makeDevice(2, { rootEpoch: 1, version: 1 }).entry],
+        }),
+      ],
+      not_home: [person.sign({ version: 2, previousHash, home: makeRegion().regionId })],
+    }
+    for (const [expected, all] of Object.entries(cases)) {
+      for (const { manifest, head } of all)
+        await assert.rejects(accounts.replaceManifest(manifest, head), code(expected))
+    }
+    const second = person.sign({ version: 2, previousHash, generation: 2 })
+    await assert.rejects(accounts.replaceManifest(second.manifest, person.first.head), code('conflict'), 'another head')
+    await accounts.replaceManifest(second.manifest, second.head)
+    const back = person.sign({ version: 3, previousHash: second.opened.hash, generation: 1 })
+    await assert.rejects(
+      accounts.replaceManifest(back.manifest, back.head),
+      code('too_old'),
+      'home generation went back',
+    )
+  })
+
+  it('of two concurrent successors takes one', async () => {
+    const { region, accounts, store } = await start()
+    await using _store = store
+    const person = makePerson(region.regionId)
+    await accounts.register(person.first.manifest, person.first.head, '')
+    const previousHash = person.first.opened.hash
+    const devices = () => [person.device.entry, makeDevice(2, { rootEpoch: 1, version: 2 }).entry]
+    const both = [1, 2].map(() => person.sign({ version: 2, previousHash, devices: devices() }))
+    const results = await Promise.allSettled(both.map((one) => accounts.replaceManifest(one.manifest, one.head)))
+    assert.deepEqual(results.map((result) => result.status).toSorted(), ['fulfilled', 'rejected'])
+  })
+
+  it('asks the policy for new accounts only', async () => {
+    let open = true
+    const policy: Policy = () => (open ? undefined : new ParleyError('not_admitted', 'closed'))
+    const { region, accounts, store } = await start({ policy })
+    await using _store = store
+    const [here, late] = [makePerson(region.regionId), makePerson(region.regionId)]
+    await accounts.register(here.first.manifest, here.first.head, '')
+    open = false
+    await assert.rejects(accounts.register(late.first.manifest, late.first.head, ''), code('not_admitted'))
+    await assert.rejects(accounts.replaceManifest(late.first.manifest, late.first.head), code('unknown_user'))
+    await accounts.register(here.first.manifest, here.first.head, '')
+  })
+
+  it('countersigns anew, by request or when its own word has expired while it was down', async () => {
+    const first = await start()
+    const person = makePerson(first.region.regionId)
+    const { home } = await first.accounts.register(person.first.manifest, person.first.head, '')
+    first.store.abandon()
+    const late = first.clock.now() + COUNTERSIGNED_FOR_MS + DAY_MS
+    const { accounts, store, clock } = await start({ disk: first.disk, region: first.region, now: late })
+    await using _store = store
+    assert.equal((await accounts.find(person.userId))?.home.notAfterMs, late + COUNTERSIGNED_FOR_MS)
+    clock.advanceTo(late + DAY_MS)
+    const renewed = await accounts.renew(person.userId)
+    assert.equal(renewed?.home.notAfterMs, late + DAY_MS + COUNTERSIGNED_FOR_MS)
+    assert.deepEqual(renewed?.home.record.head, home.record.head)
+  })
+
+  it('lets session counters only rise, concurrently and across restarts', async () => {
+    const first = await start()
+    const person = makePerson(first.region.regionId)
+    const raise = (accounts: typeof first.accounts, counter: bigint) =>
+      accounts.raiseSessionCounter(person.userId, person.device, counter)
+    const both = await Promise.allSettled([raise(first.accounts, 5n), raise(first.accounts, 5n)])
+    assert.deepEqual(
+      both.map((result) => result.status),
+      ['fulfilled', 'rejected'],
+    )
+    first.store.abandon()
+    const { accounts, store } = await start({ disk: first.disk, region: first.region })
+    await using _store = store
+    await assert.rejects(raise(accounts, 5n), code('old_profile'))
+    await raise(accounts, 2n ** 63n)
+  })
+})
