@@ -1,5 +1,18 @@
 // What the rules of a relay need from outside, and what they offer. No socket, disk or timer in here.
-import type { Clock, ConvId, DeviceFrame, DeviceKey, Home, HomeFrame, Manifest, ParleyError, Random, RegionId, UserId } from '#protocol'
+import type {
+  Clock,
+  ConvId,
+  DeviceFrame,
+  DeviceKey,
+  Home,
+  HomeFrame,
+  Manifest,
+  ParleyError,
+  Random,
+  RegionId,
+  UserId,
+} from '#protocol'
+import type { StoreHooks } from '../store/types.ts'
 
 /** One item of a link batch. `body` is encoded by its kind (ItemKind in link.proto). */
 export type Item = { readonly conv: ConvId; readonly kind: number; readonly body: Uint8Array }
@@ -13,6 +26,8 @@ export type LinkPort = {
   backlog(region: RegionId): number
   /** Asks for a link to that region; `linkUp` follows when there is one. */
   want(region: RegionId): void
+  /** Cuts the link: the region said something that it may not say. */
+  close(region: RegionId, reason: ParleyError): void
 }
 
 /** A signed-in device. */
@@ -47,6 +62,9 @@ export type RelayPorts = {
   readonly events: RelayEvents
 }
 
+/** Passed in by the owner, who owns the store: the relay puts its changes into commits, and lets out what they gate. */
+export type RelayHooks = Pick<StoreHooks, 'closing' | 'committed' | 'trimBelow'>
+
 /** One function per business event; feeds log and metrics. Ids never become metric labels. */
 export type RelayEvents = {
   submitted(count: number): void
@@ -61,13 +79,13 @@ export type Relay = {
   /** A session that signed in; an older one of the same device ends. */
   openSession(session: DeviceSession): void
   closeSession(id: string): void
-  /** Throws a ParleyError when the frame breaks the rules of the session: the caller closes it with that. */
+  /** A frame that breaks the rules ends its session (`DeviceSession.close`). */
   deviceFrame(id: string, frame: DeviceFrame): void
   linkUp(region: RegionId): void
   linkDown(region: RegionId): void
-  /** Throws a ParleyError when an item is not one that this region may send: the caller cuts the link with that. */
+  /** An item that this region may not send cuts its link (`LinkPort.close`). */
   items(region: RegionId, items: readonly Item[]): void
-  /** Called by the owner every TICK_MS. */
+  /** Called by the owner every TICK_MS: what waits for time, the rules have no timers of their own. */
   tick(): void
   /** A manifest of a local user was replaced: sessions of devices that left it end. */
   manifestChanged(manifest: Manifest): void

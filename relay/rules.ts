@@ -1,0 +1,15 @@
+// The rules of home, host, replica, inbox and feeds, without a socket, disk or timer: what production and the simulator run.
+export { createRelay, lateHooks, type RelayEngine } from './rules/engine.ts'
+export { RULE_LIMITS, type RuleLimits } from './rules/limits.ts'
+export type {
+  DeviceSession,
+  DirectoryPort,
+  Item,
+  LinkPort,
+  Relay,
+  RelayEvents,
+  RelayHooks,
+  RelayPorts,
+} from './rules/ports.ts'
+export { openStore } from './store/store.ts'
+export type { Backend, Replayed, Store, StoreHooks, StoreLimits } from './store/types.ts'

@@ -1,0 +1,272 @@
+// How a conversation lies in the store. Partition `c/<convId>`:
+//
+//   s                          state: genesis, homes of the members, epoch, head, hash, low, safe
+//   e<epoch><n>                an entry
+//   w<author><block>           16 ks of an author's window: (k, place, tag)
+//   r<author><k>               a held submission (at the author's home): rev, kind, stop, bytes
+//   m<kind><member><device>    a register
+//
+// Partition `i/<userId>`, key convId: the inbox row. Partition `f/<regionId>`, key `<convId> <stream>`: a lag row.
+import {
+  type ConvId,
+  convIdBytes,
+  type Genesis,
+  NOWHERE,
+  type Position,
+  type RegionId,
+  readGenesis,
+  regionIdBytes,
+  regionIdOf,
+  type UserId,
+} from '#protocol'
+import type { RangeOptions, Store } from '../store/types.ts'
+import { ByteReader, ByteWriter } from './bytes.ts'
+import {
+  type Author,
+  authorOf,
+  type Conversation,
+  type FeedState,
+  type Held,
+  type Register,
+  WINDOW_BLOCK,
+} from './conversation.ts'
+import { readInboxRow } from './inbox.ts'
+
+const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
+
+export const conversationPartition = (id: ConvId): string => `c/${id}`
+export const inboxPartition = (user: UserId): string => `i/${user}`
+export const feedPartition = (region: RegionId): string => `f/${region}`
+/** Names of streams: the log, `s<author>` the submissions of one device, `g<register>` a register. */
+export const LOG_STREAM = 'l'
+export const submissionStream = (author: Author): string => `s${author.key}`
+export const registerStream = (name: string): string => `g${name}`
+export const STATE_KEY = 's'
+export const POSITION_KEY = '!'
+export const entryKey = (at: Position): string => `e${hex(at, 14)}`
+export const heldKey = (author: Author, k: number): string => `r${author.key}${hex(k, 8)}`
+export const blockKey = (author: Author, block: number): string => `w${author.key}${hex(block, 8)}`
+export const registerName = (r: { kind: number; member: number; device: number }): string =>
+  hex(r.kind, 2) + hex(r.member, 8) + hex(r.device, 2)
+export const lagKey = (conv: ConvId, stream: string): string => `${conv} ${stream}`
+
+export function readLagKey(key: string): { conv: ConvId; stream: string } {
+  const space = key.indexOf(' ')
+  return { conv: key.slice(0, space) as ConvId, stream: key.slice(space + 1) }
+}
+
+export const writeNumber = (value: number): Uint8Array => new ByteWriter().u53(value).done()
+export const readNumber = (bytes: Uint8Array): number => new ByteReader(bytes).u53()
+
+/** Who the members are and where they live: what makes a conversation, checked before it comes here. */
+export type Founding = {
+  readonly id: ConvId
+  readonly genesisBytes: Uint8Array
+  readonly genesis: Genesis
+  readonly members: readonly { readonly userId: UserId; readonly region: RegionId }[]
+  readonly host: RegionId
+  readonly epoch: number
+}
+
+function newFeedState(region: RegionId): FeedState {
+  return { region, acked: new Map(), lag: new Map(), window: new Map(), sent: new Map(), reading: new Set() }
+}
+
+export function newConversation(founding: Founding, here: RegionId): Conversation {
+  const feeds = new Map<RegionId, FeedState>()
+  for (const member of founding.members) {
+    if (member.region !== here) feeds.set(member.region, newFeedState(member.region))
+  }
+  return {
+    id: founding.id,
+    genesisBytes: founding.genesisBytes,
+    genesis: founding.genesis,
+    members: founding.members.map((m) => ({ ...m, local: m.region === here })),
+    host: founding.host,
+    hostedHere: founding.host === here,
+    epoch: founding.epoch,
+    head: NOWHERE,
+    settled: NOWHERE,
+    hash: convIdBytes(founding.id),
+    low: NOWHERE,
+    safe: NOWHERE,
+    authors: new Map(),
+    registers: new Map(),
+    inbox: new Map(),
+    feeds,
+    activityMs: 0,
+    dirty: true,
+    stored: false,
+  }
+}
+
+export function writeState(conv: Conversation): Uint8Array {
+  const out = new ByteWriter().u8(1).lp(conv.genesisBytes).u32(conv.members.length)
+  for (const member of conv.members) out.raw(regionIdBytes(member.region))
+  return out
+    .raw(regionIdBytes(conv.host))
+    .u32(conv.epoch)
+    .u53(conv.head)
+    .raw(conv.hash)
+    .u53(conv.low)
+    .u53(conv.safe)
+    .u53(conv.activityMs)
+    .done()
+}
+
+function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation {
+  const from = new ByteReader(bytes)
+  from.u8()
+  const genesisBytes = from.lp().slice()
+  const genesis = readGenesis(genesisBytes)
+  const users = genesis.kind === 'direct' ? genesis.members : []
+  const regions = Array.from({ length: from.u32() }, () => regionIdOf(from.raw(32)))
+  const members = users.map((userId, i) => ({ userId, region: regions[i]! }))
+  const host = regionIdOf(from.raw(32))
+  const conv = newConversation({ id, genesisBytes, genesis, members, host, epoch: from.u32() }, here)
+  conv.head = from.u53() as Position
+  conv.settled = conv.head
+  conv.hash = from.raw(32).slice()
+  conv.low = from.u53() as Position
+  conv.safe = from.u53() as Position
+  conv.activityMs = from.u53()
+  conv.dirty = false
+  conv.stored = true
+  return conv
+}
+
+export function writeBlock(author: Author, block: number): Uint8Array | undefined {
+  const out = new ByteWriter()
+  let empty = true
+  for (let k = block * WINDOW_BLOCK; k < (block + 1) * WINDOW_BLOCK; k++) {
+    const placed = author.window.get(k)
+    if (!placed) continue
+    empty = false
+    out.u32(k).u53(placed.at).raw(placed.tag)
+  }
+  return empty ? undefined : out.done()
+}
+
+function readBlock(author: Author, bytes: Uint8Array): void {
+  const from = new ByteReader(bytes)
+  while (!from.atEnd) {
+    const k = from.u32()
+    author.window.set(k, { at: from.u53() as Position, tag: from.raw(8).slice() })
+    author.last = Math.max(author.last, k)
+  }
+}
+
+export function writeHeld(held: Held, submission: Uint8Array): Uint8Array {
+  const stop = held.stop ?? new Uint8Array(0)
+  return new ByteWriter().u8(1).u32(held.rev).u8(held.kind).raw(held.tag).lp(stop).raw(submission).done()
+}
+
+export function readHeld(k: number, bytes: Uint8Array): { held: Held; submission: Uint8Array } {
+  const from = new ByteReader(bytes)
+  from.u8()
+  const rev = from.u32()
+  const kind = from.u8()
+  const tag = from.raw(8).slice()
+  const stop = from.lp().slice()
+  const submission = from.rest()
+  return { held: { k, rev, kind, tag, size: submission.length, stop: stop.length ? stop : undefined }, submission }
+}
+
+function writtenAuthor(conv: Conversation, key: string): Author {
+  const number = (from: number, to: number): number => Number.parseInt(key.slice(from, to), 16)
+  return authorOf(conv, number(1, 9), {
+    device: number(9, 11),
+    registrationEpoch: number(11, 19),
+    registrationVersion: number(19, 27),
+  })
+}
+
+export function writeRegister(register: Register): Uint8Array {
+  return new ByteWriter().u53(register.version).raw(register.body).done()
+}
+
+function readRegister(key: string, bytes: Uint8Array): Register {
+  const from = new ByteReader(bytes)
+  const number = (start: number, end: number): number => Number.parseInt(key.slice(start, end), 16)
+  return {
+    kind: number(1, 3),
+    member: number(3, 11),
+    device: number(11, 13),
+    version: from.u53(),
+    body: from.rest().slice(),
+  }
+}
+
+/** Rows of a partition from `from` up to `to`, page by page. */
+export async function* rowsOf(
+  store: Store,
+  partition: string,
+  from: string,
+  to: string,
+): AsyncGenerator<[string, Uint8Array]> {
+  const PAGE = 256
+  let start = from
+  for (;;) {
+    const options: RangeOptions = { from: start, to, limit: PAGE, reverse: false }
+    const rows = await store.range(partition, options)
+    yield* rows
+    const last = rows[rows.length - 1]
+    if (rows.length < PAGE || !last) return
+    start = `${last[0]}\0`
+  }
+}
+
+/** The pending state of a conversation, or undefined when this node has none. */
+export async function loadConversation(store: Store, id: ConvId, here: RegionId): Promise<Conversation | undefined> {
+  const partition = conversationPartition(id)
+  const state = await store.get(partition, STATE_KEY)
+  if (!state) return undefined
+  const conv = readState(id, state, here)
+  for await (const [key, value] of rowsOf(store, partition, 'm', 's')) {
+    if (key[0] === 'm') {
+      const register = readRegister(key, value)
+      conv.registers.set(registerName(register), register)
+    } else if (key[0] === 'r') {
+      writtenAuthor(conv, key).run.push(readHeld(Number.parseInt(key.slice(27), 16), value).held)
+    }
+  }
+  for await (const [key, value] of rowsOf(store, partition, 'w', 'x')) readBlock(writtenAuthor(conv, key), value)
+  for (const [i, member] of conv.members.entries()) {
+    if (!member.local) continue
+    const row = await store.get(inboxPartition(member.userId), id)
+    if (row) conv.inbox.set(i, readInboxRow(row))
+  }
+  for (const feed of conv.feeds.values()) {
+    for await (const [key, value] of rowsOf(store, feedPartition(feed.region), `${id} `, `${id}!`)) {
+      feed.lag.set(readLagKey(key).stream, readNumber(value))
+    }
+    // What is not owed by a lag row was acknowledged: nothing of a conversation that is not loaded waits in a window.
+    if (!feed.lag.has(LOG_STREAM)) feed.acked.set(LOG_STREAM, conv.head)
+  }
+  return conv
+}
+
+/** Entries after `after`, ascending and dense, up to `to`, cut at `maxBytes` but for the first. */
+export async function readEntries(
+  store: Store,
+  conv: Conversation,
+  after: Position,
+  to: Position,
+  maxBytes: number,
+): Promise<Uint8Array[]> {
+  const out: Uint8Array[] = []
+  let bytes = 0
+  const start = after < conv.low ? conv.low : after
+  for await (const [, entry] of rowsOf(
+    store,
+    conversationPartition(conv.id),
+    entryKey((start + 1) as Position),
+    entryKey((to + 1) as Position),
+  )) {
+    if (out.length > 0 && bytes + entry.length > maxBytes) break
+    out.push(entry)
+    bytes += entry.length
+    if (bytes >= maxBytes) break
+  }
+  return out
+}

@@ -1,0 +1,210 @@
+// What a relay remembers of one conversation while it is in use. Everything in here is the **pending** state; the rows
+// it came from and goes to are written in conversation-rows.ts.
+import {
+  type ConvId,
+  chainHash,
+  type DeviceKey,
+  type EntryHeader,
+  epochOf,
+  type Genesis,
+  limits,
+  NOWHERE,
+  nextOf,
+  type Position,
+  positionOf,
+  type RegionId,
+  readHeader,
+  type UserId,
+} from '#protocol'
+import type { InboxRow } from './inbox.ts'
+
+/** Where a k of an author ended up. */
+export type Placed = { readonly at: Position; readonly tag: Uint8Array }
+
+/** A submission that a home keeps until it is safe. Its bytes are in the store. */
+export type Held = {
+  readonly k: number
+  readonly tag: Uint8Array
+  readonly rev: number
+  readonly kind: number
+  readonly size: number
+  /** Why the host will not take it as it is: the run stops here. Encoded Verdict; undefined while it is on its way. */
+  readonly stop: Uint8Array | undefined
+}
+
+/** One (member, device, registration) that writes in this conversation. */
+export type Author = DeviceKey & {
+  readonly key: string
+  readonly member: number
+  /** The highest k in the log. */
+  last: number
+  /** The last IN_FLIGHT_MAX of k -> place, ascending. */
+  readonly window: Map<number, Placed>
+  /** Blocks of the window that changed since the last commit was closed. */
+  readonly dirtyBlocks: Set<number>
+  /** At the author's home: held submissions, ascending by k. */
+  readonly run: Held[]
+  /** At the author's home: everything up to this k is safe, as far as the device was told. */
+  toldSafe: number
+}
+
+export type Member = { readonly userId: UserId; readonly region: RegionId; readonly local: boolean }
+
+/** What this node owes one other region, or has from it, about this conversation. */
+export type FeedState = {
+  readonly region: RegionId
+  /** stream -> everything up to this point is durable over there. */
+  readonly acked: Map<string, number>
+  /** stream -> a lag row: served from the tables from this point on. */
+  readonly lag: Map<string, number>
+  /** stream -> what waits in the journal for its acknowledgement, oldest first. */
+  readonly window: Map<string, WindowItem[]>
+  /** stream -> what was sent since the link came up. */
+  readonly sent: Map<string, number>
+  /** Streams for which entries are being read to be sent. */
+  readonly reading: Set<string>
+}
+
+/** A commit that concerns (destination, stream), from..to in the stream's own order. */
+export type WindowItem = {
+  readonly commit: number
+  readonly conv: Conversation
+  readonly stream: string
+  readonly from: number
+  readonly to: number
+  done: boolean
+}
+
+export type Register = {
+  readonly kind: number
+  readonly member: number
+  readonly device: number
+  readonly version: number
+  readonly body: Uint8Array
+}
+
+export type Conversation = {
+  readonly id: ConvId
+  readonly genesisBytes: Uint8Array
+  readonly genesis: Genesis
+  readonly members: readonly Member[]
+  readonly host: RegionId
+  readonly hostedHere: boolean
+  readonly epoch: number
+  head: Position
+  hash: Uint8Array
+  /** The head in the newest commit that counts: what may leave this node. */
+  settled: Position
+  /** Entries up to here are gone from this node. */
+  low: Position
+  /** Every member region has everything up to here. */
+  safe: Position
+  readonly authors: Map<string, Author>
+  readonly registers: Map<string, Register>
+  /** Local members' inbox rows, by member number; present only while a device is behind. */
+  readonly inbox: Map<number, InboxRow>
+  readonly feeds: Map<RegionId, FeedState>
+  /** Time of the newest entry, host's clock, ms. */
+  activityMs: number
+  dirty: boolean
+  /** The state row exists in the store. */
+  stored: boolean
+}
+
+const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
+
+export function authorKey(member: number, device: DeviceKey): string {
+  return hex(member, 8) + hex(device.device, 2) + hex(device.registrationEpoch, 8) + hex(device.registrationVersion, 8)
+}
+
+export function authorOf(conv: Conversation, member: number, device: DeviceKey): Author {
+  const key = authorKey(member, device)
+  const found = conv.authors.get(key)
+  if (found) return found
+  const author: Author = {
+    key,
+    member,
+    device: device.device,
+    registrationEpoch: device.registrationEpoch,
+    registrationVersion: device.registrationVersion,
+    last: 0,
+    window: new Map(),
+    dirtyBlocks: new Set(),
+    run: [],
+    toldSafe: 0,
+  }
+  conv.authors.set(key, author)
+  return author
+}
+
+/** The place that the next entry takes. */
+export function nextPlace(conv: Conversation): Position {
+  return epochOf(conv.head) === conv.epoch ? nextOf(conv.head) : positionOf(conv.epoch, 1)
+}
+
+export const WINDOW_BLOCK = 16
+
+/** Takes an entry that is the next: log head, hash chain and the author's k table move together. */
+export function advance(conv: Conversation, header: EntryHeader, entry: Uint8Array): void {
+  if (header.at !== nextPlace(conv)) throw new Error('an entry was taken out of order')
+  conv.hash = chainHash(conv.hash, entry)
+  if (conv.low === conv.head && conv.head === NOWHERE) conv.low = positionOf(epochOf(header.at), 0)
+  conv.head = header.at
+  conv.activityMs = header.timeMs
+  conv.dirty = true
+  const author = authorOf(conv, header.member, header)
+  if (header.k !== author.last + 1) throw new Error(`k ${header.k} was numbered after ${author.last}`)
+  author.last = header.k
+  author.window.set(header.k, { at: header.at, tag: header.tag.slice() })
+  author.dirtyBlocks.add(Math.floor(header.k / WINDOW_BLOCK))
+  if (author.window.size > limits.IN_FLIGHT_MAX) {
+    const oldest: number = author.window.keys().next().value as number
+    author.window.delete(oldest)
+    author.dirtyBlocks.add(Math.floor(oldest / WINDOW_BLOCK))
+  }
+}
+
+export function advanceBytes(conv: Conversation, entry: Uint8Array): EntryHeader {
+  const header = readHeader(entry)
+  advance(conv, header, entry)
+  return header
+}
+
+export function memberOf(conv: Conversation, user: UserId): number | undefined {
+  const i = conv.members.findIndex((m) => m.userId === user)
+  return i < 0 ? undefined : i
+}
+
+/** Regions other than this one that are home to a member. */
+export function otherRegions(conv: Conversation): RegionId[] {
+  return [...conv.feeds.keys()]
+}
+
+export function heldAt(author: Author, k: number): number {
+  const { run } = author
+  let low = 0
+  let high = run.length
+  while (low < high) {
+    const mid = (low + high) >> 1
+    if (run[mid]!.k < k) low = mid + 1
+    else high = mid
+  }
+  return low
+}
+
+export function findHeld(author: Author, k: number): Held | undefined {
+  const held = author.run[heldAt(author, k)]
+  return held?.k === k ? held : undefined
+}
+
+export function putHeld(author: Author, held: Held): void {
+  const at = heldAt(author, held.k)
+  author.run.splice(at, author.run[at]?.k === held.k ? 1 : 0, held)
+}
+
+/** The lowest k above what the log has that the run lacks: the only new k that a home takes. */
+export function nextFree(author: Author): number {
+  let k = author.last + 1
+  for (let i = heldAt(author, k); i < author.run.length && author.run[i]!.k === k; i++) k++
+  return k
+}

@@ -1,0 +1,170 @@
+// The conversations that are in use: loaded once, changed in memory by synchronous steps, written back when a commit is
+// closed. While one is being loaded its steps wait in order; everybody else goes on.
+import type { ConvId, RegionId, UserId } from '#protocol'
+import type { Store } from '../store/types.ts'
+import type { Author, Conversation, Register } from './conversation.ts'
+import {
+  blockKey,
+  conversationPartition,
+  type Founding,
+  inboxPartition,
+  loadConversation,
+  newConversation,
+  registerName,
+  STATE_KEY,
+  writeBlock,
+  writeRegister,
+  writeState,
+} from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { writeInboxRow } from './inbox.ts'
+
+export type Step = (conv: Conversation | undefined) => void
+
+export class Conversations {
+  readonly #store: Store
+  readonly #here: RegionId
+  readonly #loadedMax: number
+  readonly #loaded = new Map<ConvId, Conversation>()
+  readonly #loading = new Map<ConvId, Step[]>()
+  readonly #dirty = new Set<Conversation>()
+  readonly #dirtyInbox = new Map<Conversation, Set<number>>()
+  /** Heads of the commits under way: what is settled when they count. */
+  readonly #heads: { commit: number; conv: Conversation; head: Conversation['head'] }[] = []
+  readonly #load: Core['load']
+
+  constructor(store: Store, here: RegionId, loadedMax: number, load: Core['load']) {
+    this.#store = store
+    this.#here = here
+    this.#loadedMax = loadedMax
+    this.#load = load
+  }
+
+  /** Runs the step at once if the conversation is in memory, else when it has been read; `undefined` if there is none. */
+  with(id: ConvId, step: Step): void {
+    const waiting = this.#loading.get(id)
+    if (waiting) {
+      waiting.push(step)
+      return
+    }
+    const conv = this.#loaded.get(id)
+    if (conv) {
+      step(conv)
+      return
+    }
+    const steps = [step]
+    this.#loading.set(id, steps)
+    this.#load(loadConversation(this.#store, id, this.#here), (found) => {
+      this.#loading.delete(id)
+      if (found) this.#keep(found)
+      for (const next of steps) next(this.#loaded.get(id))
+    })
+  }
+
+  get(id: ConvId): Conversation | undefined {
+    return this.#loaded.get(id)
+  }
+
+  loaded(): Iterable<Conversation> {
+    return this.#loaded.values()
+  }
+
+  /** A conversation that this node did not have. */
+  found(founding: Founding): Conversation {
+    const conv = newConversation(founding, this.#here)
+    this.#keep(conv)
+    this.changed(conv)
+    return conv
+  }
+
+  #keep(conv: Conversation): void {
+    this.#loaded.set(conv.id, conv)
+    if (this.#loaded.size > this.#loadedMax) this.#evict()
+  }
+
+  /** What is idle goes, oldest first; a conversation that is waited for or owed stays. */
+  #evict(): void {
+    let looked = 0
+    for (const [id, conv] of this.#loaded) {
+      if (this.#loaded.size <= this.#loadedMax || looked++ > 64) return
+      const busy =
+        conv.dirty ||
+        this.#dirtyInbox.has(conv) ||
+        [...conv.feeds.values()].some((f) => f.window.size > 0 || f.reading.size > 0)
+      this.#loaded.delete(id)
+      if (busy || conv.settled !== conv.head) this.#loaded.set(id, conv)
+    }
+  }
+
+  changed(conv: Conversation): void {
+    conv.dirty = true
+    this.#dirty.add(conv)
+  }
+
+  inboxChanged(conv: Conversation, member: number): void {
+    const members = this.#dirtyInbox.get(conv)
+    if (members) members.add(member)
+    else this.#dirtyInbox.set(conv, new Set([member]))
+  }
+
+  hasInboxChanges(): boolean {
+    return this.#dirtyInbox.size > 0
+  }
+
+  /** Conversations of a person whose inbox rows are not in the store yet. */
+  unwrittenInbox(user: UserId): ConvId[] {
+    const out: ConvId[] = []
+    for (const [conv, members] of this.#dirtyInbox) {
+      for (const member of members) if (conv.members[member]!.userId === user) out.push(conv.id)
+    }
+    return out
+  }
+
+  putRegister(conv: Conversation, register: Register): void {
+    const name = registerName(register)
+    conv.registers.set(name, register)
+    this.#store.put(conversationPartition(conv.id), `m${name}`, writeRegister(register))
+  }
+
+  /** Writes what changed into the commit that is being closed. */
+  closing(commit: number): void {
+    for (const conv of this.#dirty) {
+      this.#store.put(conversationPartition(conv.id), STATE_KEY, writeState(conv))
+      conv.dirty = false
+      conv.stored = true
+      for (const author of conv.authors.values()) this.#writeWindow(conv, author)
+      this.#heads.push({ commit, conv, head: conv.head })
+    }
+    this.#dirty.clear()
+    for (const [conv, members] of this.#dirtyInbox) for (const member of members) this.#writeInbox(conv, member)
+    this.#dirtyInbox.clear()
+  }
+
+  #writeWindow(conv: Conversation, author: Author): void {
+    for (const block of author.dirtyBlocks) {
+      const bytes = writeBlock(author, block)
+      if (bytes) this.#store.put(conversationPartition(conv.id), blockKey(author, block), bytes)
+      else this.#store.delete(conversationPartition(conv.id), blockKey(author, block))
+    }
+    author.dirtyBlocks.clear()
+  }
+
+  #writeInbox(conv: Conversation, member: number): void {
+    const partition = inboxPartition(conv.members[member]!.userId)
+    const row = conv.inbox.get(member)
+    if (row) this.#store.put(partition, conv.id, writeInboxRow(row))
+    else this.#store.delete(partition, conv.id)
+  }
+
+  /** Returns the conversations whose heads now count. */
+  committed(commit: number): Conversation[] {
+    const out: Conversation[] = []
+    while (this.#heads.length > 0 && this.#heads[0]!.commit <= commit) {
+      const { conv, head } = this.#heads.shift()!
+      if (conv.settled === head) continue
+      conv.settled = head
+      out.push(conv)
+    }
+    return out
+  }
+}

@@ -1,0 +1,40 @@
+// What the parts of a relay's rules share: the ports, the store, the conversations in use, the sessions and the feeds;
+// and the outbox, in which what must not leave before its commit waits for it.
+import type { RegionId } from '#protocol'
+import type { Store } from '../store/types.ts'
+import type { Conversations } from './conversations.ts'
+import type { Feeds } from './feeds.ts'
+import type { Item, RelayPorts } from './ports.ts'
+import type { Sessions } from './sessions.ts'
+
+export type Core = {
+  readonly ports: RelayPorts
+  readonly store: Store
+  readonly convs: Conversations
+  readonly sessions: Sessions
+  readonly feeds: Feeds
+  readonly outbox: Outbox
+  /** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
+  readonly load: <T>(reading: Promise<T>, then: (value: T) => void) => void
+}
+
+/** Link items that wait for the commit they were computed from. */
+export class Outbox {
+  readonly #waiting: { gate: number; region: RegionId; item: Item }[] = []
+  readonly #send: (region: RegionId, item: Item) => void
+
+  constructor(send: (region: RegionId, item: Item) => void) {
+    this.#send = send
+  }
+
+  /** Gates only rise, so the queue stays sorted. */
+  after(gate: number, region: RegionId, item: Item): void {
+    this.#waiting.push({ gate, region, item })
+  }
+
+  committed(commit: number): void {
+    let ready = 0
+    while (ready < this.#waiting.length && this.#waiting[ready]!.gate <= commit) ready++
+    for (const { region, item } of this.#waiting.splice(0, ready)) this.#send(region, item)
+  }
+}

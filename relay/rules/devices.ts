@@ -1,0 +1,242 @@
+// What device sessions may say: names, submissions, cursors, pulls, registers. Each is checked to be one that this
+// device may say; what it is about is loaded first.
+import {
+  type ConversationName,
+  type ConvId,
+  type Cursor,
+  convIdOf,
+  type DeviceFrame,
+  isPosition,
+  limits,
+  type Manifest,
+  ParleyError,
+  type Position,
+  type Pull,
+  positionOf,
+  refusalOf,
+  type Submission,
+} from '#protocol'
+import { authorOf, type Conversation, memberOf } from './conversation.ts'
+import { inboxPartition, readEntries } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { ensureLocal, foundingOf, learnHomes, membersOf } from './founding.ts'
+import { isDeviceOf } from './host.ts'
+import { cursorOf, isDone, moveCursor, readInboxRow } from './inbox.ts'
+import type { Log } from './log.ts'
+import type { DeviceSession } from './ports.ts'
+import type { Registers } from './registers.ts'
+import type { SessionState } from './sessions.ts'
+import type { Submissions } from './submissions.ts'
+
+/** Inbox rows that are offered to a device when it signs in; the others when it has caught up with these. */
+const BEHIND_MAX = 4_096
+
+export class Devices {
+  readonly #core: Core
+  readonly #log: Log
+  readonly #submissions: Submissions
+  readonly #registers: Registers
+
+  constructor(core: Core, log: Log, submissions: Submissions, registers: Registers) {
+    this.#core = core
+    this.#log = log
+    this.#submissions = submissions
+    this.#registers = registers
+  }
+
+  /** Offers the conversations in which the device is behind, newest first; everything else is live. */
+  open(port: DeviceSession): void {
+    const { sessions, convs, store, load } = this.#core
+    for (const older of [...sessions.ofUser(port.userId)]) {
+      const { device, registrationEpoch, registrationVersion } = older.port.device
+      const mine = port.device
+      if (
+        device === mine.device &&
+        registrationEpoch === mine.registrationEpoch &&
+        registrationVersion === mine.registrationVersion
+      ) {
+        sessions.close(older, new ParleyError('signed_in_elsewhere', 'this device signed in again'))
+      }
+    }
+    const session = sessions.open(port)
+    for (const id of convs.unwrittenInbox(port.userId)) session.opening!.add(id)
+    const options = { from: undefined, to: undefined, limit: BEHIND_MAX, reverse: false }
+    load(store.range(inboxPartition(port.userId), options), (rows) => {
+      if (!sessions.isOpen(session)) return
+      const ordered = rows
+        .map(([id, bytes]) => ({ id: id as ConvId, activityMs: readInboxRow(bytes).activityMs }))
+        .sort((a, b) => b.activityMs - a.activityMs)
+      const touched = session.opening!
+      session.opening = undefined
+      for (const { id } of ordered) touched.add(id)
+      for (const id of [...ordered.map((o) => o.id), ...touched]) {
+        if (!touched.delete(id)) continue
+        convs.with(id, (conv) => conv && this.#offer(session, conv))
+      }
+    })
+  }
+
+  #offer(session: SessionState, conv: Conversation): void {
+    const member = memberOf(conv, session.port.userId)
+    if (member === undefined || !this.#core.sessions.isOpen(session) || session.views.has(conv.id)) return
+    const row = conv.inbox.get(member)
+    const at = cursorOf(row, session.device, conv.head)
+    if (at < conv.head) this.#core.sessions.behind(session, conv, at)
+    else if (row?.unmarked.has(session.device)) this.#registers.tellAll(session, conv, member)
+  }
+
+  /** A frame that breaks the rules ends its session. */
+  frame(session: SessionState, frame: DeviceFrame): void {
+    this.#guard(session, () => this.#frame(session, frame))
+  }
+
+  /** Sessions of devices that left the manifest end. */
+  manifestChanged(manifest: Manifest): void {
+    for (const session of [...this.#core.sessions.ofUser(manifest.userId)]) {
+      if (isDeviceOf(manifest, session.port.device)) continue
+      this.#core.sessions.close(session, new ParleyError('unsigned_device', 'this device left the manifest'))
+    }
+  }
+
+  #frame(session: SessionState, frame: DeviceFrame): void {
+    for (const name of frame.names) this.#name(session, name)
+    for (const submission of frame.submissions) this.#submission(session, submission)
+    for (const cursor of frame.cursors) this.#cursor(session, cursor)
+    for (const pull of frame.pulls) this.#pull(session, pull)
+    for (const update of frame.registers) {
+      this.#named(session, update.conv, (conv, member) => this.#registers.fromDevice(session, conv, member, update))
+    }
+  }
+
+  #name(session: SessionState, name: ConversationName): void {
+    const { ports, convs } = this.#core
+    if (name.ref !== session.deviceRefs.size + 1 || name.ref > limits.NAMES_MAX) {
+      throw new ParleyError('bad_name', 'names are given densely from 1', { ref: `${name.ref}` })
+    }
+    const id = convIdOf(name.convId)
+    if (!membersOf(id, name.genesis).includes(session.port.userId)) {
+      throw new ParleyError('not_member', 'not a member of this conversation')
+    }
+    learnHomes(name.homeRecords, ports.directory, ports.clock.now())
+    session.deviceRefs.set(name.ref, id)
+    session.deviceRefOf.set(id, name.ref)
+    convs.with(id, (conv) => {
+      const now = conv ?? this.#found(id, name.genesis)
+      if (now) this.#came(session, now)
+    })
+  }
+
+  #found(id: ConvId, genesis: Uint8Array): Conversation | undefined {
+    const { ports, convs } = this.#core
+    try {
+      const founding = foundingOf(id, genesis, (user) => ports.directory.knownHome(user))
+      ensureLocal(founding, ports.region)
+      return convs.found(founding)
+    } catch (error) {
+      // Somebody's home is not known here: submissions are told to wait until it is.
+      if (error instanceof ParleyError && (error.code === 'unknown_user' || error.code === 'not_home')) return undefined
+      throw error
+    }
+  }
+
+  /** The device speaks of this conversation in this session: what it should know. */
+  #came(session: SessionState, conv: Conversation): void {
+    const member = memberOf(conv, session.port.userId)
+    if (member === undefined || !this.#core.sessions.isOpen(session)) return
+    const author = authorOf(conv, member, session.port.device)
+    this.#submissions.repeatStops(session, conv, author)
+    this.#registers.tellAll(session, conv, member)
+  }
+
+  /** A message about a conversation that the session has named. */
+  #named(session: SessionState, ref: number, then: (conv: Conversation, member: number) => void): void {
+    const id = session.deviceRefs.get(ref)
+    if (!id) throw new ParleyError('bad_name', 'a number that names nothing', { ref: `${ref}` })
+    this.#core.convs.with(id, (conv) => {
+      const member = conv && memberOf(conv, session.port.userId)
+      if (conv && member !== undefined && this.#core.sessions.isOpen(session))
+        this.#guard(session, () => then(conv, member))
+    })
+  }
+
+  /** A refusal found after something had to be loaded ends the session as it would have at once. */
+  #guard(session: SessionState, step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+      this.#core.ports.events.refused(error.code)
+      this.#core.sessions.close(session, error)
+    }
+  }
+
+  #submission(session: SessionState, submission: Submission): void {
+    const id = session.deviceRefs.get(submission.conv)
+    if (!id) throw new ParleyError('bad_name', 'a number that names nothing', { ref: `${submission.conv}` })
+    this.#core.convs.with(id, (conv) => {
+      if (!this.#core.sessions.isOpen(session)) return
+      if (!conv) {
+        const refusal = refusalOf(new ParleyError('unreachable', 'the home of a member is not known here', {}, 1_000))
+        const outcome = { case: 'wait' as const, value: refusal }
+        this.#core.sessions.verdict(session, id, { k: submission.k, rev: submission.rev, outcome }, 0)
+        return
+      }
+      const member = memberOf(conv, session.port.userId)
+      if (member === undefined) return
+      const author = authorOf(conv, member, session.port.device)
+      this.#guard(session, () => this.#submissions.fromDevice(session, conv, author, submission))
+    })
+  }
+
+  #cursor(session: SessionState, cursor: Cursor): void {
+    const at = place(cursor)
+    this.#named(session, cursor.conv, (conv, member) => {
+      if (cursor.rewind) {
+        this.#core.sessions.behind(session, conv, at)
+        return
+      }
+      // A cursor beyond the head is honest: a replica pushes before its own commit, and may forget what it pushed.
+      const row = conv.inbox.get(member)
+      if (!row || !moveCursor(row, session.device, at > conv.head ? conv.head : at)) return
+      const manifest = this.#core.ports.directory.knownManifest(session.port.userId)
+      if (isDone(row, manifest, conv.head)) conv.inbox.delete(member)
+      this.#core.convs.inboxChanged(conv, member)
+      this.#log.cursorMoved(conv)
+      this.#registers.cursorMoved(conv, member)
+    })
+  }
+
+  #pull(session: SessionState, pull: Pull): void {
+    const after = place(pull)
+    const maxBytes = Math.min(Math.max(pull.maxBytes, 1), limits.PAGE_MAX_BYTES)
+    this.#named(session, pull.conv, (conv, member) => {
+      session.views.set(conv.id, { live: false, sent: after })
+      this.#core.load(readEntries(this.#core.store, conv, after, conv.head, maxBytes), (entries) => {
+        if (!this.#core.sessions.isOpen(session)) return
+        const from = after < conv.low ? conv.low : after
+        const last = (from + entries.length) as Position
+        const gate = conv.hostedHere ? this.#core.store.gate() : 0
+        this.#core.sessions.page(session, conv, member, entries, last, after < conv.low ? conv.low : undefined, gate)
+        this.#registers.tellAll(session, conv, member)
+      })
+    })
+  }
+
+  /** Readers that had been too slow and can be written to again. */
+  resumePaused(): void {
+    for (const { session, convs } of this.#core.sessions.resumed()) {
+      for (const id of convs) {
+        this.#core.convs.with(id, (conv) => {
+          if (!conv) return
+          session.views.delete(id)
+          this.#offer(session, conv)
+        })
+      }
+    }
+  }
+}
+
+function place(at: { epoch: number; n: number }): Position {
+  if (!isPosition(at.epoch, at.n)) throw new ParleyError('malformed', 'no such place')
+  return positionOf(at.epoch, at.n)
+}

@@ -1,0 +1,306 @@
+// A relay's rules as one machine: events come in, and each runs as a **turn**: synchronous steps over pending state,
+// then one frame per socket and one item per stream leave. What has to be read first is loaded, and goes on in a turn of
+// its own. Commits bracket the turns: before one is closed the changed conversations are written into it, after it
+// counts what waited for it leaves.
+import { type HomeRecord, type RegionId, limits as wire } from '#protocol'
+import type { Replayed, Store, StoreHooks } from '../store/types.ts'
+import type { Conversation } from './conversation.ts'
+import { LOG_STREAM } from './conversation-rows.ts'
+import { Conversations } from './conversations.ts'
+import { type Core, Outbox } from './core.ts'
+import { Devices } from './devices.ts'
+import { Feeds } from './feeds.ts'
+import { Introductions } from './introductions.ts'
+import { LagServer } from './lag-server.ts'
+import type { RuleLimits } from './limits.ts'
+import { Log } from './log.ts'
+import type { DeviceSession, Item, Relay, RelayHooks, RelayPorts } from './ports.ts'
+import { Regions } from './regions.ts'
+import { Registers } from './registers.ts'
+import { Senders } from './senders.ts'
+import { Sessions } from './sessions.ts'
+import { Submissions } from './submissions.ts'
+
+export type RelayEngine = {
+  readonly relay: Relay
+  /** To be called by the store; see RelayHooks. */
+  readonly hooks: RelayHooks
+  /** Before anything else: what the former boot's journal still owed becomes lag rows. */
+  takeOver(replayed: readonly Replayed[]): Promise<void>
+  /** For tests, metrics and checkers. */
+  inspect(): { conversations: number; windowItems(region: RegionId): number }
+}
+
+/** `failed`: reading the store failed or an invariant broke; the process must end. */
+export function createRelay(
+  ports: RelayPorts,
+  store: Store,
+  limits: RuleLimits,
+  failed: (error: Error) => void,
+): RelayEngine {
+  return new Engine(ports, store, limits, failed)
+}
+
+class Engine implements RelayEngine, Relay {
+  readonly #ports: RelayPorts
+  readonly #limits: RuleLimits
+  readonly #failed: (error: Error) => void
+  readonly #core: Core
+  readonly #introductions: Introductions
+  readonly #senders: Senders
+  readonly #log: Log
+  readonly #lag: LagServer
+  readonly #submissions: Submissions
+  readonly #registers: Registers
+  readonly #devices: Devices
+  readonly #regions: Regions
+  #depth = 0
+  #sweptMs: number
+  #ended = false
+  readonly relay: Relay = this
+  readonly hooks: RelayHooks = {
+    closing: (commit) => this.#closing(commit),
+    committed: (commit) => this.#turn(() => this.#committed(commit)),
+    trimBelow: () => this.#core.feeds.trimBelow(),
+  }
+
+  constructor(ports: RelayPorts, store: Store, limits: RuleLimits, failed: (error: Error) => void) {
+    this.#ports = ports
+    this.#limits = limits
+    this.#failed = failed
+    this.#sweptMs = ports.clock.monotonic()
+    const recordsOf = (conv: Conversation): HomeRecord[] => recordsOfMembers(ports, conv)
+    const load: Core['load'] = (reading, then) => this.#load(reading, then)
+    this.#core = {
+      ports,
+      store,
+      convs: new Conversations(store, ports.region, limits.conversations, load),
+      sessions: new Sessions(limits.sessionBacklogBytes, recordsOf),
+      feeds: new Feeds(
+        store,
+        ports.clock,
+        { windowItems: limits.windowItems, patienceMs: limits.patienceMs },
+        {
+          streamHead,
+          lagged: (region) => this.#lag.lagged(region),
+          demoted: (region, streams) => ports.events.demoted(region, streams),
+        },
+      ),
+      outbox: new Outbox((region, item) => ports.links.send(region, item)),
+      load,
+    }
+    this.#introductions = new Introductions(ports.links, recordsOf)
+    this.#senders = new Senders(this.#core, limits, this.#introductions)
+    this.#log = new Log(this.#core)
+    this.#lag = new LagServer(
+      this.#core,
+      { streams: limits.lagStreams, turnBytes: limits.lagTurnBytes, againMs: limits.lagAgainMs },
+      (conv, region, stream, maxBytes, done) => this.#sendStream(conv, region, stream, maxBytes, done),
+    )
+    this.#submissions = new Submissions(this.#core, this.#log, this.#senders, limits)
+    this.#registers = new Registers(this.#core, this.#senders, this.#introductions)
+    this.#devices = new Devices(this.#core, this.#log, this.#submissions, this.#registers)
+    this.#regions = new Regions(this.#core, this.#log, this.#submissions, this.#senders, this.#registers, this.#lag)
+  }
+
+  // --- turns
+
+  #turn(step: () => void): void {
+    if (this.#ended) return
+    this.#depth++
+    try {
+      step()
+    } finally {
+      this.#depth--
+    }
+    if (this.#depth > 0) return
+    this.#senders.flush()
+    this.#regions.flush()
+    this.#log.flush()
+    this.#core.sessions.flush(this.#core.store.committed())
+  }
+
+  #load<T>(reading: Promise<T>, then: (value: T) => void): void {
+    reading.then((value) => this.#turn(() => then(value))).catch((error: unknown) => this.#fail(error))
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#failed(error instanceof Error ? error : new Error(String(error)))
+  }
+
+  // --- commits
+
+  #closing(commit: number): void {
+    this.#log.trim()
+    this.#core.convs.closing(commit)
+    this.#core.feeds.closing(commit)
+  }
+
+  #committed(commit: number): void {
+    this.#core.feeds.committed(commit)
+    this.#core.outbox.committed(commit)
+    for (const conv of this.#core.convs.committed(commit)) {
+      if (!conv.hostedHere) {
+        this.#regions.acknowledge(conv)
+        continue
+      }
+      if (conv.feeds.size === 0) this.#log.hostSafe(conv, undefined)
+      for (const [region, feed] of conv.feeds) {
+        if (!feed.lag.has(LOG_STREAM)) this.#senders.pumpLog(conv, region, wire.LINK_BATCH_MAX_BYTES)
+        else this.#lag.lagged(region)
+      }
+    }
+    for (const { conv, region, stream } of this.#core.feeds.registersDue(commit))
+      this.#registers.send(conv, region, stream)
+  }
+
+  #sendStream(
+    conv: Conversation,
+    region: RegionId,
+    stream: string,
+    maxBytes: number,
+    done: (sent: number) => void,
+  ): void {
+    if (stream === LOG_STREAM) {
+      if (conv.hostedHere) this.#senders.pumpLog(conv, region, maxBytes, done)
+      else done(0)
+    } else if (stream.startsWith('s')) {
+      const author = conv.authors.get(stream.slice(1))
+      if (author && conv.host === region) this.#senders.pumpSubmissions(conv, author, maxBytes, done)
+      else done(0)
+    } else done(this.#registers.send(conv, region, stream))
+  }
+
+  // --- the relay
+
+  async takeOver(replayed: readonly Replayed[]): Promise<void> {
+    await this.#core.feeds.takeOver(replayed)
+    for (const region of this.#core.feeds.destinations()) this.#ports.links.want(region)
+  }
+
+  openSession(session: DeviceSession): void {
+    this.#turn(() => this.#devices.open(session))
+  }
+
+  closeSession(id: string): void {
+    const session = this.#core.sessions.get(id)
+    if (session) this.#core.sessions.drop(session)
+  }
+
+  deviceFrame(id: string, frame: Parameters<Relay['deviceFrame']>[1]): void {
+    const session = this.#core.sessions.get(id)
+    if (session) this.#turn(() => this.#devices.frame(session, frame))
+  }
+
+  linkUp(region: RegionId): void {
+    this.#turn(() => {
+      this.#restart(region)
+      for (const { conv, stream } of this.#core.feeds.waiting(region)) this.#resume(conv, region, stream)
+      this.#lag.run(region)
+    })
+  }
+
+  /** Nothing is on its way any more: what was sent and not acknowledged is sent again. */
+  #restart(region: RegionId): void {
+    this.#introductions.reset(region)
+    this.#lag.reset(region)
+    this.#core.feeds.heard(region)
+    for (const conv of this.#core.convs.loaded()) {
+      const feed = conv.feeds.get(region)
+      if (!feed) continue
+      feed.sent.clear()
+      if (!conv.hostedHere && hasSequencedRun(conv)) this.#regions.askSafe(conv)
+    }
+  }
+
+  #resume(conv: Conversation, region: RegionId, stream: string): void {
+    this.#sendStream(conv, region, stream, wire.LINK_BATCH_MAX_BYTES, () => {})
+  }
+
+  linkDown(region: RegionId): void {
+    this.#lag.reset(region)
+  }
+
+  items(region: RegionId, items: readonly Item[]): void {
+    this.#turn(() => {
+      for (const item of items) this.#regions.guard(region, () => this.#regions.item(region, item))
+    })
+  }
+
+  manifestChanged(manifest: Parameters<Relay['manifestChanged']>[0]): void {
+    this.#turn(() => this.#devices.manifestChanged(manifest))
+  }
+
+  tick(): void {
+    const now = this.#ports.clock.monotonic()
+    this.#turn(() => {
+      this.#submissions.tick()
+      this.#registers.tick()
+      if (now - this.#sweptMs >= this.#limits.sweepMs) {
+        this.#sweptMs = now
+        this.#sweep()
+      }
+    })
+  }
+
+  /** Looks after what a lost signal may have left behind, and lets what only rides in commits have one. */
+  #sweep(): void {
+    const { feeds, convs, store, sessions } = this.#core
+    if (this.#log.hasTrimmable() || convs.hasInboxChanges() || feeds.wantsCommit()) store.note(new Uint8Array(0))
+    if (sessions.hasPaused()) this.#devices.resumePaused()
+    for (const region of feeds.destinations()) {
+      if (!this.#ports.links.isUp(region)) {
+        this.#ports.links.want(region)
+        continue
+      }
+      this.#lag.sweep(region)
+      for (const { conv, stream } of feeds.waiting(region)) this.#resume(conv, region, stream)
+    }
+  }
+
+  inspect(): ReturnType<RelayEngine['inspect']> {
+    return {
+      conversations: [...this.#core.convs.loaded()].length,
+      windowItems: (region) => this.#core.feeds.windowSize(region),
+    }
+  }
+}
+
+function hasSequencedRun(conv: Conversation): boolean {
+  for (const author of conv.authors.values()) if (author.run[0] && author.run[0].k <= author.last) return true
+  return false
+}
+
+/** The highest point of a stream, pending changes included. */
+function streamHead(conv: Conversation, stream: string): number {
+  if (stream === LOG_STREAM) return conv.head
+  if (stream.startsWith('g')) return conv.registers.get(stream.slice(1))?.version ?? 0
+  const author = conv.authors.get(stream.slice(1))
+  if (!author) return 0
+  return Math.max(author.last, author.run[author.run.length - 1]?.k ?? 0)
+}
+
+function recordsOfMembers(ports: RelayPorts, conv: Conversation): HomeRecord[] {
+  return conv.members.flatMap((m) => ports.directory.knownHome(m.userId)?.record ?? [])
+}
+
+/**
+ * The store wants its hooks before there is an engine, the engine its store: what stands between them until `attach`.
+ * Nothing is committed before, since nobody has put anything.
+ */
+export function lateHooks(failed: (error: Error) => void): { hooks: StoreHooks; attach(engine: RelayEngine): void } {
+  let engine: RelayEngine | undefined
+  return {
+    hooks: {
+      closing: (commit) => engine?.hooks.closing(commit),
+      committed: (commit) => engine?.hooks.committed(commit),
+      trimBelow: () => engine?.hooks.trimBelow() ?? 0,
+      failed,
+    },
+    attach(ready) {
+      engine = ready
+    },
+  }
+}

@@ -1,0 +1,325 @@
+// Feeds: the journal is the outbox (PROTOCOL, section 5).
+//
+// Every commit may concern (destination, stream) pairs. Writing a row per message and destination would cost more than
+// the message itself; instead a destination has a position in the journal, and only what lags too far behind leaves the
+// journal for a **lag row** ("from here on"), is served from the tables, and returns when it has caught up. A stream
+// with a lag row is served only from the tables, one without only from the window of commits behind the position.
+import type { Clock, ConvId, RegionId } from '#protocol'
+import type { Replayed, Store } from '../store/types.ts'
+import { ByteReader, ByteWriter } from './bytes.ts'
+import type { Conversation, FeedState, WindowItem } from './conversation.ts'
+import { feedPartition, lagKey, POSITION_KEY, readNumber, rowsOf, writeNumber } from './conversation-rows.ts'
+
+export type FeedLimits = {
+  /** Commits × streams of one destination that wait in the journal. */
+  readonly windowItems: number
+  /** How long a destination may be silent before what waits for it moves to lag rows, ms. */
+  readonly patienceMs: number
+}
+
+type Gathered = { conv: Conversation; stream: string; from: number; to: number }
+
+type Destination = {
+  readonly region: RegionId
+  /** Oldest first; items that are done leave at the front. */
+  readonly window: WindowItem[]
+  readonly gathered: Map<string, Gathered>
+  /** Streams with a lag row that may have caught up. */
+  readonly promotable: Map<string, { conv: Conversation; stream: string }>
+  /** What lies at or before this commit is acknowledged or has lag rows; as it will be when all commits count. */
+  position: number
+  /** The same, of the commits that count. */
+  settled: number
+  writtenPosition: number
+  heardMs: number
+}
+
+export type FeedHooks = {
+  /** The highest point of a stream, pending changes included. */
+  streamHead(conv: Conversation, stream: string): number
+  /** A stream got a lag row: it is served from the tables from now on. */
+  lagged(region: RegionId, conv: Conversation, stream: string): void
+  demoted(region: RegionId, streams: number): void
+}
+
+function annotation(region: RegionId, conv: ConvId, stream: string, from: number): Uint8Array {
+  return new ByteWriter().text(region).text(conv).text(stream).u53(from).done()
+}
+
+const REGIONS = 'f'
+
+export class Feeds {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #limits: FeedLimits
+  readonly #hooks: FeedHooks
+  readonly #destinations = new Map<RegionId, Destination>()
+  /** Destinations that ever were, in the store: whose lag rows to serve after a restart. */
+  readonly #registered = new Set<string>()
+  /** Registers in commits that are under way: they are sent when these count. */
+  readonly #registers: { item: WindowItem; region: RegionId }[] = []
+
+  constructor(store: Store, clock: Clock, limits: FeedLimits, hooks: FeedHooks) {
+    this.#store = store
+    this.#clock = clock
+    this.#limits = limits
+    this.#hooks = hooks
+  }
+
+  #to(region: RegionId): Destination {
+    let d = this.#destinations.get(region)
+    if (!d) {
+      d = {
+        region,
+        window: [],
+        gathered: new Map(),
+        promotable: new Map(),
+        position: 0,
+        settled: 0,
+        writtenPosition: 0,
+        heardMs: this.#clock.monotonic(),
+      }
+      this.#destinations.set(region, d)
+      if (!this.#registered.has(region)) {
+        this.#registered.add(region)
+        this.#store.put(REGIONS, region, new Uint8Array(0))
+      }
+    }
+    return d
+  }
+
+  /** This commit gives the destination something: from..to of a stream. */
+  concern(conv: Conversation, region: RegionId, stream: string, from: number, to: number): void {
+    const feed = feedOf(conv, region)
+    if (feed.lag.has(stream)) return
+    const d = this.#to(region)
+    const name = lagKey(conv.id, stream)
+    const known = d.gathered.get(name)
+    if (known) known.to = Math.max(known.to, to)
+    else d.gathered.set(name, { conv, stream, from, to })
+  }
+
+  /** Before a commit is closed: promote what has caught up, demote what has waited too long, else join the window. */
+  closing(commit: number): void {
+    for (const d of this.#destinations.values()) {
+      this.#prune(d)
+      this.#promote(d)
+      if (d.window.length + d.gathered.size > this.#limits.windowItems || this.#isSilent(d)) this.#demote(d, commit)
+      else this.#join(d, commit)
+      if (d.position !== d.writtenPosition) {
+        d.writtenPosition = d.position
+        this.#store.put(feedPartition(d.region), POSITION_KEY, writeNumber(d.position))
+      }
+    }
+  }
+
+  /** Registers whose commits count now. */
+  registersDue(commit: number): { conv: Conversation; region: RegionId; stream: string }[] {
+    const due: { conv: Conversation; region: RegionId; stream: string }[] = []
+    while (this.#registers.length > 0 && this.#registers[0]!.item.commit <= commit) {
+      const { item, region } = this.#registers.shift()!
+      if (!item.done) due.push({ conv: item.conv, region, stream: item.stream })
+    }
+    return due
+  }
+
+  /** After a commit counts: positions written in it hold. */
+  committed(commit: number): void {
+    for (const d of this.#destinations.values()) {
+      if (d.position <= commit) d.settled = Math.max(d.settled, d.position)
+    }
+  }
+
+  #prune(d: Destination): void {
+    let done = 0
+    while (done < d.window.length && d.window[done]!.done) done++
+    if (done > 0) d.window.splice(0, done)
+  }
+
+  #promote(d: Destination): void {
+    for (const [name, { conv, stream }] of d.promotable) {
+      const feed = feedOf(conv, d.region)
+      if (!feed.lag.has(stream) || (feed.acked.get(stream) ?? 0) < this.#hooks.streamHead(conv, stream)) continue
+      feed.lag.delete(stream)
+      this.#store.delete(feedPartition(d.region), name)
+    }
+    d.promotable.clear()
+  }
+
+  #isSilent(d: Destination): boolean {
+    return d.window.length > 0 && this.#clock.monotonic() - d.heardMs > this.#limits.patienceMs
+  }
+
+  #join(d: Destination, commit: number): void {
+    for (const { conv, stream, from, to } of d.gathered.values()) {
+      const item: WindowItem = { commit, conv, stream, from, to, done: false }
+      d.window.push(item)
+      const feed = feedOf(conv, d.region)
+      const items = feed.window.get(stream)
+      if (items) items.push(item)
+      else feed.window.set(stream, [item])
+      this.#store.note(annotation(d.region, conv.id, stream, from))
+      if (stream.startsWith('g')) this.#registers.push({ item, region: d.region })
+    }
+    d.gathered.clear()
+    d.position = d.window.length > 0 ? d.window[0]!.commit - 1 : commit
+  }
+
+  #demote(d: Destination, commit: number): void {
+    let streams = 0
+    const demote = (conv: Conversation, stream: string, from: number): void => {
+      const feed = feedOf(conv, d.region)
+      feed.window.delete(stream)
+      if (feed.lag.has(stream)) return
+      streams++
+      this.#putLag(d.region, conv, stream, Math.max(from, (feed.acked.get(stream) ?? 0) + 1))
+    }
+    for (const item of d.window) if (!item.done) demote(item.conv, item.stream, item.from)
+    for (const { conv, stream, from } of d.gathered.values()) demote(conv, stream, from)
+    d.window.length = 0
+    d.gathered.clear()
+    d.position = commit
+    if (streams > 0) this.#hooks.demoted(d.region, streams)
+  }
+
+  #putLag(region: RegionId, conv: Conversation, stream: string, from: number): void {
+    feedOf(conv, region).lag.set(stream, from)
+    this.#store.put(feedPartition(region), lagKey(conv.id, stream), writeNumber(from))
+    this.#hooks.lagged(region, conv, stream)
+  }
+
+  /** The destination has everything of the stream up to `point`, durably. True when that is news. */
+  acknowledged(conv: Conversation, region: RegionId, stream: string, point: number): boolean {
+    const feed = feedOf(conv, region)
+    const d = this.#to(region)
+    d.heardMs = this.#clock.monotonic()
+    const news = point > (feed.acked.get(stream) ?? 0)
+    if (news) feed.acked.set(stream, point)
+    const acked = feed.acked.get(stream) ?? 0
+    const items = feed.window.get(stream)
+    if (items) {
+      let done = 0
+      while (done < items.length && items[done]!.to <= acked) items[done++]!.done = true
+      if (done === items.length) feed.window.delete(stream)
+      else if (done > 0) items.splice(0, done)
+    }
+    if (feed.lag.has(stream) && acked >= this.#hooks.streamHead(conv, stream)) this.mayPromote(conv, region, stream)
+    return news
+  }
+
+  /** The lag row goes with the next commit if the stream has caught up by then. */
+  mayPromote(conv: Conversation, region: RegionId, stream: string): void {
+    this.#to(region).promotable.set(lagKey(conv.id, stream), { conv, stream })
+  }
+
+  /**
+   * The destination has up to `point` and misses what comes then. True when the window reaches back so far and may be
+   * sent again; otherwise the stream gets a lag row.
+   */
+  missed(conv: Conversation, region: RegionId, stream: string, point: number): boolean {
+    const feed = feedOf(conv, region)
+    const lag = feed.lag.get(stream)
+    if (lag !== undefined) {
+      if (point + 1 < lag) {
+        feed.lag.set(stream, point + 1)
+        this.#store.put(feedPartition(region), lagKey(conv.id, stream), writeNumber(point + 1))
+      }
+      return false
+    }
+    const items = feed.window.get(stream)
+    if (items && items[0]!.from <= point + 1) return true
+    const gathered = this.#to(region).gathered
+    if (!items && !gathered.has(lagKey(conv.id, stream)) && point >= this.#hooks.streamHead(conv, stream)) return false
+    for (const item of items ?? []) item.done = true
+    feed.window.delete(stream)
+    gathered.delete(lagKey(conv.id, stream))
+    this.#putLag(region, conv, stream, point + 1)
+    return false
+  }
+
+  /** The highest point of a stream, pending changes included. */
+  head(conv: Conversation, stream: string): number {
+    return this.#hooks.streamHead(conv, stream)
+  }
+
+  heard(region: RegionId): void {
+    this.#to(region).heardMs = this.#clock.monotonic()
+  }
+
+  /** Streams that wait in the window of a destination. */
+  waiting(region: RegionId): { conv: Conversation; stream: string }[] {
+    const seen = new Map<string, { conv: Conversation; stream: string }>()
+    for (const { conv, stream, done } of this.#to(region).window)
+      if (!done) seen.set(lagKey(conv.id, stream), { conv, stream })
+    return [...seen.values()]
+  }
+
+  /** Something must be committed though nothing else happens: a silent destination, a lag row that may go. */
+  wantsCommit(): boolean {
+    for (const d of this.#destinations.values()) if (d.promotable.size > 0 || this.#isSilent(d)) return true
+    return false
+  }
+
+  /** Items in all windows: a measure for tests and metrics. */
+  windowSize(region: RegionId): number {
+    const d = this.#to(region)
+    this.#prune(d)
+    return d.window.length + d.gathered.size
+  }
+
+  /** Nothing below this commit is needed by a feed. */
+  trimBelow(): number {
+    let low = Number.POSITIVE_INFINITY
+    for (const d of this.#destinations.values()) {
+      if (d.window.length > 0 || d.settled < d.position) low = Math.min(low, d.settled + 1)
+    }
+    return low
+  }
+
+  /**
+   * After a restart nobody serves from another boot's journal: what it still owed becomes lag rows. Deterministic, so
+   * that two who fence one journal write the same; sending again is harmless.
+   */
+  async takeOver(replayed: readonly Replayed[]): Promise<void> {
+    for await (const [region] of rowsOf(this.#store, REGIONS, '', '~')) this.#registered.add(region)
+    const positions = new Map<RegionId, number>()
+    for (const region of this.#registered as Set<RegionId>) {
+      const position = await this.#store.get(feedPartition(region), POSITION_KEY)
+      positions.set(region, position ? readNumber(position) : 0)
+    }
+    const owed = new Map<string, { region: RegionId; key: string; from: number }>()
+    for (const { commit, annotations } of replayed) {
+      for (const bytes of annotations) {
+        if (bytes.length === 0) continue
+        const item = readAnnotation(bytes)
+        const name = `${item.region} ${item.key}`
+        if (commit > (positions.get(item.region) ?? 0) && !owed.has(name)) owed.set(name, item)
+      }
+    }
+    const end = replayed[replayed.length - 1]?.commit ?? 0
+    for (const region of this.#registered as Set<RegionId>) this.#to(region).position = end
+    for (const { region, key, from } of owed.values()) {
+      this.#to(region).position = end
+      if (await this.#store.get(feedPartition(region), key)) continue
+      this.#store.put(feedPartition(region), key, writeNumber(from))
+    }
+  }
+
+  /** Every region that this node ever owed something. */
+  destinations(): RegionId[] {
+    return [...this.#registered] as RegionId[]
+  }
+}
+
+function readAnnotation(bytes: Uint8Array): { region: RegionId; key: string; from: number } {
+  const from = new ByteReader(bytes)
+  const region = from.text() as RegionId
+  const key = lagKey(from.text() as ConvId, from.text())
+  return { region, key, from: from.u53() }
+}
+
+export function feedOf(conv: Conversation, region: RegionId): FeedState {
+  const feed = conv.feeds.get(region)
+  if (!feed) throw new Error('the conversation owes this region nothing')
+  return feed
+}

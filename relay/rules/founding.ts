@@ -1,0 +1,67 @@
+// How a conversation comes to a node: the genesis says who the members are, their home records say where they live, and
+// both are checked before anything is kept. A direct conversation's host is the home of the smaller userId.
+import {
+  type ConvId,
+  convIdOfGenesis,
+  decode,
+  type Home,
+  HomeBodySchema,
+  type HomeRecord,
+  limits,
+  openHomeRecord,
+  ParleyError,
+  type RegionId,
+  readGenesis,
+  type UserId,
+  userIdOf,
+} from '#protocol'
+import type { Founding } from './conversation-rows.ts'
+import type { DirectoryPort } from './ports.ts'
+
+/** Home records that one name or intro may carry. */
+const HOMES_MAX = 2
+
+const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+  a !== undefined && b !== undefined && Buffer.compare(a, b) === 0
+
+/** Verifies and learns the home records that came with a message; what is known already costs nothing. */
+export function learnHomes(records: readonly HomeRecord[], directory: DirectoryPort, nowMs: number): void {
+  for (const record of records.slice(0, HOMES_MAX)) {
+    const head = record.head && decode(HomeBodySchema, record.head.payload, limits.RECORD_MAX_BYTES)
+    const known = head && directory.knownHome(userIdOf(head.userId))
+    if (known && sameBytes(known.record.countersignature?.signature, record.countersignature?.signature)) continue
+    directory.learnHome(openHomeRecord(record, nowMs))
+  }
+}
+
+export function membersOf(id: ConvId, genesisBytes: Uint8Array): readonly UserId[] {
+  if (convIdOfGenesis(genesisBytes) !== id) throw new ParleyError('bad_id', 'the genesis is of another conversation')
+  const genesis = readGenesis(genesisBytes)
+  if (genesis.kind !== 'direct') throw new ParleyError('unknown_conversation', 'group conversations are not served yet')
+  return genesis.members
+}
+
+/** Throws `unknown_user` when a member's home is not known. */
+export function foundingOf(id: ConvId, genesisBytes: Uint8Array, homeOf: (user: UserId) => Home | undefined): Founding {
+  const users = membersOf(id, genesisBytes)
+  const homes = users.map((userId) => {
+    const home = homeOf(userId)
+    if (!home) throw new ParleyError('unknown_user', 'nobody knows where this person lives', { userId })
+    return home
+  })
+  return {
+    id,
+    genesisBytes: genesisBytes.slice(),
+    genesis: readGenesis(genesisBytes),
+    members: homes.map((h) => ({ userId: h.userId, region: h.homeRegion })),
+    host: homes[0]!.homeRegion,
+    epoch: homes[0]!.homeGeneration,
+  }
+}
+
+/** This node has to do with the conversation: a member lives here. */
+export function ensureLocal(founding: Founding, here: RegionId): void {
+  if (!founding.members.some((m) => m.region === here)) {
+    throw new ParleyError('not_home', 'no member of this conversation lives here')
+  }
+}

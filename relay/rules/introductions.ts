@@ -1,0 +1,33 @@
+// On a link, the first thing said about a conversation is what it is and where its members live.
+import { create, toBinary } from '@bufbuild/protobuf'
+import { type ConvId, type HomeRecord, IntroSchema, ItemKind, type RegionId } from '#protocol'
+import type { Conversation } from './conversation.ts'
+import type { LinkPort } from './ports.ts'
+
+export class Introductions {
+  readonly #links: LinkPort
+  readonly #recordsOf: (conv: Conversation) => HomeRecord[]
+  readonly #done = new Map<RegionId, Set<ConvId>>()
+
+  constructor(links: LinkPort, recordsOf: (conv: Conversation) => HomeRecord[]) {
+    this.#links = links
+    this.#recordsOf = recordsOf
+  }
+
+  before(region: RegionId, conv: Conversation): void {
+    let done = this.#done.get(region)
+    if (!done) {
+      done = new Set()
+      this.#done.set(region, done)
+    }
+    if (done.has(conv.id)) return
+    done.add(conv.id)
+    const intro = create(IntroSchema, { genesis: conv.genesisBytes, homeRecords: this.#recordsOf(conv) })
+    this.#links.send(region, { conv: conv.id, kind: ItemKind.INTRO, body: toBinary(IntroSchema, intro) })
+  }
+
+  /** A new link knows nothing. */
+  reset(region: RegionId): void {
+    this.#done.delete(region)
+  }
+}

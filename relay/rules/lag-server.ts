@@ -1,0 +1,159 @@
+// Serves streams that lag: one row per (destination, stream), from the tables, round robin, bounded in flight. A region
+// that was gone for a day is caught up without growing memory and without slowing anybody else.
+import type { Clock, RegionId } from '#protocol'
+import type { Conversation } from './conversation.ts'
+import { feedPartition, lagKey, POSITION_KEY, readLagKey } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { feedOf } from './feeds.ts'
+
+export type LagLimits = {
+  /** Streams of one destination that are served at the same time. */
+  readonly streams: number
+  /** Bytes of one stream before it is the next one's turn. */
+  readonly turnBytes: number
+  /** What was sent and not acknowledged for this long is sent again, ms. */
+  readonly againMs: number
+}
+
+type Serving = { conv: Conversation; stream: string; upTo: number; sinceMs: number }
+
+type Queue = {
+  /** Where the walk over the lag rows goes on; undefined when it has been round once with nothing left. */
+  cursor: string | undefined
+  walking: boolean
+  readonly waiting: { conv: Conversation; stream: string }[]
+  readonly serving: Map<string, Serving>
+}
+
+/** Sends up to `maxBytes` of a stream and tells the point reached. */
+export type SendStream = (
+  conv: Conversation,
+  region: RegionId,
+  stream: string,
+  maxBytes: number,
+  done: (sent: number) => void,
+) => void
+
+export class LagServer {
+  readonly #core: Core
+  readonly #clock: Clock
+  readonly #limits: LagLimits
+  readonly #send: SendStream
+  readonly #queues = new Map<RegionId, Queue>()
+
+  constructor(core: Core, limits: LagLimits, send: SendStream) {
+    this.#core = core
+    this.#clock = core.ports.clock
+    this.#limits = limits
+    this.#send = send
+  }
+
+  #queue(region: RegionId): Queue {
+    let queue = this.#queues.get(region)
+    if (!queue) {
+      queue = { cursor: '', walking: false, waiting: [], serving: new Map() }
+      this.#queues.set(region, queue)
+    }
+    return queue
+  }
+
+  /** A link came up, or went: start over. */
+  reset(region: RegionId): void {
+    this.#queues.delete(region)
+  }
+
+  /** A stream got a lag row. */
+  lagged(region: RegionId): void {
+    this.#queue(region).cursor ??= ''
+  }
+
+  run(region: RegionId): void {
+    if (!this.#core.ports.links.isUp(region)) return
+    const queue = this.#queue(region)
+    while (queue.serving.size < this.#limits.streams) {
+      const next = queue.waiting.shift()
+      if (!next) break
+      this.#serve(region, queue, next.conv, next.stream)
+    }
+    if (queue.waiting.length === 0 && queue.serving.size < this.#limits.streams) this.#walk(region, queue)
+  }
+
+  #walk(region: RegionId, queue: Queue): void {
+    if (queue.walking || queue.cursor === undefined) return
+    queue.walking = true
+    const options = { from: queue.cursor, to: undefined, limit: this.#limits.streams, reverse: false }
+    this.#core.load(this.#core.store.range(feedPartition(region), options), (rows) => {
+      queue.walking = false
+      if (this.#queues.get(region) !== queue) return
+      const last = rows[rows.length - 1]
+      queue.cursor = rows.length < this.#limits.streams || !last ? undefined : `${last[0]}\0`
+      for (const [key] of rows) if (key !== POSITION_KEY) this.#enqueue(region, queue, key)
+    })
+  }
+
+  #enqueue(region: RegionId, queue: Queue, key: string): void {
+    const { conv: id, stream } = readLagKey(key)
+    this.#core.convs.with(id, (conv) => {
+      if (!conv || this.#queues.get(region) !== queue || queue.serving.has(key)) return
+      queue.waiting.push({ conv, stream })
+      this.run(region)
+    })
+  }
+
+  #serve(region: RegionId, queue: Queue, conv: Conversation, stream: string): void {
+    const feed = feedOf(conv, region)
+    const from = feed.lag.get(stream)
+    const name = lagKey(conv.id, stream)
+    if (from === undefined || queue.serving.has(name)) return
+    const acked = Math.max(feed.acked.get(stream) ?? 0, from - 1)
+    const sent = feed.sent.get(stream)
+    if (sent === undefined || sent < acked) feed.sent.set(stream, acked)
+    const serving: Serving = { conv, stream, upTo: Number.POSITIVE_INFINITY, sinceMs: this.#clock.monotonic() }
+    queue.serving.set(name, serving)
+    this.#send(conv, region, stream, this.#limits.turnBytes, (upTo) => {
+      serving.upTo = upTo
+      if (upTo <= acked || (feed.acked.get(stream) ?? 0) >= upTo) this.#turnOver(region, queue, serving, upTo > acked)
+    })
+  }
+
+  /** What was served is acknowledged, or there was nothing to serve: then the next sweep looks again. */
+  #turnOver(region: RegionId, queue: Queue, serving: Serving, more: boolean): void {
+    const { conv, stream } = serving
+    if (!queue.serving.delete(lagKey(conv.id, stream))) return
+    const feed = feedOf(conv, region)
+    if (!feed.lag.has(stream)) return
+    if ((feed.acked.get(stream) ?? 0) >= this.#core.feeds.head(conv, stream))
+      this.#core.feeds.mayPromote(conv, region, stream)
+    else if (more) queue.waiting.push({ conv, stream })
+  }
+
+  acknowledged(conv: Conversation, region: RegionId, stream: string): void {
+    const queue = this.#queues.get(region)
+    const serving = queue?.serving.get(lagKey(conv.id, stream))
+    if (!queue || !serving || (feedOf(conv, region).acked.get(stream) ?? 0) < serving.upTo) return
+    this.#turnOver(region, queue, serving, true)
+    this.run(region)
+  }
+
+  /** The destination misses something of a stream that is being served: from there again. */
+  again(conv: Conversation, region: RegionId, stream: string): void {
+    const queue = this.#queues.get(region)
+    if (queue?.serving.delete(lagKey(conv.id, stream))) queue.waiting.push({ conv, stream })
+    this.lagged(region)
+    this.run(region)
+  }
+
+  /** Looks after what was lost on the way, and walks the rows again: some may have been left without a server. */
+  sweep(region: RegionId): void {
+    const queue = this.#queue(region)
+    const now = this.#clock.monotonic()
+    for (const [name, serving] of queue.serving) {
+      if (now - serving.sinceMs < this.#limits.againMs) continue
+      queue.serving.delete(name)
+      feedOf(serving.conv, region).sent.delete(serving.stream)
+      queue.waiting.push(serving)
+    }
+    if (queue.serving.size === 0 && queue.waiting.length === 0) queue.cursor ??= ''
+    this.run(region)
+  }
+}

@@ -1,0 +1,36 @@
+// What bounds the rules of a relay. They are handed in, so that a simulator can make them tiny and reach everything.
+export type RuleLimits = {
+  /** How often the owner calls `tick`, ms. */
+  readonly tickMs: number
+  /** How often what might have been forgotten is looked after, ms. */
+  readonly sweepMs: number
+  /** Conversations kept in memory. */
+  readonly conversations: number
+  readonly windowItems: number
+  readonly patienceMs: number
+  readonly linkBacklogBytes: number
+  readonly itemBytes: number
+  readonly lagStreams: number
+  readonly lagTurnBytes: number
+  readonly lagAgainMs: number
+  /** Unsent bytes of a device's socket beyond which it is no longer pushed to. */
+  readonly sessionBacklogBytes: number
+  readonly held: number
+  readonly heldBytes: number
+}
+
+export const RULE_LIMITS: RuleLimits = {
+  tickMs: 10,
+  sweepMs: 1_000,
+  conversations: 20_000,
+  windowItems: 32_768,
+  patienceMs: 10_000,
+  linkBacklogBytes: 4 * 1024 * 1024,
+  itemBytes: 128 * 1024,
+  lagStreams: 32,
+  lagTurnBytes: 64 * 1024,
+  lagAgainMs: 5_000,
+  sessionBacklogBytes: 1024 * 1024,
+  held: 2_048,
+  heldBytes: 64 * 1024 * 1024,
+}

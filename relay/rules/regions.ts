@@ -1,0 +1,265 @@
+// What other regions may say over a link. Every item is bound to the region that the link authenticated, and checked to
+// be one that this region may send.
+import { create, type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import {
+  type ConvId,
+  chainHash,
+  checkEntry,
+  decode,
+  epochOf,
+  IntroSchema,
+  ItemKind,
+  isPosition,
+  LogSchema,
+  type LogState,
+  LogStateSchema,
+  limits,
+  nOf,
+  ParleyError,
+  type Position,
+  positionOf,
+  type RegionId,
+  RegistersSchema,
+  readHeader,
+  SafeSchema,
+  type StreamKey,
+  type Submission,
+  SubmissionStateSchema,
+  SubmissionsSchema,
+} from '#protocol'
+import { type Author, authorOf, type Conversation, nextPlace } from './conversation.ts'
+import { LOG_STREAM, submissionStream } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { ensureLocal, foundingOf, learnHomes } from './founding.ts'
+import { isDeviceOf } from './host.ts'
+import type { LagServer } from './lag-server.ts'
+import type { Log } from './log.ts'
+import type { Item } from './ports.ts'
+import type { Registers } from './registers.ts'
+import type { Senders } from './senders.ts'
+import type { Submissions } from './submissions.ts'
+
+/** Batches of submissions of one device that wait for its manifest; beyond it they are asked for again. */
+const UNVERIFIED_MAX = 16
+
+export class Regions {
+  readonly #core: Core
+  readonly #log: Log
+  readonly #submissions: Submissions
+  readonly #senders: Senders
+  readonly #registers: Registers
+  readonly #lag: LagServer
+  readonly #unverified = new Map<string, Submission[][]>()
+  /** Replicas that owe their host an acknowledgement of what they had already. */
+  readonly #again = new Set<Conversation>()
+
+  constructor(core: Core, log: Log, submissions: Submissions, senders: Senders, registers: Registers, lag: LagServer) {
+    this.#core = core
+    this.#log = log
+    this.#submissions = submissions
+    this.#senders = senders
+    this.#registers = registers
+    this.#lag = lag
+  }
+
+  item(region: RegionId, item: Item): void {
+    this.#core.feeds.heard(region)
+    if (item.kind === ItemKind.INTRO) {
+      this.#intro(region, item)
+      return
+    }
+    this.#with(region, item.conv, (conv) => {
+      if (!conv) throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
+      if (!conv.feeds.has(region)) throw new ParleyError('not_member', 'no member of this conversation lives there')
+      this.#about(region, conv, item)
+    })
+  }
+
+  /** What a region may not say cuts its link, whenever it turns out; everything else goes on. */
+  #with(region: RegionId, id: ConvId, step: (conv: Conversation | undefined) => void): void {
+    this.#core.convs.with(id, (conv) => this.guard(region, () => step(conv)))
+  }
+
+  guard(region: RegionId, step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+      this.#core.ports.events.refused(error.code)
+      this.#core.ports.links.close(region, error)
+    }
+  }
+
+  #intro(region: RegionId, item: Item): void {
+    const { ports, convs } = this.#core
+    const intro = open(IntroSchema, item)
+    learnHomes(intro.homeRecords, ports.directory, ports.clock.now())
+    this.#with(region, item.conv, (conv) => {
+      if (conv) return
+      const founding = foundingOf(item.conv, intro.genesis, (user) => ports.directory.knownHome(user))
+      ensureLocal(founding, ports.region)
+      if (!founding.members.some((m) => m.region === region)) {
+        throw new ParleyError('not_member', 'introduced by a region where no member lives')
+      }
+      convs.found(founding)
+    })
+  }
+
+  #about(region: RegionId, conv: Conversation, item: Item): void {
+    switch (item.kind) {
+      case ItemKind.SUBMISSIONS: {
+        const { author, items } = open(SubmissionsSchema, item)
+        return this.#onSubmissions(region, conv, this.#author(region, conv, author), items)
+      }
+      case ItemKind.SUBMISSION_STATE: {
+        const state = open(SubmissionStateSchema, item)
+        if (conv.host !== region) throw new ParleyError('not_host', 'a verdict of a region that is not the host')
+        const author = this.#localAuthor(conv, state.author)
+        this.#submissions.onState(conv, author, state)
+        this.#lag.acknowledged(conv, region, submissionStream(author))
+        return
+      }
+      case ItemKind.LOG:
+        return this.#onLog(region, conv, open(LogSchema, item))
+      case ItemKind.LOG_STATE:
+        return this.#onLogState(region, conv, open(LogStateSchema, item))
+      case ItemKind.SAFE: {
+        if (conv.host !== region) throw new ParleyError('not_host', '`safe` of a region that is not the host')
+        const safe = place(open(SafeSchema, item))
+        // What this replica lacks cannot be safe: it is a member region itself.
+        return this.#log.safeUpTo(conv, safe < conv.settled ? safe : conv.settled)
+      }
+      case ItemKind.REGISTERS:
+        for (const update of open(RegistersSchema, item).items) this.#registers.fromRegion(conv, region, update)
+        return
+      case ItemKind.REGISTERS_STATE:
+        for (const update of open(RegistersSchema, item).items) this.#registers.onState(conv, region, update)
+        return
+      default:
+        throw new ParleyError('malformed', `unknown item kind ${item.kind}`)
+    }
+  }
+
+  #author(region: RegionId, conv: Conversation, key: StreamKey | undefined): Author {
+    if (!key) throw new ParleyError('malformed', 'submissions of nobody')
+    if (!conv.hostedHere) throw new ParleyError('not_host', 'this region does not host the conversation')
+    if (conv.members[key.member]?.region !== region)
+      throw new ParleyError('not_home', 'submissions of somebody who does not live there')
+    return authorOf(conv, key.member, key)
+  }
+
+  #localAuthor(conv: Conversation, key: StreamKey | undefined): Author {
+    if (!key || !conv.members[key.member]?.local) throw new ParleyError('malformed', 'a verdict about nobody here')
+    return authorOf(conv, key.member, key)
+  }
+
+  /** The host needs the author's manifest before it can take anything; what comes meanwhile waits. */
+  #onSubmissions(region: RegionId, conv: Conversation, author: Author, items: Submission[]): void {
+    const { directory } = this.#core.ports
+    const user = conv.members[author.member]!.userId
+    const manifest = directory.knownManifest(user)
+    if (manifest && isDeviceOf(manifest, author)) {
+      this.#submissions.fromRegion(conv, author, region, items)
+      return
+    }
+    const name = `${conv.id}${author.key}`
+    const waiting = this.#unverified.get(name)
+    if (waiting) {
+      if (waiting.length < UNVERIFIED_MAX) waiting.push(items)
+      return
+    }
+    const home = directory.knownHome(user)
+    if (!home) throw new ParleyError('unknown_user', 'submissions of somebody whose home is not known here')
+    this.#unverified.set(name, [items])
+    this.#core.load(
+      directory.findManifest(user, home).catch(() => undefined),
+      () => {
+        const batches = this.#unverified.get(name) ?? []
+        this.#unverified.delete(name)
+        if (!directory.knownManifest(user)) return
+        this.#core.convs.with(conv.id, (now) => {
+          for (const batch of batches)
+            if (now) this.#submissions.fromRegion(now, authorOf(now, author.member, author), region, batch)
+        })
+      },
+    )
+  }
+
+  /** A replica takes only the next of the log; older is acknowledged again, newer is a gap. */
+  #onLog(region: RegionId, conv: Conversation, log: { entry: Uint8Array[]; headHash: Uint8Array }): void {
+    if (conv.host !== region)
+      throw new ParleyError('not_host', 'entries of a region that does not host the conversation')
+    for (const bytes of log.entry) {
+      checkEntry(bytes)
+      const header = readHeader(bytes)
+      if (header.at <= conv.head) {
+        this.#again.add(conv)
+        continue
+      }
+      if (header.at !== nextPlace(conv)) {
+        this.#sendLogState(conv, conv.settled, true)
+        return
+      }
+      if (header.member >= conv.members.length) throw new ParleyError('malformed', 'an entry of nobody')
+      const author = authorOf(conv, header.member, header)
+      if (header.k !== author.last + 1) throw new ParleyError('conflict', 'the host numbered a k out of order')
+      this.#checkHash(conv, bytes, log, bytes === log.entry[log.entry.length - 1])
+      this.#log.take(conv, header, bytes.slice())
+      if (conv.members[header.member]!.local) this.#senders.pumpSubmissions(conv, author, Number.POSITIVE_INFINITY)
+    }
+  }
+
+  #checkHash(conv: Conversation, entry: Uint8Array, log: { headHash: Uint8Array }, last: boolean): void {
+    if (!last || log.headHash.length === 0) return
+    if (Buffer.compare(chainHash(conv.hash, entry), log.headHash) !== 0) {
+      throw new ParleyError('conflict', 'the host has another history than it sent before', { conversation: conv.id })
+    }
+  }
+
+  #sendLogState(conv: Conversation, at: Position, gap: boolean): void {
+    const body = toBinary(LogStateSchema, create(LogStateSchema, { epoch: epochOf(at), n: nOf(at), gap }))
+    this.#core.ports.links.send(conv.host, { conv: conv.id, kind: ItemKind.LOG_STATE, body })
+  }
+
+  /** After a commit: what a replica has now, durably. */
+  acknowledge(conv: Conversation): void {
+    this.#again.delete(conv)
+    this.#sendLogState(conv, conv.settled, false)
+  }
+
+  /** End of a turn. */
+  flush(): void {
+    for (const conv of this.#again) this.#sendLogState(conv, conv.settled, false)
+    this.#again.clear()
+  }
+
+  #onLogState(region: RegionId, conv: Conversation, state: LogState): void {
+    if (!conv.hostedHere) throw new ParleyError('not_host', 'this region does not host the conversation')
+    const at = place(state)
+    if (at > conv.settled) throw new ParleyError('malformed', 'acknowledged more than there is')
+    const { feeds } = this.#core
+    const news = feeds.acknowledged(conv, region, LOG_STREAM, at)
+    this.#log.hostSafe(conv, news ? undefined : region)
+    this.#lag.acknowledged(conv, region, LOG_STREAM)
+    if (state.gap) {
+      const feed = conv.feeds.get(region)!
+      feed.sent.set(LOG_STREAM, at)
+      if (!feeds.missed(conv, region, LOG_STREAM, at)) this.#lag.again(conv, region, LOG_STREAM)
+    }
+    if (!conv.feeds.get(region)!.lag.has(LOG_STREAM)) this.#senders.pumpLog(conv, region, limits.LINK_BATCH_MAX_BYTES)
+  }
+
+  /** A home asks its host, by acknowledging again, how far everything is safe. */
+  askSafe(conv: Conversation): void {
+    this.#sendLogState(conv, conv.settled, false)
+  }
+}
+
+function open<T extends DescMessage>(schema: T, item: Item): MessageShape<T> {
+  return decode(schema, item.body, limits.LINK_BATCH_MAX_BYTES)
+}
+
+function place(at: { epoch: number; n: number }): Position {
+  if (!isPosition(at.epoch, at.n)) throw new ParleyError('malformed', 'no such place')
+  return positionOf(at.epoch, at.n)
+}

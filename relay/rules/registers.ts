@@ -1,0 +1,181 @@
+// Registers of a conversation: latest wins. `delivered` is kept by the reader's home from device cursors and told at most
+// every 250 ms; a read mark comes from the device, sealed. Both go to the host and from there to the other member regions.
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  ItemKind,
+  limits,
+  ParleyError,
+  type Position,
+  type RegionId,
+  RegistersSchema,
+  type RegisterUpdate,
+} from '#protocol'
+import type { Conversation, Register } from './conversation.ts'
+import { registerName, registerStream } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { highestCursor, newInboxRow } from './inbox.ts'
+import type { Introductions } from './introductions.ts'
+import type { Senders } from './senders.ts'
+import type { SessionState } from './sessions.ts'
+
+export const REGISTER_DELIVERED = 1
+export const REGISTER_READ = 2
+
+/** `delivered` leaves at once after this much silence … */
+const QUIET_MS = 1_000
+/** … and otherwise so often. */
+const EVERY_MS = 250
+
+type Due = { readonly conv: Conversation; readonly member: number; readonly atMs: number }
+
+export class Registers {
+  readonly #core: Core
+  readonly #senders: Senders
+  readonly #introductions: Introductions
+  readonly #lastMs = new Map<string, number>()
+  readonly #due = new Map<string, Due>()
+
+  constructor(core: Core, senders: Senders, introductions: Introductions) {
+    this.#core = core
+    this.#senders = senders
+    this.#introductions = introductions
+  }
+
+  /** A local member's device has moved its cursor. */
+  cursorMoved(conv: Conversation, member: number): void {
+    const now = this.#core.ports.clock.monotonic()
+    const name = `${member}${conv.id}`
+    if (this.#due.has(name)) return
+    const last = this.#lastMs.get(name) ?? Number.NEGATIVE_INFINITY
+    if (now - last >= QUIET_MS) this.#deliver(conv, member, now)
+    else this.#due.set(name, { conv, member, atMs: Math.max(now, last + EVERY_MS) })
+  }
+
+  tick(): void {
+    const now = this.#core.ports.clock.monotonic()
+    for (const [name, { conv, member, atMs }] of this.#due) {
+      if (atMs > now) continue
+      this.#due.delete(name)
+      this.#deliver(conv, member, now)
+    }
+    if (this.#lastMs.size > LAST_TOLD_MAX) this.#lastMs.clear()
+  }
+
+  #deliver(conv: Conversation, member: number, now: number): void {
+    const version = highestCursor(conv.inbox.get(member), conv.head)
+    const known = conv.registers.get(registerName({ kind: REGISTER_DELIVERED, member, device: 0 }))
+    // Nobody waits to hear that people have received their own messages.
+    const owed = newestOfOthers(conv, member)
+    if (version <= (known?.version ?? 0) || (known?.version ?? 0) >= owed) return
+    this.#lastMs.set(`${member}${conv.id}`, now)
+    this.#core.ports.events.delivered(1)
+    this.#take(conv, { kind: REGISTER_DELIVERED, member, device: 0, version, body: new Uint8Array(0) }, undefined)
+  }
+
+  #take(conv: Conversation, register: Register, from: RegionId | undefined): void {
+    this.#core.convs.putRegister(conv, register)
+    const name = registerName(register)
+    const origin = conv.members[register.member]!.region
+    const regions = conv.hostedHere ? [...conv.feeds.keys()].filter((r) => r !== origin) : from ? [] : [conv.host]
+    for (const region of regions)
+      this.#core.feeds.concern(conv, region, registerStream(name), register.version, register.version)
+    this.#tell(conv, register)
+  }
+
+  /** Devices of the other local members: live ones at once, the others find it when they come back. */
+  #tell(conv: Conversation, register: Register): void {
+    for (const [m, member] of conv.members.entries()) {
+      if (!member.local || m === register.member) continue
+      const told = new Set<string>()
+      for (const session of this.#core.sessions.ofUser(member.userId)) {
+        if (session.opening) continue
+        this.#core.sessions.register(session, conv, register, 0)
+        told.add(session.device)
+      }
+      const devices = this.#core.ports.directory.knownManifest(member.userId)?.devices ?? []
+      const absent = devices
+        .map((d) => `${d.number}.${d.registrationEpoch}.${d.registrationVersion}`)
+        .filter((device) => !told.has(device))
+      if (absent.length === 0) continue
+      const row = conv.inbox.get(m) ?? newInboxRow(conv.head, conv.activityMs)
+      conv.inbox.set(m, row)
+      for (const device of absent) row.unmarked.add(device)
+      this.#core.convs.inboxChanged(conv, m)
+    }
+  }
+
+  /** A device comes back to a conversation. */
+  tellAll(session: SessionState, conv: Conversation, member: number): void {
+    for (const register of conv.registers.values()) {
+      if (register.member !== member) this.#core.sessions.register(session, conv, register, 0)
+    }
+    const row = conv.inbox.get(member)
+    if (row?.unmarked.delete(session.device)) this.#core.convs.inboxChanged(conv, member)
+  }
+
+  /** A read mark of the session's own device. */
+  fromDevice(session: SessionState, conv: Conversation, member: number, update: RegisterUpdate): void {
+    const { device } = session.port.device
+    if (update.kind !== REGISTER_READ) throw new ParleyError('malformed', `a device cannot set register ${update.kind}`)
+    if (update.member !== member || update.device !== device)
+      throw new ParleyError('unauthorized', 'a register of somebody else')
+    this.#takeIfNewer(conv, update, undefined)
+  }
+
+  fromRegion(conv: Conversation, region: RegionId, update: RegisterUpdate): void {
+    const member = conv.members[update.member]
+    if (!member || (update.kind !== REGISTER_DELIVERED && update.kind !== REGISTER_READ)) {
+      throw new ParleyError('malformed', 'a register of nobody here')
+    }
+    if (member.local || (member.region !== region && conv.host !== region)) {
+      throw new ParleyError('not_home', 'a register of somebody who does not live there')
+    }
+    this.#takeIfNewer(conv, update, region)
+    const body = toBinary(RegistersSchema, create(RegistersSchema, { items: [{ ...update, body: new Uint8Array(0) }] }))
+    this.#introductions.before(region, conv)
+    this.#core.outbox.after(this.#core.store.gate(), region, { conv: conv.id, kind: ItemKind.REGISTERS_STATE, body })
+  }
+
+  #takeIfNewer(conv: Conversation, update: RegisterUpdate, from: RegionId | undefined): void {
+    if (update.body.length > limits.REGISTER_BODY_MAX_BYTES || update.version > BigInt(Number.MAX_SAFE_INTEGER)) {
+      throw new ParleyError('too_large', 'register over the limit', { limit: `${limits.REGISTER_BODY_MAX_BYTES}` })
+    }
+    const register = {
+      kind: update.kind,
+      member: update.member,
+      device: update.device,
+      version: Number(update.version),
+      body: update.body,
+    }
+    const known = conv.registers.get(registerName(register))
+    if (register.version <= (known?.version ?? 0)) return
+    this.#take(conv, { ...register, body: update.body.slice() }, from)
+  }
+
+  /** Sends the register as it is now, if the region has not been sent that. Returns its version. */
+  send(conv: Conversation, region: RegionId, stream: string): number {
+    const name = stream.slice(1)
+    const register = conv.registers.get(name)
+    const sent = conv.feeds.get(region)?.sent.get(stream) ?? 0
+    if (register && register.version > sent) this.#senders.register(conv, region, name, register)
+    return register?.version ?? 0
+  }
+
+  onState(conv: Conversation, region: RegionId, update: RegisterUpdate): void {
+    const name = registerName(update)
+    if (!conv.registers.has(name)) return
+    this.#core.feeds.acknowledged(conv, region, registerStream(name), Number(update.version))
+  }
+}
+
+/** When each was last told `delivered`: more than this and all start over. */
+const LAST_TOLD_MAX = 100_000
+
+function newestOfOthers(conv: Conversation, member: number): Position {
+  let newest = 0 as Position
+  for (const author of conv.authors.values()) {
+    const placed = author.member === member ? undefined : author.window.get(author.last)
+    if (placed && placed.at > newest) newest = placed.at
+  }
+  return newest
+}

@@ -1,0 +1,227 @@
+// What a node sends to other regions about a conversation: the log (as its host), held submissions (as a home),
+// registers. Each stream has a point up to which it was sent since the link came up; the rest follows in order, as far as
+// the link takes it.
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import {
+  entryPosition,
+  ItemKind,
+  LogSchema,
+  limits,
+  type Position,
+  type RegionId,
+  RegistersSchema,
+  type Submission,
+  SubmissionSchema,
+  SubmissionsSchema,
+  selectParts,
+} from '#protocol'
+import { type Author, type Conversation, findHeld, type Held, type Register } from './conversation.ts'
+import {
+  conversationPartition,
+  entryKey,
+  heldKey,
+  LOG_STREAM,
+  readEntries,
+  readHeld,
+  registerStream,
+  submissionStream,
+} from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { feedOf } from './feeds.ts'
+import { forwardable } from './home.ts'
+import type { Introductions } from './introductions.ts'
+
+export type SenderLimits = {
+  /** Bytes that a link may have queued before the rest stays in the journal. */
+  readonly linkBacklogBytes: number
+  /** Entries or submissions of one item. */
+  readonly itemBytes: number
+}
+
+type SubmissionBatch = { conv: Conversation; author: Author; items: Submission[]; bytes: number }
+
+export class Senders {
+  readonly #core: Core
+  readonly #limits: SenderLimits
+  readonly #introductions: Introductions
+  readonly #batches = new Map<string, SubmissionBatch>()
+
+  constructor(core: Core, senderLimits: SenderLimits, introductions: Introductions) {
+    this.#core = core
+    this.#limits = senderLimits
+    this.#introductions = introductions
+  }
+
+  #open(region: RegionId): boolean {
+    const { links } = this.#core.ports
+    if (!links.isUp(region)) {
+      links.want(region)
+      return false
+    }
+    return links.backlog(region) < this.#limits.linkBacklogBytes
+  }
+
+  #send(region: RegionId, conv: Conversation, kind: number, body: Uint8Array): void {
+    this.#introductions.before(region, conv)
+    this.#core.ports.links.send(region, { conv: conv.id, kind, body })
+  }
+
+  /** Sends what is settled of a hosted log and was not sent yet; `maxBytes` of it. Resolves with the last place sent. */
+  pumpLog(conv: Conversation, region: RegionId, maxBytes: number, done?: (sent: number) => void): void {
+    const feed = feedOf(conv, region)
+    const from = feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0
+    if (feed.reading.has(LOG_STREAM) || from >= conv.settled || !this.#open(region)) {
+      done?.(from)
+      return
+    }
+    const entries = this.#inMemory(conv, from, maxBytes)
+    if (entries) {
+      this.#sendEntries(conv, region, entries.list, entries.last)
+      done?.(entries.last)
+      return
+    }
+    feed.reading.add(LOG_STREAM)
+    this.#core.load(readEntries(this.#core.store, conv, from as Position, conv.settled, maxBytes), (list) => {
+      feed.reading.delete(LOG_STREAM)
+      const end = list[list.length - 1]
+      const last = end ? entryPosition(end) : from
+      const still = (feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0) === from
+      if (still && end && this.#core.ports.links.isUp(region)) this.#sendEntries(conv, region, list, last)
+      done?.(still ? last : from)
+    })
+  }
+
+  #inMemory(conv: Conversation, from: number, maxBytes: number): { list: Uint8Array[]; last: number } | undefined {
+    const list: Uint8Array[] = []
+    let bytes = 0
+    let at = from
+    if (Math.floor(from / 2 ** 32) !== Math.floor(conv.settled / 2 ** 32)) return undefined
+    while (at < conv.settled && (bytes === 0 || bytes < maxBytes)) {
+      const entry = this.#core.store.peek(conversationPartition(conv.id), entryKey((at + 1) as Position))
+      if (!entry) return list.length > 0 ? { list, last: at } : undefined
+      list.push(entry)
+      bytes += entry.length
+      at++
+    }
+    return { list, last: at }
+  }
+
+  #sendEntries(conv: Conversation, region: RegionId, entries: readonly Uint8Array[], last: number): void {
+    const feed = feedOf(conv, region)
+    feed.sent.set(LOG_STREAM, last)
+    let item: Uint8Array[] = []
+    let bytes = 0
+    const send = (final: boolean): void => {
+      const headHash = final && last === conv.head ? conv.hash : new Uint8Array(0)
+      this.#send(region, conv, ItemKind.LOG, toBinary(LogSchema, create(LogSchema, { entry: item, headHash })))
+      item = []
+      bytes = 0
+    }
+    for (const entry of entries) {
+      const theirs = selectParts(entry, (member) => conv.members[member]?.region === region)
+      if (bytes > 0 && bytes + theirs.length > this.#limits.itemBytes) send(false)
+      item.push(theirs)
+      bytes += theirs.length
+    }
+    if (item.length > 0) send(true)
+  }
+
+  /** A submission that just came: on its way at once if everything before it is. */
+  forward(conv: Conversation, author: Author, held: Held, submission: Submission): void {
+    const feed = feedOf(conv, conv.host)
+    const stream = submissionStream(author)
+    if (feed.lag.has(stream) || feed.reading.has(stream) || !this.#open(conv.host)) return
+    const sent = Math.max(feed.sent.get(stream) ?? 0, author.last)
+    const stopped = author.run.some((h) => h.stop && h.k > author.last && h.k < held.k)
+    if (held.k > sent + 1 || stopped || held.k > author.last + limits.IN_FLIGHT_MAX) return
+    feed.sent.set(stream, Math.max(sent, held.k))
+    this.#gather(conv, author, submission, held.size)
+  }
+
+  #gather(conv: Conversation, author: Author, submission: Submission, size: number): void {
+    const name = `${conv.id}${author.key}`
+    let batch = this.#batches.get(name)
+    if (!batch) {
+      batch = { conv, author, items: [], bytes: 0 }
+      this.#batches.set(name, batch)
+    }
+    batch.items.push(submission)
+    batch.bytes += size
+    if (batch.bytes >= this.#limits.itemBytes) {
+      this.#batches.delete(name)
+      this.#sendBatch(batch)
+    }
+  }
+
+  #sendBatch({ conv, author, items }: SubmissionBatch): void {
+    const body = create(SubmissionsSchema, {
+      author: {
+        member: author.member,
+        device: author.device,
+        registrationEpoch: author.registrationEpoch,
+        registrationVersion: author.registrationVersion,
+      },
+      items,
+    })
+    this.#send(conv.host, conv, ItemKind.SUBMISSIONS, toBinary(SubmissionsSchema, body))
+  }
+
+  /** What was gathered in this turn. */
+  flush(): void {
+    if (this.#batches.size === 0) return
+    for (const batch of this.#batches.values()) this.#sendBatch(batch)
+    this.#batches.clear()
+  }
+
+  /** Sends held submissions that may be in flight and were not sent yet, ascending. */
+  pumpSubmissions(conv: Conversation, author: Author, maxBytes: number, done?: (sent: number) => void): void {
+    const feed = feedOf(conv, conv.host)
+    const stream = submissionStream(author)
+    const from = Math.max(feed.sent.get(stream) ?? 0, author.last)
+    const due =
+      feed.reading.has(stream) || !this.#open(conv.host) ? [] : forwardable(author, from + 1, limits.IN_FLIGHT_MAX)
+    if (due.length === 0) {
+      done?.(from)
+      return
+    }
+    feed.reading.add(stream)
+    this.#core.load(this.#readHeld(conv, author, due, maxBytes), (found) => {
+      feed.reading.delete(stream)
+      let sent = Math.max(feed.sent.get(stream) ?? 0, author.last)
+      for (const { held, submission } of found) {
+        const now = findHeld(author, held.k)
+        if (held.k !== sent + 1 || now?.rev !== held.rev || now.stop || !this.#core.ports.links.isUp(conv.host)) break
+        sent = held.k
+        this.#gather(conv, author, submission, held.size)
+      }
+      feed.sent.set(stream, sent)
+      done?.(sent)
+    })
+  }
+
+  async #readHeld(
+    conv: Conversation,
+    author: Author,
+    due: readonly Held[],
+    maxBytes: number,
+  ): Promise<{ held: Held; submission: Submission }[]> {
+    const out: { held: Held; submission: Submission }[] = []
+    let bytes = 0
+    for (const { k, size } of due) {
+      if (bytes > 0 && bytes + size > maxBytes) break
+      const row = await this.#core.store.get(conversationPartition(conv.id), heldKey(author, k))
+      if (!row) break
+      const read = readHeld(k, row)
+      out.push({ held: read.held, submission: fromBinary(SubmissionSchema, read.submission) })
+      bytes += size
+    }
+    return out
+  }
+
+  register(conv: Conversation, region: RegionId, name: string, register: Register): void {
+    if (!this.#open(region)) return
+    feedOf(conv, region).sent.set(registerStream(name), register.version)
+    const item = { ...register, conv: 0, version: BigInt(register.version) }
+    this.#send(region, conv, ItemKind.REGISTERS, toBinary(RegistersSchema, create(RegistersSchema, { items: [item] })))
+  }
+}
