@@ -1,5 +1,26 @@
 // The libp2p host: keys, transports, connection policy, DHT directory, links between nodes.
+export { loadOrCreateNodeKey } from './key.ts'
 export type { RequestMethod } from './limits.ts'
+export {
+  LinkKeeper,
+  type LinkNetwork,
+  type LinksOptions,
+  type PeerStream,
+  type RegionBook,
+  type StreamEvents,
+} from './links.ts'
+export { openAdmission, silentEvents, startNode } from './node.ts'
+export {
+  certifyNode,
+  createRegionRoot,
+  grantOperationalKey,
+  nextRegionRecord,
+  type RegionDescription,
+  type RegionKeys,
+  regionKeys,
+  signRegionRecord,
+} from './region.ts'
+export { memoryStorage, openLevelStorage } from './storage.ts'
 export type {
   Admission,
   Directory,

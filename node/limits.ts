@@ -84,10 +84,16 @@ export const LINK_QUEUE_MAX_ITEMS = 65_536
 export const LINK_CONTROL_FRAMES_MAX = 4_096
 export const LINK_HELLO_MAX_MS = 4_000
 export const LINK_HEARTBEAT_MS = 1_500
+export const LINK_TICK_MS = LINK_HEARTBEAT_MS / 2
 /** Nothing heard for this long: the peer is gone. */
 export const LINK_SILENCE_MAX_MS = 6_000
 export const LINK_BACKOFF_MS = 200
-export const LINK_BACKOFF_MAX_MS = 30_000
+/** Low enough that links stand again within the ten seconds in which a healed network converges. */
+export const LINK_BACKOFF_MAX_MS = 5_000
+/** Nodes of a region that are tried before the next pause. */
+export const LINK_DIALS_PER_ROUND = 3
+/** Peer ids whose region is remembered, so that a link is set up at once when one appears. */
+export const LINK_NODES_MAX = 16_384
 /** A link that was up this long is taken as healthy: the next back-off starts from the beginning. */
 export const LINK_HEALTHY_MS = 10_000
 export const LINKS_MAX = 1_024

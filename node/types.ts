@@ -21,6 +21,8 @@ export type NodeStorage = {
 export type Admission = {
   /** `region` is what the peer's certificate proved; undefined for a peer that showed none (a bootstrap node). */
   admits(peer: { readonly peerId: string; readonly region: RegionId | undefined }): boolean
+  /** Whether records that this region vouches for are stored here for others. */
+  admitsRecordsOf(region: RegionId): boolean
 }
 
 /** One function per event; feeds log and metrics. Ids never become metric labels. */
@@ -79,8 +81,11 @@ export type LinkHandlers = {
   up(region: RegionId, peerId: string): void
   /** The link that `up` announced has ended. What was queued or in flight may or may not have arrived. */
   down(region: RegionId, peerId: string, error: ParleyError | undefined): void
-  /** In the order sent. A ParleyError thrown from here cuts this link, with that reason told to the peer. */
-  items(region: RegionId, items: readonly LinkItem[], peerId: string): void
+  /**
+   * In the order sent. A ParleyError thrown from here cuts this link, with that reason told to the peer. The peer may
+   * go on sending when it returns, or when what it returns resolves.
+   */
+  items(region: RegionId, items: readonly LinkItem[], peerId: string): void | Promise<void>
 }
 
 export type Links = {
@@ -132,7 +137,7 @@ export type Directory = {
   publishRegion(record: SignedRecord): Promise<PublishResult>
   /** Stops refreshing (the user has moved away). */
   withdrawHome(user: UserId): Promise<void>
-  /** Region records accepted and not expired, newest first. */
+  /** Region records accepted and not expired, at most `limit`. */
   regions(limit: number): Promise<Region[]>
   /** Resolves when everything learnt so far is on disk. */
   flushed(): Promise<void>

@@ -1,0 +1,385 @@
+// One link: a stream between two nodes, from the first byte to the end of it, as a state machine over bytes. It opens
+// no socket and sets no timer: whoever owns it hands in chunks and ticks, so it runs as well in the simulator.
+//
+// What wants to leave in the same moment leaves in one batch: `send` only queues, and the queue is flushed when the
+// moment is over (`defer`) or, on a busy stream, when the stream takes bytes again. So an idle link adds no delay, and
+// a busy one makes ever larger batches. Bytes in flight are bounded by the receiver's credit, those queued by a limit.
+import { create } from '@bufbuild/protobuf'
+import {
+  errorOf,
+  type LinkBatch,
+  type LinkHello,
+  LinkHelloSchema,
+  limits,
+  ParleyError,
+  type SignedRecord,
+} from '#protocol'
+import {
+  LINK_BATCH_CUT_BYTES,
+  LINK_CONTROL_FRAMES_MAX,
+  LINK_CREDIT_BYTES,
+  LINK_FRAME_MAX_BYTES,
+  LINK_HEARTBEAT_MS,
+  LINK_HELLO_MAX_BYTES,
+  LINK_HELLO_MAX_MS,
+  LINK_ITEM_MAX_BYTES,
+  LINK_QUEUE_MAX_BYTES,
+  LINK_QUEUE_MAX_ITEMS,
+  LINK_SILENCE_MAX_MS,
+  LINK_VERSION,
+} from './limits.ts'
+import {
+  decodeFrame,
+  encodeBatch,
+  encodeCredit,
+  encodeHello,
+  encodePing,
+  encodePong,
+  encodeRefusal,
+  itemBytes,
+  nameBytes,
+} from './link-codec.ts'
+import { LinkNames, LinkNamesRead } from './link-names.ts'
+import type { LinkItem } from './types.ts'
+import { FrameReader } from './wire.ts'
+
+/** The way out. */
+export type LinkPipe = {
+  /** False: full; nothing more until `drained`. */
+  write(bytes: Uint8Array): boolean
+  /** Sends what was written, then ends the stream. */
+  end(): void
+}
+
+/** What a link tells its owner. */
+export type LinkOwner = {
+  /** Checks who the peer is; throws the ParleyError with which it is refused. Then the link is up. */
+  hello(hello: LinkHello): void
+  items(items: LinkItem[]): void | Promise<void>
+  /** Once, whatever happened. `fault`: the error is ours, about what the peer did. */
+  ended(error: ParleyError | undefined, fault: boolean): void
+}
+
+export type LinkIntroduction = {
+  readonly bootNonce: Uint8Array
+  readonly certificate: SignedRecord | undefined
+  readonly journalPosition: number
+  readonly timeMs: number
+}
+
+type Phase = 'hello' | 'up' | 'ended'
+
+export class Link {
+  #phase: Phase = 'hello'
+  readonly #pipe: LinkPipe
+  readonly #owner: LinkOwner
+  readonly #defer: (callback: () => void) => void
+  readonly #reader = new FrameReader()
+  // out
+  readonly #names = new LinkNames()
+  #queue: LinkItem[] = []
+  #head = 0
+  #queuedBytes = 0
+  #batches = 0
+  #sentBytes = 0
+  #consumedByPeer = 0
+  #blocked = false
+  #flushing = false
+  #pongDue: number | undefined
+  // in
+  readonly #namesRead = new LinkNamesRead()
+  #received = 0
+  #receivedBytes = 0
+  #consumedBytes = 0
+  #creditedBytes = 0
+  #waiting: LinkBatch[] = []
+  #waitingBytes: number[] = []
+  #consuming = false
+  #controlFrames = 0
+  #openedAt: number
+  #heardAt: number
+  #pingedAt: number
+  #tickedAt: number
+
+  constructor(
+    pipe: LinkPipe,
+    owner: LinkOwner,
+    introduction: LinkIntroduction,
+    nowMonotonic: number,
+    defer: (callback: () => void) => void,
+  ) {
+    this.#pipe = pipe
+    this.#owner = owner
+    this.#defer = defer
+    this.#openedAt = this.#heardAt = this.#pingedAt = this.#tickedAt = nowMonotonic
+    const { bootNonce, certificate, journalPosition, timeMs } = introduction
+    const hello = create(LinkHelloSchema, {
+      version: LINK_VERSION,
+      bootNonce,
+      journalPosition: BigInt(journalPosition),
+      timeMs: BigInt(timeMs),
+      ...(certificate ? { certificate } : {}),
+    })
+    this.#write([encodeHello(hello)])
+  }
+
+  get isUp(): boolean {
+    return this.#phase === 'up'
+  }
+
+  /** Bytes queued and in flight that the peer has not consumed. */
+  get backlog(): number {
+    return this.#queuedBytes + this.#sentBytes - this.#consumedByPeer
+  }
+
+  /** False when nothing was queued: not up, or full. */
+  send(item: LinkItem): boolean {
+    const bytes = itemBytes(item)
+    if (bytes > LINK_ITEM_MAX_BYTES) {
+      throw new ParleyError('too_large', 'link item over the limit', {
+        limit: `${LINK_ITEM_MAX_BYTES}`,
+        size: `${bytes}`,
+      })
+    }
+    if (this.#phase !== 'up') return false
+    if (this.#queuedBytes + bytes > LINK_QUEUE_MAX_BYTES || this.#queue.length - this.#head >= LINK_QUEUE_MAX_ITEMS)
+      return false
+    this.#queue.push(item)
+    this.#queuedBytes += bytes
+    this.#flushSoon()
+    return true
+  }
+
+  /** Bytes came. */
+  received(chunk: Uint8Array, nowMonotonic: number): void {
+    if (this.#phase === 'ended') return
+    this.#heardAt = nowMonotonic
+    this.#guarded(() => {
+      this.#reader.push(chunk)
+      for (;;) {
+        const limit = this.#phase === 'hello' ? LINK_HELLO_MAX_BYTES : LINK_FRAME_MAX_BYTES
+        const bytes = this.#reader.next(limit)
+        if (!bytes) return
+        this.#frame(bytes, limit)
+        if ((this.#phase as Phase) === 'ended') return
+      }
+    })
+  }
+
+  /** The stream takes bytes again. */
+  drained(): void {
+    this.#blocked = false
+    this.#flushSoon()
+  }
+
+  /** The stream ended. `error`: it broke, rather than being closed by the other side. */
+  closed(error: ParleyError | undefined): void {
+    if (this.#phase === 'ended') return
+    const { pending } = this.#reader
+    const truncated =
+      pending > 0
+        ? new ParleyError('malformed', 'the stream ended inside a batch', { pending: `${pending}` })
+        : undefined
+    this.#end(error ?? truncated, truncated !== undefined && error === undefined)
+  }
+
+  /** Ends it from this side, telling the peer why. */
+  cut(error: ParleyError): void {
+    if (this.#phase === 'ended') return
+    this.#write([encodeRefusal(error)])
+    this.#end(error, false)
+  }
+
+  /** Called every so often by the owner: heartbeat, time limits. */
+  tick(nowMonotonic: number): void {
+    if (this.#phase === 'ended') return
+    // A process that stood still has heard nothing because it did not listen.
+    const paused = nowMonotonic - this.#tickedAt - LINK_HEARTBEAT_MS
+    this.#tickedAt = nowMonotonic
+    if (paused > 0) {
+      this.#heardAt += paused
+      this.#openedAt += paused
+    }
+    this.#controlFrames = 0
+    if (this.#phase === 'hello' && nowMonotonic - this.#openedAt > LINK_HELLO_MAX_MS)
+      return this.cut(new ParleyError('timeout', 'no hello in time'))
+    if (nowMonotonic - this.#heardAt > LINK_SILENCE_MAX_MS)
+      return this.cut(new ParleyError('timeout', 'nothing heard from the peer'))
+    if (this.#phase === 'up' && !this.#blocked && nowMonotonic - this.#pingedAt >= LINK_HEARTBEAT_MS) {
+      this.#pingedAt = nowMonotonic
+      this.#write([encodePing(1)])
+    }
+  }
+
+  #guarded(step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      this.#fault(error)
+    }
+  }
+
+  #fault(error: unknown): void {
+    if (this.#phase === 'ended') return
+    if (!(error instanceof ParleyError)) {
+      this.#write([encodeRefusal(new ParleyError('closing', 'an error at this side'))])
+      this.#end(new ParleyError('closing', 'an error at this side'), false)
+      throw error
+    }
+    this.#write([encodeRefusal(error)])
+    this.#end(error, true)
+  }
+
+  #end(error: ParleyError | undefined, fault: boolean): void {
+    this.#phase = 'ended'
+    this.#queue = []
+    this.#waiting = []
+    this.#queuedBytes = 0
+    this.#pipe.end()
+    this.#owner.ended(error, fault)
+  }
+
+  #frame(bytes: Uint8Array, limit: number): void {
+    const what = decodeFrame(bytes, limit)
+    if (what.case === 'refusal') {
+      const error = errorOf(what.value)
+      return this.#end(error.code === 'closing' ? undefined : error, false)
+    }
+    if (this.#phase === 'hello') {
+      if (what.case !== 'hello') throw new ParleyError('malformed', 'a link begins with hello')
+      return this.#hello(what.value)
+    }
+    if (what.case === 'batch') return this.#batch(what.value, bytes.length)
+    if (++this.#controlFrames > LINK_CONTROL_FRAMES_MAX)
+      throw new ParleyError('too_many', 'link control frames', { limit: `${LINK_CONTROL_FRAMES_MAX}` })
+    if (what.case === 'credit') return this.#credit(Number(what.value.consumedBytes))
+    if (what.case === 'ping') {
+      this.#pongDue = what.value
+      this.#flushSoon()
+    } else if (what.case === 'hello') throw new ParleyError('malformed', 'a second hello')
+  }
+
+  #hello(hello: LinkHello): void {
+    if (hello.version !== LINK_VERSION) throw new ParleyError('malformed', `link version ${hello.version}`)
+    if (hello.bootNonce.length !== 16) throw new ParleyError('malformed', 'boot nonce of the wrong length')
+    // Up before the owner hears of it, so that what it sends at once is queued; down again if it refuses.
+    this.#phase = 'up'
+    this.#owner.hello(hello)
+  }
+
+  #credit(consumed: number): void {
+    if (consumed < this.#consumedByPeer || consumed > this.#sentBytes)
+      throw new ParleyError('malformed', 'credit for bytes that were not sent')
+    this.#consumedByPeer = consumed
+    this.#flushSoon()
+  }
+
+  #batch(batch: LinkBatch, bytes: number): void {
+    if (batch.number !== this.#received + 1) {
+      throw new ParleyError('malformed', 'a batch is missing or came twice', {
+        expected: `${this.#received + 1}`,
+        number: `${batch.number}`,
+      })
+    }
+    this.#received = batch.number
+    this.#receivedBytes += bytes
+    if (this.#receivedBytes - this.#creditedBytes > LINK_CREDIT_BYTES + LINK_FRAME_MAX_BYTES) {
+      throw new ParleyError('too_large', 'more in flight than the credit allows', { limit: `${LINK_CREDIT_BYTES}` })
+    }
+    this.#waiting.push(batch)
+    this.#waitingBytes.push(bytes)
+    this.#consume()
+  }
+
+  #consume(): void {
+    while (!this.#consuming && this.#phase === 'up') {
+      const batch = this.#waiting.shift()
+      if (!batch) return
+      const bytes = this.#waitingBytes.shift()!
+      const items = this.#namesRead.resolve(batch)
+      const done = this.#owner.items(items)
+      if (done === undefined) {
+        this.#consumed(bytes)
+        continue
+      }
+      this.#consuming = true
+      done.then(
+        () => {
+          this.#consuming = false
+          if (this.#phase === 'ended') return
+          this.#consumed(bytes)
+          this.#guarded(() => this.#consume())
+        },
+        (error) => this.#fault(error),
+      )
+    }
+  }
+
+  #consumed(bytes: number): void {
+    this.#consumedBytes += bytes
+    this.#flushSoon()
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing || this.#blocked) return
+    this.#flushing = true
+    this.#defer(() => {
+      this.#flushing = false
+      if (this.#phase === 'up') this.#flush()
+    })
+  }
+
+  #flush(): void {
+    const out: Uint8Array[] = []
+    if (this.#pongDue !== undefined) out.push(encodePong(this.#pongDue))
+    this.#pongDue = undefined
+    if (this.#consumedBytes > this.#creditedBytes) {
+      this.#creditedBytes = this.#consumedBytes
+      out.push(encodeCredit(this.#consumedBytes, this.#received))
+    }
+    if (out.length > 0) this.#write(out)
+    while (
+      !this.#blocked &&
+      this.#phase === 'up' &&
+      this.#head < this.#queue.length &&
+      this.#sentBytes - this.#consumedByPeer < LINK_CREDIT_BYTES
+    ) {
+      const bytes = this.#nextBatch()
+      this.#sentBytes += bytes.length - 4
+      this.#write([bytes])
+    }
+  }
+
+  #nextBatch(): Uint8Array {
+    const names: { ref: number; id: Uint8Array }[] = []
+    const items: { ref: number; kind: number; body: Uint8Array }[] = []
+    let size = 0
+    while (this.#head < this.#queue.length && items.length + names.length + 2 <= limits.LINK_BATCH_ITEMS_MAX) {
+      const item = this.#queue[this.#head]!
+      const bytes = itemBytes(item)
+      if (size > 0 && (size + bytes + nameBytes > LINK_BATCH_CUT_BYTES || this.#names.recycles(item.id))) break
+      const name = this.#names.refOf(item.id)
+      if (name.isNew) {
+        names.push({ ref: name.ref, id: item.id })
+        size += nameBytes
+      }
+      items.push({ ref: name.ref, kind: item.kind, body: item.body })
+      size += bytes
+      this.#queuedBytes -= bytes
+      this.#head++
+    }
+    if (this.#head === this.#queue.length) {
+      this.#queue = []
+      this.#head = 0
+    } else if (this.#head > 1_024 && this.#head * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head)
+      this.#head = 0
+    }
+    return encodeBatch({ number: ++this.#batches, names, items })
+  }
+
+  #write(frames: readonly Uint8Array[]): void {
+    const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames)
+    if (!this.#pipe.write(bytes)) this.#blocked = true
+  }
+}

@@ -1,0 +1,197 @@
+// Puts the parts together: host, DHT, directory, links, requests; starts them and ends them in order.
+import { peerIdFromString } from '@libp2p/peer-id'
+import { multiaddr } from '@multiformats/multiaddr'
+import { openNodeCertificate, ParleyError, signingKey, type Timer } from '#protocol'
+import { createDht, createVerifier } from './dht.ts'
+import { createDirectory } from './directory.ts'
+import { type Host, openStream, peerIdOf, rawKey, startHost, storeAt } from './host.ts'
+import {
+  ALLOW_LIST_MAX,
+  BOOTSTRAP_CHECK_MS,
+  BOOTSTRAP_FIRST_MS,
+  DIAL_MAX_MS,
+  REQUEST_PROTOCOL,
+  STOP_MAX_MS,
+} from './limits.ts'
+import { LinkKeeper } from './links.ts'
+import { startPublisher } from './publisher.ts'
+import { openRecordTable, type RecordTable } from './record-table.ts'
+import { createRequests, type RequestNetwork } from './requests.ts'
+import { libp2pLinkNetwork, openPipe } from './streams.ts'
+import type { NodeOptions, ParleyNode } from './types.ts'
+
+const BOOT_NONCE_BYTES = 16
+
+/** Everyone may join: for testnets. */
+export const openAdmission = { admits: () => true, admitsRecordsOf: () => true } as const
+
+/** Events that nobody wants to hear. */
+export const silentEvents: NodeOptions['events'] = {
+  linkUp: () => undefined,
+  linkDown: () => undefined,
+  linkRefused: () => undefined,
+  published: () => undefined,
+  lookedUp: () => undefined,
+  recordRefused: () => undefined,
+  requestRefused: () => undefined,
+  storageFailed: () => undefined,
+}
+
+/**
+ * Listens, connects to the bootstrap nodes (waiting for them a moment only), and serves the DHT. Links are accepted
+ * once `links.serve` is called. Throws `bad_argument` for an address that cannot be used, and what is wrong with the
+ * certificate.
+ */
+export async function startNode(options: NodeOptions): Promise<ParleyNode> {
+  const { clock, random, events, admission } = options
+  const certificate = options.certificate && openNodeCertificate(options.certificate, clock.now())
+  if (certificate && Buffer.compare(certificate.nodeKey, signingKey(options.key).publicKey) !== 0) {
+    throw new ParleyError('not_granted', 'the node certificate is for another node key')
+  }
+  const table = await openRecordTable(options.storage, clock, events)
+  const open = createVerifier(clock)
+  const host = await startHost(options, { table, clock, admission, events, open }, await knownAddresses(table)).catch(
+    (error: unknown) => {
+      table.close()
+      throw error
+    },
+  )
+  const { libp2p, kad, guard } = host
+  const bootstrapPeers = options.bootstrap.map((address) => peerIdOf(address.split('/p2p/').at(-1) ?? ''))
+  const dht = createDht({
+    kad,
+    clock,
+    open,
+    store: (peer, key, value) => storeAt(libp2p, clock, peer, key, value),
+    listKeepers: () => bootstrapPeers.filter((peer) => libp2p.getConnections(peer).length > 0),
+  })
+  const publisher = await startPublisher({
+    table,
+    dht,
+    storage: options.storage,
+    clock,
+    random,
+    renewal: options.renewal,
+    events,
+  })
+  const directory = createDirectory({ table, dht, publisher, clock, events })
+  const linkNetwork = libp2pLinkNetwork(libp2p)
+  const links = new LinkKeeper({
+    network: linkNetwork,
+    book: directory,
+    clock,
+    random,
+    admission,
+    certificate: options.certificate,
+    bootNonce: random.bytes(BOOT_NONCE_BYTES),
+    journalPosition: options.journalPosition,
+    events,
+    defer: setImmediate,
+  })
+  table.watch((entry) => {
+    if (entry.kind === 'region') links.regionChanged(entry.region)
+  })
+  const requests = createRequests({ network: requestNetwork(host), links, clock, events })
+  const stopDialling = await keepBootstrapped(options, host)
+
+  return {
+    peerId: libp2p.peerId.toString(),
+    region: certificate?.regionId,
+    multiaddrs: () => libp2p.getMultiaddrs().map((address) => address.toString()),
+    peers: () => libp2p.getPeers().map((peer) => peer.toString()),
+    directory,
+    links,
+    handle: requests.handle,
+    request: requests.request,
+    async [Symbol.asyncDispose]() {
+      stopDialling()
+      requests.close()
+      links.shutdown()
+      publisher.close()
+      await table.flushed().catch(() => undefined)
+      table.close()
+      guard.close()
+      await stopInTime(host, options)
+    },
+  }
+}
+
+async function stopInTime({ libp2p }: Host, { clock }: NodeOptions): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = clock.after(STOP_MAX_MS, resolve)
+  await Promise.race([libp2p.stop(), promise])
+  timer.cancel()
+}
+
+/** Addresses of nodes of known regions: never locked out. */
+async function knownAddresses(table: RecordTable): Promise<string[]> {
+  const entries = await Promise.all(
+    table
+      .ids('region')
+      .slice(0, ALLOW_LIST_MAX)
+      .map((id) => table.load('region', id)),
+  )
+  return entries.flatMap((entry) =>
+    entry?.kind === 'region' ? entry.region.nodes.flatMap((node) => node.multiaddrs) : [],
+  )
+}
+
+function requestNetwork({ libp2p }: Host): RequestNetwork {
+  return {
+    async dial(peerId) {
+      const { stream, connection } = await openStream(
+        libp2p,
+        peerIdFromString(peerId),
+        [],
+        REQUEST_PROTOCOL,
+        DIAL_MAX_MS,
+      )
+      return { peerId, peerKey: rawKey(connection.remotePeer), open: (receiver) => openPipe(stream, receiver) }
+    },
+    serve(accept) {
+      void libp2p.handle(
+        REQUEST_PROTOCOL,
+        (stream, connection) => {
+          try {
+            accept({
+              peerId: connection.remotePeer.toString(),
+              peerKey: rawKey(connection.remotePeer),
+              open: (receiver) => openPipe(stream, receiver),
+            })
+          } catch (error) {
+            stream.abort(error as Error)
+          }
+        },
+        { maxInboundStreams: 2, maxOutboundStreams: 2 },
+      )
+    },
+  }
+}
+
+/** Dials bootstrap nodes that are not connected, now and every BOOTSTRAP_CHECK_MS. */
+async function keepBootstrapped({ bootstrap, clock, random }: NodeOptions, { libp2p }: Host): Promise<() => void> {
+  let closed = false
+  let timer: Timer | undefined
+  const dialAll = (): Promise<unknown> => {
+    const missing = bootstrap.filter(
+      (address) => libp2p.getConnections(peerIdOf(address.split('/p2p/').at(-1) ?? '')).length === 0,
+    )
+    return Promise.allSettled(
+      missing.map((address) => libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(DIAL_MAX_MS) })),
+    )
+  }
+  const again = (): void => {
+    if (closed) return
+    timer = clock.after(BOOTSTRAP_CHECK_MS * (0.5 + random.fraction()), () => void dialAll().then(again))
+  }
+  const first = dialAll()
+  void first.then(again)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const limit = clock.after(BOOTSTRAP_FIRST_MS, resolve)
+  await Promise.race([first, promise])
+  limit.cancel()
+  return () => {
+    closed = true
+    timer?.cancel()
+  }
+}

@@ -1,0 +1,222 @@
+// The newest record that this node has accepted for each id, on disk until it expires: the floor below which nothing
+// is believed. A DHT peer can answer with a record that was valid last month, and so can a disk that this node asks
+// through somebody else; so the floor is kept here, not asked for, and it outlives a restart.
+//
+// All floors are in memory (a few numbers each), so that every decision is made at once; the records themselves are on
+// disk and in a cache. Rows are written behind the decision; `flushed` and the promise of `offer` tell when.
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '#protocol'
+import {
+  FLOOR_SWEEP_MS,
+  FLOORS_MAX,
+  KNOWN_HOMES_MAX,
+  KNOWN_REGIONS_MAX,
+  STORAGE_PAGE,
+  STORAGE_PARALLEL,
+} from './limits.ts'
+import { type Entry, openEntry } from './record-kinds.ts'
+import type { NodeEvents, NodeStorage, RecordKind } from './types.ts'
+
+const PREFIX = 'record/'
+const HASH_BYTES = 32
+const ROW_HEADER_BYTES = 4 + 4 + 8 + HASH_BYTES
+
+type Floor = {
+  readonly rootEpoch: number
+  readonly version: number
+  readonly notAfterMs: number
+  readonly hash: string
+}
+
+/** `newer`: taken. `same`: had it. `older`, `conflict` (another one of this version), `full`: not taken. */
+export type Offered = 'newer' | 'same' | 'older' | 'conflict' | 'full'
+
+export type RecordTable = {
+  /** Decides at once. `stranger`: refused when there is no room for another id. */
+  offer(entry: Entry, from: 'self' | 'stranger'): Offered
+  /** From memory. */
+  known(kind: RecordKind, id: string): Entry | undefined
+  /** From memory or disk. */
+  load(kind: RecordKind, id: string): Promise<Entry | undefined>
+  floor(kind: RecordKind, id: string): Floor | undefined
+  /** Ids of all records of a kind that have not expired. */
+  ids(kind: RecordKind): string[]
+  /** Calls back for each record that was taken as newer. */
+  watch(callback: (entry: Entry) => void): void
+  /** Resolves when everything offered so far is on disk; rejects when it could not be written. */
+  flushed(): Promise<void>
+  close(): void
+}
+
+function rowOf(entry: Entry): Uint8Array {
+  const row = Buffer.alloc(ROW_HEADER_BYTES + entry.bytes.length)
+  row.writeUInt32BE(entry.rootEpoch, 0)
+  row.writeUInt32BE(entry.version, 4)
+  row.writeBigUInt64BE(BigInt(entry.notAfterMs), 8)
+  row.write(entry.hash, 16, 'latin1')
+  row.set(entry.bytes, ROW_HEADER_BYTES)
+  return new Uint8Array(row.buffer, row.byteOffset, row.length)
+}
+
+function floorOfRow(row: Uint8Array): Floor {
+  const view = Buffer.from(row.buffer, row.byteOffset, row.length)
+  return {
+    rootEpoch: view.readUInt32BE(0),
+    version: view.readUInt32BE(4),
+    notAfterMs: Number(view.readBigUInt64BE(8)),
+    hash: view.toString('latin1', 16, 16 + HASH_BYTES),
+  }
+}
+
+function compare(entry: Entry, floor: Floor): 'newer' | 'same' | 'older' | 'conflict' {
+  const order = entry.rootEpoch - floor.rootEpoch || entry.version - floor.version
+  if (order !== 0) return order > 0 ? 'newer' : 'older'
+  if (entry.hash !== floor.hash) return 'conflict'
+  if (entry.notAfterMs === floor.notAfterMs) return 'same'
+  return entry.notAfterMs > floor.notAfterMs ? 'newer' : 'older'
+}
+
+async function loadFloors(storage: NodeStorage, nowMs: number): Promise<Map<string, Floor>> {
+  const floors = new Map<string, Floor>()
+  let after: string | undefined
+  for (;;) {
+    const page = await storage.range(PREFIX, { after, limit: STORAGE_PAGE })
+    for (const [key, row] of page) {
+      const floor = floorOfRow(row)
+      if (floor.notAfterMs > nowMs) floors.set(key, floor)
+      else await storage.delete(key)
+    }
+    if (page.length < STORAGE_PAGE) return floors
+    after = page.at(-1)![0]
+  }
+}
+
+export async function openRecordTable(storage: NodeStorage, clock: Clock, events: NodeEvents): Promise<RecordTable> {
+  const floors = await loadFloors(storage, clock.now())
+  const cache = {
+    home: new LRUCache<string, Entry>({ max: KNOWN_HOMES_MAX }),
+    region: new LRUCache<string, Entry>({ max: KNOWN_REGIONS_MAX }),
+  }
+  const writer = createWriter(storage, events)
+  const watchers: ((entry: Entry) => void)[] = []
+  const keyOf = (kind: RecordKind, id: string): string => `${PREFIX}${kind}/${id}`
+
+  const sweep = (): void => {
+    const now = clock.now()
+    for (const [key, floor] of floors) {
+      if (floor.notAfterMs > now) continue
+      floors.delete(key)
+      writer.put(key, undefined)
+    }
+    timer = clock.after(FLOOR_SWEEP_MS, sweep)
+  }
+  let timer = clock.after(FLOOR_SWEEP_MS, sweep)
+
+  const alive = (entry: Entry | undefined): Entry | undefined =>
+    entry && entry.notAfterMs > clock.now() ? entry : undefined
+
+  return {
+    offer(entry, from) {
+      const key = keyOf(entry.kind, entry.id)
+      const floor = floors.get(key)
+      const order = floor ? compare(entry, floor) : 'newer'
+      if (order === 'same') cache[entry.kind].set(entry.id, entry)
+      if (order !== 'newer') return order
+      if (!floor && from === 'stranger' && floors.size >= FLOORS_MAX) return 'full'
+      floors.set(key, {
+        rootEpoch: entry.rootEpoch,
+        version: entry.version,
+        notAfterMs: entry.notAfterMs,
+        hash: entry.hash,
+      })
+      cache[entry.kind].set(entry.id, entry)
+      writer.put(key, rowOf(entry))
+      for (const watcher of watchers) watcher(entry)
+      return 'newer'
+    },
+    known: (kind, id) => alive(cache[kind].get(id)),
+    async load(kind, id) {
+      const cached = alive(cache[kind].get(id))
+      if (cached) return cached
+      const key = keyOf(kind, id)
+      if (!floors.has(key)) return undefined
+      const row = writer.pending(key) ?? (await storage.get(key))
+      if (!row) return undefined
+      const entry = openKept(kind, row.subarray(ROW_HEADER_BYTES), clock.now())
+      // A newer one may have come while the disk was asked.
+      const newest = alive(cache[kind].get(id)) ?? alive(entry)
+      if (newest) cache[kind].set(id, newest)
+      return newest
+    },
+    floor: (kind, id) => floors.get(keyOf(kind, id)),
+    ids: (kind) => {
+      const prefix = keyOf(kind, '')
+      const now = clock.now()
+      return [...floors]
+        .filter(([key, floor]) => key.startsWith(prefix) && floor.notAfterMs > now)
+        .map(([key]) => key.slice(prefix.length))
+    },
+    watch: (callback) => {
+      watchers.push(callback)
+    },
+    flushed: () => writer.flushed(),
+    close: () => timer.cancel(),
+  }
+}
+
+function openKept(kind: RecordKind, bytes: Uint8Array, nowMs: number): Entry | undefined {
+  try {
+    return openEntry(kind, bytes, nowMs)
+  } catch {
+    return undefined
+  }
+}
+
+type Writer = {
+  put(key: string, row: Uint8Array | undefined): void
+  pending(key: string): Uint8Array | undefined
+  flushed(): Promise<void>
+}
+
+/** Writes the newest value of each key, one write per key at a time; a value that was replaced before its turn is skipped. */
+function createWriter(storage: NodeStorage, events: NodeEvents): Writer {
+  let dirty = new Map<string, Uint8Array | undefined>()
+  let writing = new Map<string, Uint8Array | undefined>()
+  let running: Promise<void> | undefined
+
+  const writeAll = async (): Promise<void> => {
+    while (dirty.size > 0) {
+      writing = dirty
+      dirty = new Map()
+      const rows = [...writing]
+      for (let i = 0; i < rows.length; i += STORAGE_PARALLEL) {
+        await Promise.all(
+          rows.slice(i, i + STORAGE_PARALLEL).map(([key, row]) => (row ? storage.put(key, row) : storage.delete(key))),
+        )
+      }
+      writing = new Map()
+    }
+  }
+  const run = (): Promise<void> => {
+    running ??= writeAll()
+      .catch((error: unknown) => {
+        events.storageFailed(error)
+        throw error
+      })
+      .finally(() => {
+        running = undefined
+      })
+    return running
+  }
+  return {
+    put(key, row) {
+      dirty.set(key, row)
+      // Whoever needs to know asks `flushed`; the failure has been reported.
+      run().catch(() => undefined)
+    },
+    pending: (key) => dirty.get(key) ?? writing.get(key),
+    flushed: async () => {
+      while (dirty.size > 0 || running) await run()
+    },
+  }
+}

@@ -1,0 +1,90 @@
+// libp2p's streams as links and requests see them.
+import type { Connection, Libp2p, Stream } from '@libp2p/interface'
+import { ParleyError } from '#protocol'
+import { openStream, peerIdOf, rawKey } from './host.ts'
+import { DIAL_MAX_MS, LINK_PROTOCOL, LINK_STREAMS_PER_PEER_MAX } from './limits.ts'
+import type { LinkPipe } from './link.ts'
+import type { LinkNetwork, PeerStream, StreamEvents } from './links.ts'
+
+/** How long a stream that was ended may take to bring out what was written. */
+const CLOSE_MAX_MS = 1_000
+
+/** Attaches to a stream's events. `closed` comes once. */
+export function openPipe(stream: Stream, events: StreamEvents): LinkPipe {
+  let over = false
+  const close = (error: ParleyError | undefined): void => {
+    if (over) return
+    over = true
+    events.closed(error)
+    if (stream.status === 'open') end(stream)
+  }
+  stream.addEventListener('message', ({ data }) => {
+    if (!over) events.received(data.subarray())
+  })
+  stream.addEventListener('drain', () => {
+    if (!over) events.drained()
+  })
+  stream.addEventListener('remoteCloseWrite', () => close(undefined))
+  stream.addEventListener('close', () => close(new ParleyError('unreachable', 'the connection was lost')))
+  if (stream.status !== 'open') queueMicrotask(() => close(new ParleyError('unreachable', 'the connection was lost')))
+  return {
+    write(bytes) {
+      if (stream.writeStatus !== 'writable') return false
+      return stream.send(bytes)
+    },
+    end() {
+      over = true
+      end(stream)
+    },
+  }
+}
+
+function end(stream: Stream): void {
+  stream.close({ signal: AbortSignal.timeout(CLOSE_MAX_MS) }).then(
+    // Unless both sides close, the stream stays half open for good.
+    () => stream.abort(new Error('ended')),
+    (error: Error) => stream.abort(error),
+  )
+}
+
+function peerStream(stream: Stream, connection: Connection): PeerStream {
+  return {
+    peerId: connection.remotePeer.toString(),
+    peerKey: rawKey(connection.remotePeer),
+    open: (events) => openPipe(stream, events),
+  }
+}
+
+export function libp2pLinkNetwork(libp2p: Libp2p): LinkNetwork & { close(): Promise<void> } {
+  const removers: (() => void)[] = []
+  return {
+    peerId: libp2p.peerId.toString(),
+    async dial(peerId, multiaddrs) {
+      const { stream, connection } = await openStream(libp2p, peerIdOf(peerId), multiaddrs, LINK_PROTOCOL, DIAL_MAX_MS)
+      return peerStream(stream, connection)
+    },
+    serve(handlers) {
+      const onPeer = ({ detail }: CustomEvent<{ toString(): string }>): void => handlers.peer(detail.toString())
+      libp2p.addEventListener('peer:connect', onPeer)
+      removers.push(() => libp2p.removeEventListener('peer:connect', onPeer))
+      const accept = (stream: Stream, connection: Connection): void => {
+        let incoming: PeerStream
+        try {
+          incoming = peerStream(stream, connection)
+        } catch (error) {
+          stream.abort(error as Error)
+          return
+        }
+        handlers.stream(incoming)
+      }
+      void libp2p.handle(LINK_PROTOCOL, accept, {
+        maxInboundStreams: LINK_STREAMS_PER_PEER_MAX,
+        maxOutboundStreams: LINK_STREAMS_PER_PEER_MAX,
+      })
+    },
+    async close() {
+      for (const remove of removers) remove()
+      await libp2p.unhandle(LINK_PROTOCOL)
+    },
+  }
+}
