@@ -61,19 +61,17 @@ export function planPrekeys(state: PrekeyState, counts: PrekeyCounts, nowMs: num
   const due = (key: DatedKey | undefined): boolean =>
     !key || nowMs - key.sinceMs >= PREKEY_ROTATE_MS || key.sinceMs > nowMs + limits.CLOCK_SKEW_MS
   const fill = (count: number): number => (count > limits.PREKEYS_LOW ? 0 : PREKEYS_TARGET - Math.max(0, count))
-  const stale = (retired: readonly DatedKey[], one: boolean): number[] => {
-    const surplus = Math.max(0, retired.length + (one ? 1 : 0) - PREKEY_RETIRED_MAX)
+  const stale = (retired: readonly DatedKey[]): number[] => {
+    const surplus = Math.max(0, retired.length + 1 - PREKEY_RETIRED_MAX) // room for one that is replaced now
     return retired.filter((key, i) => i < surplus || nowMs - key.sinceMs >= PREKEY_RETIRED_KEPT_MS).map((key) => key.id)
   }
-  const signed = due(state.signed)
-  const lastResort = due(state.lastResort)
   return {
     oneTime: fill(counts.oneTime),
     oneTimeKyber: fill(counts.oneTimeKyber),
-    signed,
-    lastResort,
-    forgetSigned: stale(state.retiredSigned, signed),
-    forgetLastResort: stale(state.retiredLastResort, lastResort),
+    signed: due(state.signed),
+    lastResort: due(state.lastResort),
+    forgetSigned: stale(state.retiredSigned),
+    forgetLastResort: stale(state.retiredLastResort),
   }
 }
 
