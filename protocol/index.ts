@@ -103,14 +103,13 @@ export {
   type RelayItem,
 } from './link-frames.ts'
 export { epochOf, isPosition, NOWHERE, nextOf, nOf, type Position, positionOf, positionText } from './position.ts'
-export { openBundle, openPrekeys, type Prekeys } from './prekeys.ts'
+export { openPrekeys, type Prekeys } from './prekeys.ts'
 export {
   countersign,
   type Home,
   type Manifest,
   openHomeRecord,
   openManifest,
-  succeeds,
 } from './records.ts'
 export { errorOf, isRefusalCode, ParleyError, type RefusalCode, refusalOf } from './refusals.ts'
 export { type NodeCertificate, openNodeCertificate, openRegionRecord, type Region } from './region-records.ts'

@@ -2,14 +2,7 @@
 import { sha256 } from './chain.ts'
 import { verifyUnder } from './contexts.ts'
 import type { DeviceKey } from './entry.ts'
-import {
-  type Device,
-  type Prekey,
-  type PrekeyBundle,
-  PrekeyBundleSchema,
-  PrekeysBodySchema,
-  type SignedPrekeys,
-} from './gen/records_pb.ts'
+import { type Device, type Prekey, PrekeysBodySchema, type SignedPrekeys } from './gen/records_pb.ts'
 import { type UserId, userIdBytes } from './ids.ts'
 import { CLOCK_SKEW_MS, PREKEYS_MAX_BYTES, PREKEYS_ONE_TIME_MAX } from './limits.ts'
 import { ParleyError } from './refusals.ts'
@@ -79,15 +72,4 @@ export function openPrekeys(record: SignedPrekeys, owner: { userId: UserId; devi
   const timeMs = Number(body.timeMs)
   ensure(timeMs <= nowMs + CLOCK_SKEW_MS, 'prekeys from the future')
   return { signed, lastResortKyber, oneTime, oneTimeKyber, timeMs, hash: sha256(record.payload) }
-}
-
-/** A bundle as the other home gave it out: of the device that was asked for and complete. libsignal verifies its keys. */
-export function openBundle(bytes: Uint8Array, owner: { userId: UserId; device: Device }): PrekeyBundle {
-  const bundle = decode(PrekeyBundleSchema, bytes, PREKEYS_MAX_BYTES)
-  checkOwner(bundle, owner.userId, owner.device)
-  ensure(bundle.signed !== undefined && bundle.kyber !== undefined, 'a bundle without a signed or a Kyber prekey')
-  checkKey(bundle.signed!, EC_KEY_BYTES, SIGNATURE_BYTES)
-  checkKey(bundle.kyber!, KYBER_KEY_BYTES, SIGNATURE_BYTES)
-  if (bundle.oneTime) checkKey(bundle.oneTime, EC_KEY_BYTES, 0)
-  return bundle
 }

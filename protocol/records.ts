@@ -140,26 +140,6 @@ export function openManifest(received: SignedRecord, nowMs: number): Manifest {
   }
 }
 
-/**
- * Whether `found` may take the place of `known`: true when it is newer, false when it is the same one.
- * Throws `too_old` below it, `conflict` for another manifest of the same version, or for one that does not follow it.
- */
-export function succeeds(found: Manifest, known: Manifest | undefined): boolean {
-  if (!known) return true
-  if (found.userId !== known.userId) throw new Error('manifests of two people compared')
-  const order = compareVersions(found, known)
-  if (order < 0) throw new ParleyError('too_old', 'a newer manifest is known')
-  const same = Buffer.compare(found.hash, known.hash) === 0
-  if (order === 0 && !same) throw new ParleyError('conflict', 'two manifests of one version')
-  const next = found.rootEpoch === known.rootEpoch && found.version === known.version + 1
-  if (next && Buffer.compare(found.previousHash, known.hash) !== 0) {
-    throw new ParleyError('conflict', 'the manifest does not follow the one that is known')
-  }
-  if (order > 0 && found.homeGeneration < known.homeGeneration)
-    throw new ParleyError('conflict', 'the home generation went back')
-  return order > 0
-}
-
 /** Verifies a home record: signed by the manifest key, countersigned by the home (or a fallback) for a limited time. */
 export function openHomeRecord(received: HomeRecord, nowMs: number): Home {
   const record = ownCopy(HomeRecordSchema, received, HOME_RECORD_MAX_BYTES)
