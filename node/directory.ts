@@ -12,7 +12,7 @@ import {
 } from '#protocol'
 import type { Dht } from './dht.ts'
 import { LOOKUPS_MAX, NEGATIVE_MAX, NEGATIVE_MS } from './limits.ts'
-import type { RegionBook } from './links.ts'
+import type { RegionBook } from './link-network.ts'
 import type { Publisher } from './publisher.ts'
 import { type Entry, homeEntry, regionEntry } from './record-kinds.ts'
 import type { RecordTable } from './record-table.ts'

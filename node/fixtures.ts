@@ -49,11 +49,20 @@ export function testRegion(rootEpoch = 1, root: Uint8Array = createRegionRoot(sy
   return { root, keys, regionId: keys.regionId }
 }
 
-export function recordOf(region: TestRegion, nodes: readonly ParleyNode[], version: number, revokedKeys: Uint8Array[] = []): SignedRecord {
+export function recordOf(
+  region: TestRegion,
+  nodes: readonly ParleyNode[],
+  version: number,
+  revokedKeys: Uint8Array[] = [],
+): SignedRecord {
   const now = systemClock.now()
   return signRegionRecord(
     region.keys,
-    { name: 'test', nodes: nodes.map((node) => ({ peerId: node.peerId, multiaddrs: node.multiaddrs(), clientUrls: [] })), revokedKeys },
+    {
+      name: 'test',
+      nodes: nodes.map((node) => ({ peerId: node.peerId, multiaddrs: node.multiaddrs(), clientUrls: [] })),
+      revokedKeys,
+    },
     version,
     now,
     now + HOUR_MS,
@@ -67,7 +76,12 @@ export function testUser(): TestUser {
   return { root, manifestKey: signingKey(systemRandom.bytes(32)), userId: userIdOfRootKey(root.publicKey) }
 }
 
-export function homeRecord(user: TestUser, region: TestRegion, version: number, notAfterMs: number = systemClock.now() + HOUR_MS): HomeRecord {
+export function homeRecord(
+  user: TestUser,
+  region: TestRegion,
+  version: number,
+  notAfterMs: number = systemClock.now() + HOUR_MS,
+): HomeRecord {
   const by = grant(
     create(GrantBodySchema, { purpose: GrantBody_Purpose.MANIFEST, key: user.manifestKey.publicKey, rootEpoch: 1 }),
     user.root,
@@ -101,7 +115,8 @@ export async function testNode(
 ): Promise<TestNode> {
   const secret = options.secret ?? systemRandom.bytes(32)
   const storage = options.storage ?? memoryStorage()
-  const certificate = options.certificate ?? (options.region && certifyNode(options.region.keys, signingKey(secret).publicKey, 0))
+  const certificate =
+    options.certificate ?? (options.region && certifyNode(options.region.keys, signingKey(secret).publicKey, 0))
   const node = await startNode({
     key: secret,
     listen: { host: '127.0.0.1', port: options.port ?? 0 },

@@ -183,7 +183,7 @@ function collectMessages(error: unknown): string {
 /** Raw Ed25519 public key of an authenticated peer. */
 export function rawKey(peer: PeerId): Uint8Array {
   const key = peer.publicKey
-  if (!key || key.type !== 'Ed25519') throw new ParleyError('not_admitted', 'nodes have Ed25519 keys')
+  if (key?.type !== 'Ed25519') throw new ParleyError('not_admitted', 'nodes have Ed25519 keys')
   return key.raw
 }
 

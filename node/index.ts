@@ -1,14 +1,8 @@
 // The libp2p host: keys, transports, connection policy, DHT directory, links between nodes.
 export { loadOrCreateNodeKey } from './key.ts'
 export type { RequestMethod } from './limits.ts'
-export {
-  LinkKeeper,
-  type LinkNetwork,
-  type LinksOptions,
-  type PeerStream,
-  type RegionBook,
-  type StreamEvents,
-} from './links.ts'
+export type { LinkNetwork, PeerStream, RegionBook, StreamEvents } from './link-network.ts'
+export { LinkKeeper, type LinksOptions } from './links.ts'
 export { openAdmission, silentEvents, startNode } from './node.ts'
 export {
   certifyNode,

@@ -201,11 +201,11 @@ export class Link {
       this.#openedAt += paused
     }
     this.#controlFrames = 0
-    if (this.#phase === 'hello' && nowMonotonic - this.#openedAt > LINK_HELLO_MAX_MS)
-      return this.cut(new ParleyError('timeout', 'no hello in time'))
-    if (nowMonotonic - this.#heardAt > LINK_SILENCE_MAX_MS)
-      return this.cut(new ParleyError('timeout', 'nothing heard from the peer'))
-    if (this.#phase === 'up' && !this.#blocked && nowMonotonic - this.#pingedAt >= LINK_HEARTBEAT_MS) {
+    if (this.#phase === 'hello' && nowMonotonic - this.#openedAt > LINK_HELLO_MAX_MS) {
+      this.cut(new ParleyError('timeout', 'no hello in time'))
+    } else if (nowMonotonic - this.#heardAt > LINK_SILENCE_MAX_MS) {
+      this.cut(new ParleyError('timeout', 'nothing heard from the peer'))
+    } else if (this.#phase === 'up' && !this.#blocked && nowMonotonic - this.#pingedAt >= LINK_HEARTBEAT_MS) {
       this.#pingedAt = nowMonotonic
       this.#write([encodePing(1)])
     }
@@ -241,25 +241,40 @@ export class Link {
 
   #frame(bytes: Uint8Array, limit: number): void {
     const what = decodeFrame(bytes, limit)
-    if (what.case === 'refusal') {
-      const error = errorOf(what.value)
-      return this.#end(error.code === 'closing' ? undefined : error, false)
+    if (this.#phase === 'hello' && what.case !== 'hello' && what.case !== 'refusal') {
+      throw new ParleyError('malformed', 'a link begins with hello')
     }
-    if (this.#phase === 'hello') {
-      if (what.case !== 'hello') throw new ParleyError('malformed', 'a link begins with hello')
-      return this.#hello(what.value)
-    }
-    if (what.case === 'batch') return this.#batch(what.value, bytes.length)
-    if (++this.#controlFrames > LINK_CONTROL_FRAMES_MAX)
+    if (what.case !== 'batch' && ++this.#controlFrames > LINK_CONTROL_FRAMES_MAX) {
       throw new ParleyError('too_many', 'link control frames', { limit: `${LINK_CONTROL_FRAMES_MAX}` })
-    if (what.case === 'credit') return this.#credit(Number(what.value.consumedBytes))
-    if (what.case === 'ping') {
-      this.#pongDue = what.value
-      this.#flushSoon()
-    } else if (what.case === 'hello') throw new ParleyError('malformed', 'a second hello')
+    }
+    switch (what.case) {
+      case 'hello':
+        this.#hello(what.value)
+        break
+      case 'batch':
+        this.#batch(what.value, bytes.length)
+        break
+      case 'credit':
+        this.#credit(Number(what.value.consumedBytes))
+        break
+      case 'ping':
+        this.#pongDue = what.value
+        this.#flushSoon()
+        break
+      case 'refusal':
+        this.#refused(errorOf(what.value))
+        break
+      case 'pong':
+        break
+    }
+  }
+
+  #refused(error: ParleyError): void {
+    this.#end(error.code === 'closing' ? undefined : error, false)
   }
 
   #hello(hello: LinkHello): void {
+    if (this.#phase === 'up') throw new ParleyError('malformed', 'a second hello')
     if (hello.version !== LINK_VERSION) throw new ParleyError('malformed', `link version ${hello.version}`)
     if (hello.bootNonce.length !== 16) throw new ParleyError('malformed', 'boot nonce of the wrong length')
     // Up before the owner hears of it, so that what it sends at once is queued; down again if it refuses.

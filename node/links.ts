@@ -5,8 +5,6 @@
 import { LRUCache } from 'lru-cache'
 import {
   type Clock,
-  type LinkHello,
-  openNodeCertificate,
   ParleyError,
   type Random,
   type Region,
@@ -23,41 +21,10 @@ import {
   LINK_TICK_MS,
   LINKS_MAX,
 } from './limits.ts'
-import { Link, type LinkPipe } from './link.ts'
+import { Link } from './link.ts'
+import { identify, outdated, type PeerIdentity } from './link-identity.ts'
+import type { LinkNetwork, PeerStream, RegionBook } from './link-network.ts'
 import type { Admission, LinkHandlers, LinkItem, Links, NodeEvents } from './types.ts'
-
-/** The receiving end of a stream. */
-export type StreamEvents = {
-  received(chunk: Uint8Array): void
-  drained(): void
-  closed(error: ParleyError | undefined): void
-}
-
-/** A stream to a peer whose key is authenticated. `open` attaches the receiver; bytes that came before wait for it. */
-export type PeerStream = {
-  readonly peerId: string
-  /** Raw Ed25519 public key. */
-  readonly peerKey: Uint8Array
-  open(events: StreamEvents): LinkPipe
-}
-
-/** Where links come from: libp2p, or a simulated network. */
-export type LinkNetwork = {
-  readonly peerId: string
-  /** Rejects with a ParleyError, or after a bounded time. */
-  dial(peerId: string, multiaddrs: readonly string[]): Promise<PeerStream>
-  /** Incoming streams, and peers that have just been connected. */
-  serve(handlers: { stream(stream: PeerStream): void; peer(peerId: string): void }): void
-}
-
-/** What links ask the directory. */
-export type RegionBook = {
-  knownRegion(region: RegionId): Region | undefined
-  findRegion(region: RegionId, options?: { readonly fresh: boolean }): Promise<Region | undefined>
-  /** The highest root epoch of that region seen anywhere. */
-  rootEpoch(region: RegionId): number
-  noteRootEpoch(region: RegionId, rootEpoch: number): void
-}
 
 export type LinksOptions = {
   readonly network: LinkNetwork
@@ -73,13 +40,7 @@ export type LinksOptions = {
   readonly defer: (callback: () => void) => void
 }
 
-type Peer = {
-  readonly peerId: string
-  readonly region: RegionId
-  readonly rootEpoch: number
-  readonly signedBy: Uint8Array
-  readonly nodeKey: Uint8Array
-  readonly bootNonce: string
+type Peer = PeerIdentity & {
   readonly dialledByUs: boolean
   readonly link: Link
   readonly sinceMs: number
@@ -94,8 +55,6 @@ type Destination = {
   timer: Timer | undefined
   waiting: ((up: boolean) => void)[]
 }
-
-const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
 export class LinkKeeper implements Links {
   readonly #options: LinksOptions
@@ -191,7 +150,7 @@ export class LinkKeeper implements Links {
   /** A region's record or root epoch has changed: links that rest on revoked or replaced keys end. */
   regionChanged(region: Region): void {
     for (const peer of [...(this.#destinations.get(region.regionId)?.peers ?? [])]) {
-      const error = this.#outdated(peer.rootEpoch, peer.signedBy, peer.nodeKey, region)
+      const error = outdated(peer, region, this.#options.book.rootEpoch(region.regionId))
       if (error) peer.link.cut(error)
     }
   }
@@ -256,7 +215,10 @@ export class LinkKeeper implements Links {
   }
 
   #again(region: RegionId, destination: Destination): void {
-    if (!destination.wanted || this.#closed) return this.#forget(region, destination)
+    if (!destination.wanted || this.#closed) {
+      this.#forget(region, destination)
+      return
+    }
     const base = Math.min(LINK_BACKOFF_MAX_MS, LINK_BACKOFF_MS * 2 ** Math.min(destination.failures, 16))
     const pause = base * (0.5 + this.#options.random.fraction() / 2)
     destination.timer?.cancel()
@@ -330,7 +292,7 @@ export class LinkKeeper implements Links {
         pipe,
         {
           hello: (hello) => {
-            peer = this.#identify(stream, hello, dialledByUs, link!)
+            peer = { ...identify(stream, hello, this.#options), dialledByUs, link: link!, sinceMs: clock.monotonic() }
             this.#settle(peer)
             resolve()
           },
@@ -360,54 +322,6 @@ export class LinkKeeper implements Links {
       else if (!dialledByUs && this.#penalised(stream.peerId))
         link.cut(new ParleyError('overloaded', 'again too soon after a link was cut'))
     })
-  }
-
-  #identify(stream: PeerStream, hello: LinkHello, dialledByUs: boolean, link: Link): Peer {
-    const { admission, book, clock } = this.#options
-    if (!hello.certificate) throw new ParleyError('not_admitted', 'links are for nodes of a region: no certificate')
-    const certificate = openNodeCertificate(hello.certificate, clock.now())
-    if (!same(certificate.nodeKey, stream.peerKey))
-      throw new ParleyError('not_granted', 'the certificate is for another node')
-    const region = certificate.regionId
-    const error = this.#outdated(
-      certificate.rootEpoch,
-      hello.certificate.publicKey,
-      certificate.nodeKey,
-      book.knownRegion(region),
-      region,
-    )
-    if (error) throw error
-    if (!admission.admits({ peerId: stream.peerId, region }))
-      throw new ParleyError('not_admitted', 'this region is not admitted here')
-    book.noteRootEpoch(region, certificate.rootEpoch)
-    return {
-      peerId: stream.peerId,
-      region,
-      rootEpoch: certificate.rootEpoch,
-      signedBy: hello.certificate.publicKey,
-      nodeKey: certificate.nodeKey,
-      bootNonce: Buffer.from(hello.bootNonce).toString('latin1'),
-      dialledByUs,
-      link,
-      sinceMs: clock.monotonic(),
-    }
-  }
-
-  #outdated(
-    rootEpoch: number,
-    signedBy: Uint8Array,
-    nodeKey: Uint8Array,
-    known: Region | undefined,
-    region = known?.regionId,
-  ): ParleyError | undefined {
-    const floor = Math.max(known?.rootEpoch ?? 0, region ? this.#options.book.rootEpoch(region) : 0)
-    if (rootEpoch < floor)
-      return new ParleyError('too_old', 'a certificate of a root epoch that was replaced', {
-        rootEpoch: `${rootEpoch}`,
-        newest: `${floor}`,
-      })
-    const revoked = known?.revokedKeys.some((key) => same(key, signedBy) || same(key, nodeKey))
-    return revoked ? new ParleyError('not_granted', 'the certificate rests on a revoked key') : undefined
   }
 
   /** Decides between this link and one that the same peer already has. Throws when the other one stays. */

@@ -23,7 +23,7 @@ import {
   UNSOLICITED_MAX,
 } from './limits.ts'
 import type { LinkPipe } from './link.ts'
-import type { PeerStream } from './links.ts'
+import type { PeerStream } from './link-network.ts'
 import { createRateLimiter, type RateLimiter } from './rate.ts'
 import type { NodeEvents, RequestHandler } from './types.ts'
 import { FrameReader, frame } from './wire.ts'
@@ -133,10 +133,10 @@ class Asker {
       if (++this.#unsolicited > UNSOLICITED_MAX) throw new ParleyError('malformed', 'answers that nobody asked for')
       return
     }
-    if (response.refusal) return pending.reject(errorOf(response.refusal))
-    if (response.body.length > pending.maxBytes)
-      return pending.reject(new ParleyError('too_large', 'answer over the limit', { limit: `${pending.maxBytes}` }))
-    pending.resolve(response.body)
+    if (response.refusal) pending.reject(errorOf(response.refusal))
+    else if (response.body.length > pending.maxBytes) {
+      pending.reject(new ParleyError('too_large', 'answer over the limit', { limit: `${pending.maxBytes}` }))
+    } else pending.resolve(response.body)
   }
 }
 
@@ -201,8 +201,10 @@ export function createRequests({ network, links, clock, events }: RequestOptions
     }
     const serve = (bytes: Uint8Array): void => {
       const { id, method, body } = decode(LinkRequestSchema, bytes, REQUEST_FRAME_MAX_BYTES)
-      if (open >= REQUESTS_PER_PEER_MAX)
-        return refuse(id, method, new ParleyError('overloaded', 'too many requests at once'))
+      if (open >= REQUESTS_PER_PEER_MAX) {
+        refuse(id, method, new ParleyError('overloaded', 'too many requests at once'))
+        return
+      }
       open++
       answer(stream.peerId, method, body)
         .then(

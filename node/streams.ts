@@ -4,7 +4,7 @@ import { ParleyError } from '#protocol'
 import { openStream, peerIdOf, rawKey } from './host.ts'
 import { DIAL_MAX_MS, LINK_PROTOCOL, LINK_STREAMS_PER_PEER_MAX } from './limits.ts'
 import type { LinkPipe } from './link.ts'
-import type { LinkNetwork, PeerStream, StreamEvents } from './links.ts'
+import type { LinkNetwork, PeerStream, StreamEvents } from './link-network.ts'
 
 /** How long a stream that was ended may take to bring out what was written. */
 const CLOSE_MAX_MS = 1_000
