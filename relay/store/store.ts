@@ -37,15 +37,20 @@ const LIMITS: StoreLimits = {
 
 /**
  * Takes over what former boots left in the backend's journal and opens the store above it. The store owns the backend:
- * disposing the store closes it. Throws ParleyError `store_damaged` when what is read is not what was written.
+ * disposing the store closes it, and so does a failure to open. Throws ParleyError `store_damaged` when what is read is not what was written.
  */
 export async function openStore(options: StoreOptions): Promise<{ store: Store; replayed: Replayed[] }> {
   const limits = { ...LIMITS, ...options.limits }
   const memory = new Memory()
-  const found = await replay(options.backend.journal, memory)
-  const store = new JournalledStore(options, limits, memory, found)
-  await store.lookAtDisk()
-  return { store, replayed: found.replayed }
+  try {
+    const found = await replay(options.backend.journal, memory)
+    const store = new JournalledStore(options, limits, memory, found)
+    await store.lookAtDisk()
+    return { store, replayed: found.replayed }
+  } catch (error) {
+    await options.backend[Symbol.asyncDispose]()
+    throw error
+  }
 }
 
 class JournalledStore implements Store {

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Level } from 'level'
+import { SimulatedClock, simulatedRandom, systemClock, systemRandom } from '#protocol'
+import { type Bench, backendContract } from './contract.ts'
+import { openLevel } from './level.ts'
+import { runSchedule } from './model.ts'
+import { SimulatedDisk } from './simulated.ts'
+import { openStore } from './store.ts'
+
+const SEEDS = 150
+const STEPS = 200
+
+async function levelBench(): Promise<Bench> {
+  const directory = await mkdtemp(join(tmpdir(), 'parley-store-'))
+  return {
+    clock: systemClock,
+    open: () => openLevel({ directory, bootId: systemRandom.bytes(16), reserveBytes: 0 }),
+    crash: async (backend) => backend[Symbol.asyncDispose](),
+    run: (work) => work,
+    async damage(kind, change) {
+      const database = new Level<Buffer, Buffer>(directory, { keyEncoding: 'buffer', valueEncoding: 'buffer' })
+      const start = Buffer.from(kind === 'record' ? 'j' : 'r')
+      const [[key, value]] = (await database.iterator({ gte: start, limit: 1 }).all()) as [[Buffer, Buffer]]
+      await database.put(key, Buffer.from(change(value)))
+      await database.close()
+    },
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
+  }
+}
+
+async function simulatedBench(): Promise<Bench> {
+  const clock = new SimulatedClock(0)
+  const disk = new SimulatedDisk({ clock, random: simulatedRandom(1) })
+  return {
+    clock,
+    open: async () => disk.open(),
+    crash: async () => disk.crash(),
+    async run(work) {
+      let done = false
+      const finish = (): void => {
+        done = true
+      }
+      work.then(finish, finish)
+      while (!done) {
+        clock.step()
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      return work
+    },
+    async damage(kind, change) {
+      const target: Map<unknown, Uint8Array> = kind === 'record' ? disk.records : disk.rows.get('p')!
+      const [key, value] = target.entries().next().value!
+      target.set(key, new Uint8Array(change(value)))
+    },
+    [Symbol.asyncDispose]: async () => {},
+  }
+}
+
+backendContract('level', levelBench)
+backendContract('a simulated disk', simulatedBench)
+
+test('random schedules of changes, reads, checkpoints, faults and crashes keep every promise', async (t) => {
+  const first = Math.floor(systemRandom.fraction() * 1e9)
+  t.diagnostic(`seeds from ${first}`)
+  const total: Record<string, number> = {}
+  for (let seed = first; seed < first + SEEDS; seed++) {
+    const reach = await runSchedule(openStore, seed, STEPS).catch((error) => {
+      throw new Error(`seed ${seed}, ${STEPS} steps: ${error.message}`, { cause: error })
+    })
+    for (const [what, count] of Object.entries(reach)) total[what] = (total[what] ?? 0) + count
+  }
+  t.diagnostic(JSON.stringify(total))
+  for (const [what, count] of Object.entries(total)) assert.ok(count > SEEDS / 4, `${what} was hardly reached`)
+})
+
+test('a second owner of a simulated disk fences the first', async () => {
+  const bench = await simulatedBench()
+  const first = await bench.open()
+  const late = assert.rejects(first.journal.append(1, Buffer.from('x')), { code: 'store_in_use' })
+  const second = await bench.open()
+  await late
+  await assert.rejects(first.journal.append(1, Buffer.from('x')), { code: 'store_in_use' })
+  await assert.rejects(first.rows.apply([]), { code: 'store_in_use' })
+  await bench.run(second.rows.apply([]))
+})
+
+test('below the reserve there is no room', async () => {
+  const clock = new SimulatedClock(0)
+  const faults = { capacityBytes: 3_000, reserveBytes: 1_000 }
+  const disk = new SimulatedDisk({ clock, random: simulatedRandom(1), faults })
+  const hooks = { closing: () => {}, committed: () => {}, trimBelow: () => Number.POSITIVE_INFINITY, failed: () => {} }
+  const opening = openStore({ backend: disk.open(), hooks, clock })
+  while (clock.step()) await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setImmediate(resolve))
+  while (clock.step()) await new Promise((resolve) => setImmediate(resolve))
+  const { store } = await opening
+  assert.equal(store.hasRoom(), true)
+  store.put('p', 'a', new Uint8Array(2_100))
+  const flushed = store.flushed()
+  for (let i = 0; i < 10; i++) {
+    clock.step()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await flushed
+  assert.equal(store.hasRoom(), false)
+  store.put('p', 'b', new Uint8Array(100))
+  const acknowledgement = store.flushed()
+  for (let i = 0; i < 10; i++) {
+    clock.step()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await acknowledgement
+})
