@@ -1,0 +1,139 @@
+// A conversation as the engine holds it in memory: the durable row, the outbox without its bytes, and what belongs to
+// the present session.
+import {
+  type ConvId,
+  convIdBytes,
+  convIdOfGenesis,
+  type DeviceKey,
+  type EntryHeader,
+  NOWHERE,
+  ParleyError,
+  type Position,
+  type RegisterUpdate,
+  readGenesis,
+  type UserId,
+} from '#protocol'
+import { newPipe, type Pipe } from './pipe.ts'
+import { STATE_KEYS_KEPT } from '../limits.ts'
+import { all, type ConversationRow, type DbReader, type MessageRow, type OutboxRow, type StateKeyRow } from './schema.ts'
+
+export type LiveSlot = OutboxRow & { readonly sealed: boolean }
+
+export type Conversation = {
+  readonly id: ConvId
+  row: ConversationRow
+  /** By member number. */
+  readonly members: readonly UserId[]
+  readonly me: number
+  /** Not done yet, ascending. */
+  readonly slots: Map<number, LiveSlot>
+  readonly pipe: Pipe
+  /** The home said so; may come before the number does. */
+  safeK: number
+  /** The lowest stale k that waits for a newer manifest, and the versions it waits for. */
+  stale: Stale | undefined
+  /** The home's word for a session: nothing has to be pulled any more. */
+  live: boolean
+  /** The device's own small number for it in this session, 0 = not named yet. */
+  ref: number
+  /** The last cursor that was sent back as a rewind or pull without effect, and when. */
+  askedAt: Position
+  askedAtMs: number
+  /** A read mark whose state key has not been read yet. */
+  keptMark: RegisterUpdate | undefined
+  /** Newest first, at most STATE_KEYS_KEPT. */
+  stateKeys: readonly StateKeyRow[]
+  /** The newest hashes of the chain, to compare what others have seen with. */
+  readonly hashes: Map<Position, Uint8Array>
+}
+
+export type Stale = {
+  readonly k: number
+  readonly rev: number
+  readonly needs: ReadonlyMap<UserId, { readonly rootEpoch: number; readonly version: number }>
+}
+
+export function newConversationRow(genesis: Uint8Array): ConversationRow {
+  const conv = convIdOfGenesis(genesis)
+  return {
+    conv,
+    genesis,
+    cursor: NOWHERE,
+    hash: convIdBytes(conv),
+    lastK: 0,
+    burnt: 0,
+    stateKey: undefined,
+    stateKeyK: 0,
+    delivered: NOWHERE,
+    peerRead: NOWHERE,
+    ownRead: NOWHERE,
+    ownReadTold: NOWHERE,
+    asked: 0,
+  }
+}
+
+/** `not_member` when the genesis does not name `self`. */
+export function openConversation(db: DbReader, row: ConversationRow, self: UserId): Conversation {
+  const genesis = readGenesis(row.genesis)
+  if (genesis.kind !== 'direct') throw new ParleyError('bad_argument', 'a conversation of a kind that is not known here')
+  const me = genesis.members.indexOf(self)
+  if (me < 0) throw new ParleyError('not_member', 'a conversation of other people', { conv: row.conv })
+  const sealed = new Set(all(db, 'sealed', row.conv).map(({ k }) => k))
+  const slots = new Map<number, LiveSlot>()
+  for (const slot of all(db, 'outbox', row.conv)) slots.set(slot.k, { ...slot, sealed: sealed.has(slot.k) })
+  return {
+    id: row.conv,
+    row,
+    members: genesis.members,
+    me,
+    slots,
+    pipe: newPipe(),
+    safeK: 0,
+    stale: undefined,
+    live: false,
+    ref: 0,
+    askedAt: NOWHERE,
+    askedAtMs: Number.NEGATIVE_INFINITY,
+    keptMark: undefined,
+    stateKeys: db.scan('stateKeys', {
+      index: undefined,
+      prefix: [row.conv],
+      from: undefined,
+      reverse: true,
+      limit: STATE_KEYS_KEPT,
+    }),
+    hashes: new Map(),
+  }
+}
+
+export function othersOf(conversation: Conversation): UserId[] {
+  return conversation.members.filter((_, member) => member !== conversation.me)
+}
+
+/** The lowest k that is not safe, one above the last when all are. */
+export function lowestNotSafe({ slots, row }: Conversation): number {
+  for (const k of slots.keys()) return k
+  return row.lastK + 1
+}
+
+/** `number.epoch.version`. */
+export const deviceText = (key: DeviceKey): string =>
+  `${key.device}.${key.registrationEpoch}.${key.registrationVersion}`
+
+export function parseDevice(text: string): DeviceKey {
+  const [device, registrationEpoch, registrationVersion] = text.split('.').map(Number)
+  return { device: device!, registrationEpoch: registrationEpoch!, registrationVersion: registrationVersion! }
+}
+
+export const authorText = (member: number, key: DeviceKey): string => `${member}.${deviceText(key)}`
+export const authorOf = (header: EntryHeader): string => authorText(header.member, header)
+
+export function parseAuthor(author: string): { member: number; device: DeviceKey } {
+  const dot = author.indexOf('.')
+  return { member: Number(author.slice(0, dot)), device: parseDevice(author.slice(dot + 1)) }
+}
+
+/** Of rows that a person reads: what carries on behind the scenes is not shown. */
+export function isShown(row: MessageRow): boolean {
+  return row.kind !== 'retry' && row.kind !== 'again'
+}

@@ -1,0 +1,450 @@
+// The engine of a device. Inputs (calls, frames, answers of the home) wait in one queue; a turn takes what is there,
+// works on memory and a draft, encrypts and decrypts, writes everything in one transaction, and only then sends,
+// answers and tells. So a ratchet step and its message are durable together, ciphertext and k before they are sent,
+// and a cursor before it is acknowledged; and whatever happens between two turns is as if the second had not begun.
+import {
+  type ConvId,
+  type HomeFrame,
+  type Manifest,
+  type Notice,
+  openHomeRecord,
+  openManifest,
+  ParleyError,
+  type Position,
+  positionOf,
+  type UserId,
+} from '#protocol'
+import { LOOK_UP_AGAIN_MAX_MS, QUEUE_MAX, TURN_INPUTS_MAX } from '../limits.ts'
+import { type Conversation, lowestNotSafe, openConversation } from './conversation.ts'
+import { type Core, conversationOf, newTurn, ownAuthorOf, putRow, say, type Turn } from './core.ts'
+import { newDraft } from './draft.ts'
+import { readKept, takeBehindHead, takeEntries, wantKept } from './inbound.ts'
+import { type Answer, type LookUps, openLookUps } from './look-ups.ts'
+import { markRead, takeRegister, tryKeptMark } from './marks.ts'
+import { cancel, type JobLine, sendTo, takeVerdict } from './outbound.ts'
+import { ensureTogether, openPeople } from './people.ts'
+import { restartPipe } from './pipe.ts'
+import type { DevicePorts, HomeSession } from './ports.ts'
+import { all } from './schema.ts'
+import { sealWaiting } from './sealing.ts'
+import { sendTurn } from './wire-out.ts'
+
+export type OwnContent = { readonly kind: 'text' | 'data'; readonly body: Uint8Array }
+export type Sent = { readonly conv: ConvId; readonly k: number }
+
+type Call = {
+  readonly type: 'call'
+  /** What the caller gets once it is committed. */
+  readonly run: (turn: Turn) => unknown
+  readonly resolve: (value: never) => void
+  readonly reject: (error: Error) => void
+}
+
+type Input =
+  | Call
+  | Answer
+  | { readonly type: 'online'; readonly home: HomeSession }
+  | { readonly type: 'offline'; readonly home: HomeSession }
+  | { readonly type: 'frame'; readonly home: HomeSession; readonly frame: HomeFrame }
+  | { readonly type: 'prekeys'; readonly counts: { readonly oneTime: number; readonly oneTimeKyber: number } }
+  | { readonly type: 'poke'; readonly conv: Conversation; readonly what: 'touch' | 'pull' | 'rewind' }
+
+/** These read tables that a turn has perhaps not written yet, so they begin a turn of their own. */
+const BEGINS_TURN: ReadonlySet<Input['type']> = new Set(['found', 'bundle', 'failed'])
+
+export type Device = {
+  /** Signed in. A session before it counts as ended. */
+  online(home: HomeSession): void
+  offline(home: HomeSession): void
+  receive(home: HomeSession, frame: HomeFrame): void
+  /** Resolves when k and content are durable, encrypted if that was possible. */
+  send(to: UserId, content: OwnContent, job: JobLine | undefined): Promise<Sent>
+  /** False when there is nothing to cancel any more. */
+  cancel(conv: ConvId, k: number): Promise<boolean>
+  markRead(conv: ConvId, upTo: Position): Promise<void>
+  /** What the owner of the profile says about somebody. */
+  describe(user: UserId, says: { name?: string; accepted?: boolean; verified?: boolean }): Promise<void>
+  /** Verified records from elsewhere: the own manifest, a link. */
+  learn(manifest: Manifest): Promise<void>
+  /** Resolves when nothing waits for a turn. */
+  settled(): Promise<void>
+  /** Nothing more is taken; resolves after the turn that is under way. */
+  stop(): Promise<void>
+}
+
+class Engine {
+  readonly #core: Core
+  readonly #ports: DevicePorts
+  readonly #lookUps: LookUps
+  readonly #queue: Input[] = []
+  #waiting: (() => void)[] = []
+  #running = false
+  #ended: Error | undefined
+
+  constructor(ports: DevicePorts) {
+    this.#ports = ports
+    const people = openPeople(ports.db)
+    this.#core = {
+      ports,
+      people,
+      conversations: new Map(),
+      ownAuthor: (member) => ownAuthorOf(this.#core)(member),
+      session: undefined,
+      stopped: undefined,
+      poke: (conv, what) => this.put({ type: 'poke', conv, what }),
+    }
+    this.#lookUps = openLookUps({
+      ...ports,
+      people,
+      answer: (answer) => this.put(answer),
+      again: (user) => this.#pokeAll(user),
+    })
+    for (const row of all(ports.db, 'conversations')) {
+      this.#core.conversations.set(row.conv, openConversation(ports.db, row, ports.self.userId))
+    }
+  }
+
+  get core(): Core {
+    return this.#core
+  }
+
+  put(input: Input): void {
+    const refusal = this.#ended ?? (this.#queue.length >= QUEUE_MAX ? queueFull() : undefined)
+    if (refusal) {
+      if (input.type === 'call') input.reject(refusal)
+      if (input.type === 'frame' && !this.#ended) input.home.end(queueFull())
+      return
+    }
+    this.#queue.push(input)
+    if (this.#running) return
+    this.#running = true
+    void Promise.resolve().then(() => this.#run())
+  }
+
+  call<T>(run: (turn: Turn) => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.put({ type: 'call', run, resolve: resolve as (value: never) => void, reject })
+    })
+  }
+
+  settled(): Promise<void> {
+    if (!this.#running) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  async stop(): Promise<void> {
+    this.#end(new ParleyError('closing', 'the profile is being closed'))
+    await this.settled()
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error
+    this.#lookUps.offline()
+    for (const input of this.#queue.splice(0)) if (input.type === 'call') input.reject(error)
+  }
+
+  #pokeAll(user: UserId): void {
+    for (const conv of this.#core.conversations.values()) {
+      if (conv.members.includes(user)) this.put({ type: 'poke', conv, what: 'touch' })
+    }
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      try {
+        await this.#turn()
+      } catch (error) {
+        const broken = error instanceof Error ? error : new Error(String(error))
+        this.#end(broken)
+        this.#ports.events({ type: 'broken', error: broken })
+      }
+    }
+    this.#running = false
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  #take(): Input[] {
+    let count = 1
+    if (!BEGINS_TURN.has(this.#queue[0]!.type)) {
+      while (count < Math.min(this.#queue.length, TURN_INPUTS_MAX) && !BEGINS_TURN.has(this.#queue[count]!.type)) count++
+    }
+    return this.#queue.splice(0, count)
+  }
+
+  async #turn(): Promise<void> {
+    const turn = newTurn(newDraft(this.#ports.db))
+    const inputs = this.#take()
+    try {
+      for (const input of inputs) {
+        if (this.#core.stopped) break
+        await this.#handle(turn, input)
+      }
+      if (!this.#core.stopped) await this.#seal(turn)
+      this.#commit(turn)
+    } catch (error) {
+      for (const input of inputs) if (input.type === 'call') input.reject(error as Error)
+      throw error
+    }
+    if (!this.#core.stopped) sendTurn(this.#core, turn)
+    for (const then of turn.after) then()
+    for (const event of turn.events) this.#ports.events(event)
+    if (this.#core.stopped) this.#stopAsOldCopy(inputs)
+  }
+
+  #stopAsOldCopy(inputs: readonly Input[]): void {
+    const error = new ParleyError('old_profile', 'this profile is an old copy of one that is in use')
+    this.#core.session?.home.end(error)
+    this.#core.session = undefined
+    for (const input of inputs) if (input.type === 'call') input.reject(error)
+    this.#end(error)
+  }
+
+  #commit(turn: Turn): void {
+    for (const conversation of turn.marks) tryKeptMark(this.#core, turn, conversation)
+    this.#ports.db.transaction((tx) => {
+      turn.draft.apply(tx)
+      this.#ports.cipher.commit(tx)
+    })
+  }
+
+  async #seal(turn: Turn): Promise<void> {
+    for (const conversation of turn.touched) {
+      const more = await sealWaiting(this.#core, turn, conversation, this.#lookUps)
+      if (more) turn.after.push(() => this.#core.poke(conversation, 'touch'))
+    }
+  }
+
+  async #handle(turn: Turn, input: Input): Promise<void> {
+    switch (input.type) {
+      case 'call':
+        return this.#handleCall(turn, input)
+      case 'online':
+        return this.#online(turn, input.home)
+      case 'offline':
+        if (this.#core.session?.home === input.home) this.#offline()
+        return
+      case 'frame':
+        if (this.#core.session?.home !== input.home) return
+        try {
+          await this.#frame(turn, input.frame)
+        } catch (error) {
+          if (!(error instanceof ParleyError)) throw error
+          input.home.end(error)
+        }
+        return
+      case 'prekeys':
+        return this.#prekeys(turn, input.counts)
+      case 'poke':
+        turn.touched.add(input.conv)
+        if (input.what === 'pull') turn.pulled.add(input.conv)
+        if (input.what === 'rewind') turn.rewound.add(input.conv)
+        return
+      case 'found':
+      case 'bundle':
+      case 'failed':
+        return this.#answer(turn, input)
+    }
+  }
+
+  #handleCall(turn: Turn, call: Call): void {
+    try {
+      const value = call.run(turn) as never
+      turn.after.push(() => call.resolve(value))
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+      turn.after.push(() => call.reject(error))
+    }
+  }
+
+  #online(turn: Turn, home: HomeSession): void {
+    if (this.#core.session) this.#offline()
+    this.#core.session = { home, mine: [], theirs: new Map(), ping: 0, told: [] }
+    for (const conversation of this.#core.conversations.values()) {
+      restartPipe(conversation.pipe, lowestNotSafe(conversation))
+      conversation.ref = 0
+      conversation.live = false
+      conversation.askedAtMs = Number.NEGATIVE_INFINITY
+      if (conversation.slots.size > 0) turn.touched.add(conversation)
+      if (conversation.row.ownRead > conversation.row.ownReadTold) turn.marks.add(conversation)
+    }
+    this.#lookUps.online()
+    for (const conversation of this.#core.conversations.values()) wantKept(this.#core, conversation, this.#lookUps)
+    turn.after.push(() => this.#countPrekeys(home))
+  }
+
+  #offline(): void {
+    this.#core.session = undefined
+    this.#lookUps.offline()
+  }
+
+  async #frame(turn: Turn, frame: HomeFrame): Promise<void> {
+    const session = this.#core.session!
+    for (const name of frame.names) {
+      if (name.ref !== session.theirs.size + 1) throw new ParleyError('bad_name', 'names are not dense')
+      session.theirs.set(name.ref, name.genesis[0] === 1 ? conversationOf(this.#core, turn, name.genesis) : undefined)
+      for (const record of name.homeRecords) this.#learnHome(turn, () => openHomeRecord(record, this.#ports.clock.now()))
+    }
+    for (const verdict of frame.verdicts) {
+      const conversation = session.mine[verdict.conv - 1]
+      if (!conversation) throw new ParleyError('bad_name', 'a verdict about a conversation without a name')
+      takeVerdict(this.#core, turn, conversation, verdict)
+      if (this.#core.stopped) return
+    }
+    for (const behind of frame.behind) {
+      const conversation = this.#theirs(behind.conv)
+      if (conversation) takeBehindHead(turn, conversation, positionOf(behind.headEpoch, behind.headN))
+    }
+    for (const run of frame.entries) {
+      const conversation = this.#theirs(run.conv)
+      if (conversation) await takeEntries(this.#core, turn, conversation, run, this.#lookUps)
+      if (this.#core.stopped) return
+    }
+    for (const update of frame.registers) {
+      const conversation = this.#theirs(update.conv)
+      if (conversation) takeRegister(this.#core, turn, conversation, update)
+    }
+    for (const notice of frame.notices) await this.#notice(turn, notice)
+    if (frame.pong > 0) this.#pong(turn, frame.pong)
+  }
+
+  #theirs(ref: number): Conversation | undefined {
+    const { theirs } = this.#core.session!
+    if (!theirs.has(ref)) throw new ParleyError('bad_name', 'a number that names no conversation')
+    return theirs.get(ref)
+  }
+
+  #pong(turn: Turn, number: number): void {
+    const { told } = this.#core.session!
+    while (told[0] && told[0].ping <= number) {
+      const { conversation, at } = told.shift()!
+      if (at > conversation.row.ownReadTold) putRow(turn, conversation, { ownReadTold: at })
+    }
+  }
+
+  /** A record that does not hold is the home's mistake, not a reason to stop: what is known stays. */
+  #learnHome(turn: Turn, open: () => ReturnType<typeof openHomeRecord>): void {
+    try {
+      const home = open()
+      const change = this.#core.people.learnHome(turn.draft, home)
+      if (change) say(turn, { type: 'contact-changed', user: home.userId, change })
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+    }
+  }
+
+  async #learnManifest(turn: Turn, manifest: Manifest): Promise<void> {
+    const { userId } = manifest
+    const change = this.#core.people.learnManifest(turn.draft, manifest)
+    if (change) say(turn, { type: 'contact-changed', user: userId, change })
+    for (const conversation of this.#core.conversations.values()) {
+      if (!conversation.members.includes(userId)) continue
+      turn.touched.add(conversation)
+      await readKept(this.#core, turn, conversation, userId, this.#lookUps)
+    }
+  }
+
+  async #notice(turn: Turn, { what }: Notice): Promise<void> {
+    const now = this.#ports.clock.now()
+    if (what.case === 'prekeysLow') this.#prekeys(turn, what.value)
+    if (what.case === 'homeRecord') this.#learnHome(turn, () => openHomeRecord(what.value, now))
+    if (what.case !== 'manifest') return
+    try {
+      const manifest = openManifest(what.value, now)
+      // Only of people whom this device talks to: a home cannot fill the contacts.
+      if (this.#ports.db.get('contacts', [manifest.userId])) await this.#learnManifest(turn, manifest)
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+    }
+  }
+
+  async #answer(turn: Turn, answer: Answer): Promise<void> {
+    const user = answer.type === 'bundle' ? answer.peer.userId : answer.user
+    try {
+      if (answer.type === 'failed') throw answer.error
+      if (answer.type === 'bundle') {
+        await this.#ports.cipher.setUp(answer.peer, answer.bundle)
+        this.#lookUps.setUp(answer.peer)
+      } else {
+        await this.#found(turn, answer)
+      }
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+      this.#lookUps.failed(user)
+      say(turn, { type: 'look-up-failed', user, code: error.code, message: error.message })
+      return
+    }
+    for (const conversation of this.#core.conversations.values()) {
+      if (conversation.members.includes(user)) turn.touched.add(conversation)
+    }
+  }
+
+  async #found(turn: Turn, { user, home, manifest }: Answer & { type: 'found' }): Promise<void> {
+    ensureTogether(user, home, manifest)
+    this.#learnHome(turn, () => home)
+    await this.#learnManifest(turn, manifest)
+    if (!this.#lookUps.satisfies(user, manifest)) {
+      throw new ParleyError('too_old', 'the newest manifest that was found is older than one that is in use', { id: user })
+    }
+    this.#lookUps.answered(user)
+  }
+
+  #countPrekeys(home: HomeSession, waitMs = 1_000): void {
+    if (this.#core.session?.home !== home) return
+    this.#ports.directory.prekeyCounts().then(
+      (counts) => this.put({ type: 'prekeys', counts }),
+      () => this.#countPrekeysLater(home, waitMs),
+    )
+  }
+
+  #countPrekeysLater(home: HomeSession, waitMs: number): void {
+    const next = Math.min(LOOK_UP_AGAIN_MAX_MS, waitMs * 2)
+    this.#ports.clock.after(waitMs, () => this.#countPrekeys(home, next))
+  }
+
+  /** Private halves are committed before the public ones leave. */
+  #prekeys(turn: Turn, counts: { readonly oneTime: number; readonly oneTimeKyber: number }): void {
+    const upload = this.#ports.cipher.replenish(counts)
+    const home = this.#core.session?.home
+    if (!upload || !home) return
+    turn.after.push(() => {
+      this.#ports.directory.uploadPrekeys(upload).catch(() => this.#countPrekeysLater(home, 1_000))
+    })
+  }
+
+  learn(turn: Turn, manifest: Manifest): void {
+    const change = this.#core.people.learnManifest(turn.draft, manifest)
+    if (change) say(turn, { type: 'contact-changed', user: manifest.userId, change })
+  }
+}
+
+function queueFull(): ParleyError {
+  return new ParleyError('overloaded', 'too much waits to be done', { limit: `${QUEUE_MAX}` })
+}
+
+function conversationNamed(core: Core, conv: ConvId): Conversation {
+  const conversation = core.conversations.get(conv)
+  if (!conversation) throw new ParleyError('unknown_conversation', 'no such conversation', { conv })
+  return conversation
+}
+
+export function createDevice(ports: DevicePorts): Device {
+  const engine = new Engine(ports)
+  const { core } = engine
+  return {
+    online: (home) => engine.put({ type: 'online', home }),
+    offline: (home) => engine.put({ type: 'offline', home }),
+    receive: (home, frame) => engine.put({ type: 'frame', home, frame }),
+    send: (to, content, job) =>
+      engine.call((turn) => {
+        const { conversation, k } = sendTo(core, turn, to, content, job)
+        return { conv: conversation.id, k }
+      }),
+    cancel: (conv, k) => engine.call((turn) => cancel(core, turn, conversationNamed(core, conv), k)),
+    markRead: (conv, upTo) => engine.call((turn) => markRead(turn, conversationNamed(core, conv), upTo)),
+    describe: (user, says) =>
+      engine.call((turn) => turn.draft.put('contacts', { ...core.people.ensure(turn.draft, user), ...says })),
+    learn: (manifest) => engine.call((turn) => engine.learn(turn, manifest)),
+    settled: () => engine.settled(),
+    stop: () => engine.stop(),
+  }
+}

@@ -1,0 +1,300 @@
+// What this device says: a k is given out and bound to a content, and what becomes of it is carried out here as the
+// step of slot.ts decides. Encrypting and sending follow at the end of the turn (sealing.ts, wire-out.ts).
+import { type EntryHeader, NOWHERE, ParleyError, type Position, positionOf, type UserId, type Verdict, type Version } from '#protocol'
+import { STATE_KEYS_KEPT, WAIT_AGAIN_MS, WAITING_MAX } from '../limits.ts'
+import type { Conversation, LiveSlot } from './conversation.ts'
+import { lowestNotSafe } from './conversation.ts'
+import { type Core, directWith, lies, ownMessage, putRow, say, type Turn } from './core.ts'
+import { answered, sendExtra, takeBehind } from './pipe.ts'
+import type { MessageKind, MessageRow } from './schema.ts'
+import { isOpen, newSlot, type SlotEffect, type SlotEvent, stepSlot } from './slot.ts'
+
+/** The line of a job that a message is: stored with its k, so that an interrupted job goes on where it was. */
+export type JobLine = { readonly name: string; readonly line: number }
+
+type Facts = { readonly at: Position; readonly code: string; readonly timeMs: number | undefined }
+const NO_FACTS: Facts = { at: NOWHERE, code: '', timeMs: undefined }
+
+/** One transaction's part: the next k, its tag, the content; ciphertext and ratchet step follow in the same turn. */
+export function newOwn(core: Core, turn: Turn, conversation: Conversation, kind: MessageKind, body: Uint8Array): number {
+  const { id, me, row, slots } = conversation
+  const k = row.lastK + 1
+  const tag = core.ports.cipher.makeTag({ convId: id, k })
+  const slot: LiveSlot = { ...newSlot, conv: id, k, tag, skipTag: undefined, at: NOWHERE, sealed: false }
+  putRow(turn, conversation, { lastK: k })
+  setSlot(turn, conversation, slot)
+  turn.draft.put('messages', {
+    conv: id,
+    author: core.ownAuthor(me),
+    k,
+    at: NOWHERE,
+    kind,
+    body,
+    status: 'waiting',
+    code: '',
+    timeMs: core.ports.clock.now(),
+    answered: 0,
+  })
+  slots.set(k, slot)
+  turn.touched.add(conversation)
+  return k
+}
+
+export function sendTo(
+  core: Core,
+  turn: Turn,
+  to: UserId,
+  content: { readonly kind: 'text' | 'data'; readonly body: Uint8Array },
+  job: JobLine | undefined,
+): { conversation: Conversation; k: number } {
+  const conversation = directWith(core, turn, to)
+  if (conversation.slots.size >= WAITING_MAX) {
+    throw new ParleyError('no_room', 'too much waits to be sent to this person', { limit: `${WAITING_MAX}` })
+  }
+  const contact = core.people.ensure(turn.draft, to)
+  if (!contact.accepted) turn.draft.put('contacts', { ...contact, accepted: true })
+  const k = newOwn(core, turn, conversation, content.kind, content.body)
+  if (job) turn.draft.put('jobs', { name: job.name, line: job.line, conv: conversation.id, k })
+  return { conversation, k }
+}
+
+/** Whether there was still something to cancel; whether it worked is told by what is numbered. */
+export function cancel(core: Core, turn: Turn, conversation: Conversation, k: number): boolean {
+  const slot = conversation.slots.get(k)
+  if (!slot || !isOpen(slot)) return false
+  apply(core, turn, conversation, k, { type: 'cancel' }, NO_FACTS)
+  return true
+}
+
+export function setSlot(turn: Turn, conversation: Conversation, slot: LiveSlot): void {
+  const { sealed: _, ...row } = slot
+  conversation.slots.set(slot.k, slot)
+  turn.draft.put('outbox', row)
+}
+
+/** Steps one k and carries the effects out. */
+function apply(core: Core, turn: Turn, conversation: Conversation, k: number, event: SlotEvent, facts: Facts): void {
+  const slot = conversation.slots.get(k)
+  if (!slot) return
+  const step = stepSlot(slot, event)
+  const numbered = facts.at !== NOWHERE && step.slot !== slot
+  if (step.slot !== slot) setSlot(turn, conversation, { ...slot, ...step.slot, at: numbered ? facts.at : slot.at })
+  for (const effect of step.effects) carryOut(core, turn, conversation, k, effect, facts)
+}
+
+function carryOut(
+  core: Core,
+  turn: Turn,
+  conversation: Conversation,
+  k: number,
+  effect: SlotEffect,
+  facts: Facts,
+): void {
+  switch (effect) {
+    case 'encrypt-again':
+      turn.resealed.set(conversation, Math.min(k, turn.resealed.get(conversation) ?? k))
+      turn.touched.add(conversation)
+      return
+    case 'skip':
+      return makeSkip(core, turn, conversation, k, facts.code)
+    case 'show-held':
+      return show(core, turn, conversation, k, { status: 'held' })
+    case 'show-sequenced':
+      show(core, turn, conversation, k, { status: 'sequenced', at: facts.at }, facts.timeMs)
+      keepStateKey(turn, conversation, k, facts.at)
+      return settle(core, turn, conversation, k)
+    case 'show-skipped': {
+      const failed = ownMessage(core, turn, conversation, k)?.code !== ''
+      show(core, turn, conversation, k, { status: failed ? 'failed' : 'cancelled', at: facts.at }, facts.timeMs)
+      if (conversation.row.stateKeyK === k) putRow(turn, conversation, { stateKeyK: 0 })
+      return settle(core, turn, conversation, k)
+    }
+    case 'drop-bytes':
+      conversation.slots.delete(k)
+      turn.draft.delete('outbox', [conversation.id, k])
+      turn.draft.delete('sealed', [conversation.id, k])
+      return
+    case 'look-up':
+      // Own entries below the cursor have been taken as numbered already; what is missing lies ahead of it.
+      turn.pulled.add(conversation)
+      return
+    case 'send':
+      sendExtra(conversation.pipe, k)
+      turn.touched.add(conversation)
+      return
+    case 'old-copy':
+      core.stopped = 'old-copy'
+      return say(turn, { type: 'old-copy', conv: conversation.id, k })
+    case 'host-lies':
+      return lies(turn, conversation, `k ${k} has a content that this device never sent`, facts.at)
+  }
+}
+
+function makeSkip(core: Core, turn: Turn, conversation: Conversation, k: number, code: string): void {
+  const slot = conversation.slots.get(k)!
+  if (!slot.skipTag) {
+    setSlot(turn, conversation, { ...slot, skipTag: core.ports.cipher.makeTag({ convId: conversation.id, k }) })
+  }
+  const message = ownMessage(core, turn, conversation, k)
+  if (message && code !== '') turn.draft.put('messages', { ...message, code })
+  sendExtra(conversation.pipe, k)
+  turn.touched.add(conversation)
+}
+
+type Shown = { readonly status: 'held' | 'sequenced' | 'cancelled' | 'failed'; readonly at?: Position }
+
+function show(core: Core, turn: Turn, conversation: Conversation, k: number, shown: Shown, timeMs?: number): void {
+  const message = ownMessage(core, turn, conversation, k)
+  if (!message) return
+  turn.draft.put('messages', { ...message, ...shown, timeMs: timeMs ?? message.timeMs })
+  if (message.kind === 'retry' || message.kind === 'again') return
+  const { status: state } = shown
+  say(turn, { type: 'state', conv: conversation.id, k, state, at: shown.at ?? message.at, code: message.code })
+}
+
+/** The state key that this content carried now has an id: the place where it stands. */
+function keepStateKey(turn: Turn, conversation: Conversation, k: number, at: Position): void {
+  const { stateKeyK, stateKey } = conversation.row
+  if (stateKeyK !== k || !stateKey) return
+  putRow(turn, conversation, { stateKeyK: 0, stateKey: undefined })
+  addStateKey(turn, conversation, at, stateKey)
+}
+
+export function addStateKey(turn: Turn, conversation: Conversation, at: Position, key: Uint8Array): void {
+  if (conversation.stateKeys.some((known) => known.at === at)) return
+  const row = { conv: conversation.id, at, key }
+  turn.draft.put('stateKeys', row)
+  conversation.stateKeys = [...conversation.stateKeys, row].sort((a, b) => b.at - a.at).slice(0, STATE_KEYS_KEPT)
+  turn.marks.add(conversation)
+}
+
+function settle(core: Core, turn: Turn, conversation: Conversation, k: number): void {
+  turn.touched.add(conversation)
+  if (k <= conversation.safeK) apply(core, turn, conversation, k, { type: 'safe' }, NO_FACTS)
+}
+
+/** A number for k, from a verdict or from the entry itself (then with the host's time). */
+function numbered(
+  core: Core,
+  turn: Turn,
+  conversation: Conversation,
+  k: number,
+  at: Position,
+  tag: Uint8Array,
+  timeMs: number | undefined,
+): void {
+  const facts: Facts = { at, code: '', timeMs }
+  const slot = conversation.slots.get(k)
+  const same = (mine: Uint8Array | undefined): boolean => mine !== undefined && Buffer.compare(mine, tag) === 0
+  if (slot && (same(slot.tag) || same(slot.skipTag))) {
+    if (slot.at !== NOWHERE && slot.at !== at) return lies(turn, conversation, `k ${k} has two numbers`, at)
+    return apply(core, turn, conversation, k, { type: 'sequenced', tag: same(slot.tag) ? 'content' : 'skip' }, facts)
+  }
+  if (!slot && isDone(core, turn, conversation, k, at, tag)) return
+  const mine = core.ports.cipher.ownsTag({ convId: conversation.id, k }, tag)
+  carryOut(core, turn, conversation, k, mine ? 'old-copy' : 'host-lies', facts)
+}
+
+/** A k whose bytes were dropped: its number and, where the entry has been read, its tag are still known. */
+function isDone(core: Core, turn: Turn, conversation: Conversation, k: number, at: Position, tag: Uint8Array): boolean {
+  if (k > conversation.row.lastK) return false
+  const message = ownMessage(core, turn, conversation, k)
+  if (!message || message.at !== at) return false
+  const entry = turn.draft.get('entries', [conversation.id, at])
+  return !entry || Buffer.compare(entry.header.subarray(27, 35), tag) === 0
+}
+
+/** An entry of this device, read in the log. */
+export function ownEntry(core: Core, turn: Turn, conversation: Conversation, header: EntryHeader): void {
+  answered(conversation.pipe, header.k)
+  numbered(core, turn, conversation, header.k, header.at, header.tag, header.timeMs)
+  const message = ownMessage(core, turn, conversation, header.k)
+  if (message && message.at === header.at && message.timeMs !== header.timeMs) {
+    turn.draft.put('messages', { ...message, timeMs: header.timeMs })
+  }
+}
+
+export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, verdict: Verdict): void {
+  const { k, rev, outcome, tag } = verdict
+  const { pipe } = conversation
+  turn.touched.add(conversation)
+  const step = (event: SlotEvent, facts: Facts = NO_FACTS): void => apply(core, turn, conversation, k, event, facts)
+  if (outcome.case !== 'behind' && outcome.case !== 'safe' && outcome.case !== 'wait') answered(pipe, k)
+  switch (outcome.case) {
+    case 'held':
+      return step({ type: 'held' })
+    case 'sequenced':
+      return numbered(core, turn, conversation, k, positionOf(outcome.value.epoch, outcome.value.n), tag, undefined)
+    case 'safe':
+      return takeSafe(core, turn, conversation, k)
+    case 'behind': {
+      const { clock } = core.ports
+      takeBehind(pipe, k, lowestNotSafe(conversation), conversation.row.lastK, clock.monotonic())
+      return
+    }
+    case 'past':
+      return step({ type: 'past' })
+    case 'wait':
+      return takeWait(core, conversation, k, outcome.value.retryAfterMs)
+    case 'stale':
+      return takeStale(turn, conversation, k, rev, outcome.value.newest)
+    case 'final':
+      return step({ type: 'final', rev }, { ...NO_FACTS, code: outcome.value.code })
+    case 'moved':
+    case undefined:
+      return
+  }
+}
+
+function takeSafe(core: Core, turn: Turn, conversation: Conversation, upTo: number): void {
+  conversation.safeK = Math.max(conversation.safeK, upTo)
+  for (const k of conversation.slots.keys()) {
+    if (k > upTo) break
+    apply(core, turn, conversation, k, { type: 'safe' }, NO_FACTS)
+  }
+}
+
+/** The home's business; but if it did not keep the submission, only the device can send it again. */
+function takeWait(core: Core, conversation: Conversation, k: number, afterMs: number): void {
+  const { clock, random } = core.ports
+  const { session } = core
+  clock.after(Math.ceil(Math.max(WAIT_AGAIN_MS, afterMs) * (1 + random.fraction() / 2)), () => {
+    if (core.session !== session || !conversation.pipe.inFlight.has(k)) return
+    sendExtra(conversation.pipe, k)
+    core.poke(conversation, 'touch')
+  })
+}
+
+/** Encrypting again needs the manifests that the host knows: at once if they are here, else when they have come. */
+function takeStale(
+  turn: Turn,
+  conversation: Conversation,
+  k: number,
+  rev: number,
+  newest: readonly (Version & { readonly member: number })[],
+): void {
+  const slot = conversation.slots.get(k)
+  if (!slot || !isOpen(slot) || rev < slot.rev) return
+  const needs = new Map(conversation.stale?.needs)
+  for (const { member, rootEpoch, version } of newest) {
+    const user = conversation.members[member]
+    if (user) needs.set(user, { rootEpoch, version })
+  }
+  const lower = conversation.stale && conversation.stale.k < k ? conversation.stale : { k, rev }
+  conversation.stale = { k: lower.k, rev: lower.rev, needs }
+  turn.touched.add(conversation)
+}
+
+/** What the stale k becomes once nothing is missing any more. */
+export function endStale(core: Core, turn: Turn, conversation: Conversation): void {
+  const stale = conversation.stale
+  if (!stale) return
+  conversation.stale = undefined
+  apply(core, turn, conversation, stale.k, { type: 'stale', rev: stale.rev }, NO_FACTS)
+}
+
+/** A content that cannot be encrypted at all is given up like one that the host refuses. */
+export function giveUp(core: Core, turn: Turn, conversation: Conversation, k: number, row: MessageRow | undefined): void {
+  const slot = conversation.slots.get(k)
+  if (slot) apply(core, turn, conversation, k, { type: 'final', rev: slot.rev }, { ...NO_FACTS, code: row ? 'too_large' : 'not_found' })
+}

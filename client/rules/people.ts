@@ -1,0 +1,153 @@
+// Who people are: the newest home record and manifest seen of everybody, which are the floors for later ones, and every
+// device that a verified manifest has named. Records come from the home and are checked here; nothing else is believed.
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { PeerDevice } from '#crypto'
+import {
+  compareVersions,
+  type DeviceKey,
+  type Home,
+  HomeBodySchema,
+  type HomeRecord,
+  HomeRecordSchema,
+  type Manifest,
+  ManifestBodySchema,
+  ParleyError,
+  type RegionId,
+  regionIdOf,
+  SignedRecordSchema,
+  type UserId,
+  type Version,
+} from '#protocol'
+import { deviceText, parseDevice } from './conversation.ts'
+import type { ContactChange } from './ports.ts'
+import { all, type ContactRow, type DbReader, type DbWriter, type DeviceRow } from './schema.ts'
+
+export type Known = Version & { readonly homeRegion: RegionId; readonly homeGeneration: number }
+
+/** Of a record that was verified before it was stored. */
+export function storedHomeRecord(bytes: Uint8Array): HomeRecord {
+  return fromBinary(HomeRecordSchema, bytes)
+}
+
+export function storedHome(bytes: Uint8Array | undefined): Known | undefined {
+  if (!bytes) return undefined
+  const body = fromBinary(HomeBodySchema, storedHomeRecord(bytes).head!.payload)
+  const { rootEpoch, version, homeGeneration } = body
+  return { rootEpoch, version, homeGeneration, homeRegion: regionIdOf(body.homeRegion) }
+}
+
+function storedManifestVersion(bytes: Uint8Array | undefined): Version | undefined {
+  if (!bytes) return undefined
+  const { rootEpoch, version } = fromBinary(ManifestBodySchema, fromBinary(SignedRecordSchema, bytes).payload)
+  return { rootEpoch, version }
+}
+
+function peerOf(row: DeviceRow): PeerDevice {
+  const { identityKey, signalRegistrationId } = row
+  return { userId: row.user, ...parseDevice(row.device), identityKey, signalRegistrationId }
+}
+
+export type People = {
+  /** Makes a stranger's row if there is none. */
+  ensure(draft: DbWriter, user: UserId): ContactRow
+  /** The newest manifest's version. */
+  version(db: DbReader, user: UserId): Version | undefined
+  /** The devices of the newest manifest; undefined when none has been seen. */
+  peers(user: UserId): readonly PeerDevice[] | undefined
+  /** One that any verified manifest named, also one that is gone: what it wrote before stays its own. */
+  device(user: UserId, key: DeviceKey): PeerDevice | undefined
+  /** Takes verified records that are newer than what is known; says what changed. */
+  learnHome(draft: DbWriter, home: Home): ContactChange | undefined
+  learnManifest(draft: DbWriter, manifest: Manifest): ContactChange | undefined
+}
+
+export function openPeople(db: DbReader): People {
+  const devices = new Map<UserId, Map<string, DeviceRow>>()
+  const versions = new Map<UserId, Version>()
+
+  const devicesOf = (user: UserId): Map<string, DeviceRow> => {
+    let rows = devices.get(user)
+    if (!rows) {
+      rows = new Map(all(db, 'devices', user).map((row) => [row.device, row]))
+      devices.set(user, rows)
+    }
+    return rows
+  }
+
+  const version = (reader: DbReader, user: UserId): Version | undefined => {
+    const known = versions.get(user) ?? storedManifestVersion(reader.get('contacts', [user])?.manifest)
+    if (known) versions.set(user, known)
+    return known
+  }
+
+  const ensure = (draft: DbWriter, user: UserId): ContactRow => {
+    const known = draft.get('contacts', [user])
+    if (known) return known
+    const row = { user, name: '', accepted: false, verified: false, home: undefined, manifest: undefined }
+    draft.put('contacts', row)
+    return row
+  }
+
+  const replaceDevices = (draft: DbWriter, manifest: Manifest): boolean => {
+    const rows = devicesOf(manifest.userId)
+    const named = new Set<string>()
+    let changed = false
+    const put = (row: DeviceRow): void => {
+      rows.set(row.device, row)
+      draft.put('devices', row)
+      changed = true
+    }
+    for (const device of manifest.devices) {
+      const text = deviceText({ ...device, device: device.number })
+      named.add(text)
+      if (rows.get(text)?.gone === false) continue
+      const { signalIdentityKey, signalRegistrationId } = device
+      put({ user: manifest.userId, device: text, identityKey: signalIdentityKey, signalRegistrationId, gone: false })
+    }
+    for (const row of rows.values()) if (!row.gone && !named.has(row.device)) put({ ...row, gone: true })
+    return changed
+  }
+
+  return {
+    ensure,
+    version,
+    peers(user) {
+      const rows = [...devicesOf(user).values()].filter((row) => !row.gone)
+      return rows.length > 0 || versions.has(user) ? rows.map(peerOf) : undefined
+    },
+    device(user, key) {
+      const row = devicesOf(user).get(deviceText(key))
+      return row && peerOf(row)
+    },
+    learnHome(draft, home) {
+      const row = ensure(draft, home.userId)
+      const known = storedHome(row.home)
+      if (known && compareVersions(home, known) < 0) return undefined
+      draft.put('contacts', { ...row, home: toBinary(HomeRecordSchema, home.record) })
+      return known && known.homeRegion !== home.homeRegion ? 'home' : undefined
+    },
+    learnManifest(draft, manifest) {
+      const known = version(draft, manifest.userId)
+      if (known && compareVersions(manifest, known) <= 0) return undefined
+      const row = ensure(draft, manifest.userId)
+      draft.put('contacts', { ...row, manifest: toBinary(SignedRecordSchema, manifest.record) })
+      versions.set(manifest.userId, { rootEpoch: manifest.rootEpoch, version: manifest.version })
+      const changed = replaceDevices(draft, manifest)
+      if (!known) return 'found'
+      if (manifest.rootEpoch > known.rootEpoch) return 'root'
+      return changed ? 'devices' : undefined
+    },
+  }
+}
+
+/** Records that belong together: the manifest is the one that the home record names, or newer. */
+export function ensureTogether(user: UserId, home: Home, manifest: Manifest): void {
+  if (home.userId !== user || manifest.userId !== user) {
+    throw new ParleyError('wrong_root', 'records of somebody else', { id: user })
+  }
+  const order = compareVersions(manifest, home)
+  if (order < 0) throw new ParleyError('too_old', 'a manifest older than the home record', { id: user })
+  if (order === 0 && Buffer.compare(manifest.hash, home.manifestHash) !== 0) {
+    throw new ParleyError('conflict', 'the manifest is not the one that the home record names', { id: user })
+  }
+}

@@ -1,0 +1,36 @@
+// Reading a log: dense and ascending, or not at all. What does not follow is dropped and asked for again from the cursor;
+// the chain of hashes is computed over every header that is taken, so that heads can be compared and audited.
+import { chainHash, type ConvId, checkEntry, convIdBytes, epochOf, entryPosition, nOf, NOWHERE, nextOf, type Position } from '#protocol'
+
+/** Everything up to `cursor` has been taken; `hash` is that of the entry there (unused at NOWHERE). */
+export type ReaderState = { readonly cursor: Position; readonly hash: Uint8Array }
+
+export type Taken = { readonly at: Position; readonly bytes: Uint8Array; readonly hash: Uint8Array }
+
+export type Run = {
+  readonly taken: readonly Taken[]
+  readonly state: ReaderState
+  /** Something is missing before what came: ask again from the cursor. */
+  readonly gap: boolean
+}
+
+function follows(cursor: Position, at: Position): boolean {
+  if (cursor === NOWHERE) return nOf(at) === 1 && epochOf(at) >= 1
+  return at === nextOf(cursor)
+}
+
+/** Throws a ParleyError when something is no entry at all. */
+export function readRun(state: ReaderState, conv: ConvId, entries: readonly Uint8Array[]): Run {
+  const taken: Taken[] = []
+  let { cursor, hash } = state
+  for (const bytes of entries) {
+    checkEntry(bytes)
+    const at = entryPosition(bytes)
+    if (at <= cursor) continue
+    if (!follows(cursor, at)) return { taken, state: { cursor, hash }, gap: true }
+    hash = chainHash(cursor === NOWHERE ? convIdBytes(conv) : hash, bytes)
+    cursor = at
+    taken.push({ at, bytes, hash })
+  }
+  return { taken, state: { cursor, hash }, gap: false }
+}

@@ -1,0 +1,346 @@
+// A home, host and directory for tests of the client: two or more people in one region, one log for each conversation,
+// real frames. It answers as section 2 of the protocol says unless a test scripts it otherwise.
+import { create } from '@bufbuild/protobuf'
+import { createAccount, type NewAccount } from '#crypto'
+import {
+  BehindSchema,
+  type Clock,
+  type ConvId,
+  ConversationNameSchema,
+  convIdBytes,
+  convIdOf,
+  countersign,
+  type DeviceFrame,
+  type DeviceKey,
+  EmptySchema,
+  EntriesSchema,
+  GrantBody_Purpose,
+  GrantBodySchema,
+  grant,
+  type Home,
+  type HomeFrame,
+  HomeFrameSchema,
+  KIND_SKIP,
+  type Manifest,
+  openHomeRecord,
+  openManifest,
+  ParleyError,
+  type Position,
+  PositionSchema,
+  positionOf,
+  type PrekeyBundle,
+  PrekeyBundleSchema,
+  type Random,
+  readGenesis,
+  readHeader,
+  type RegionId,
+  regionIdOfRootKey,
+  RegisterUpdateSchema,
+  type SignedPrekeys,
+  selectParts,
+  type Submission,
+  signingKey,
+  type UserId,
+  type Verdict,
+  VerdictSchema,
+  writeEntry,
+  nOf,
+} from '#protocol'
+import type { Directory, HomeSession } from '../rules.ts'
+
+export type Outcome = Verdict['outcome']
+export type Person = { readonly account: NewAccount; manifest: Manifest; home: Home }
+
+type Log = {
+  readonly genesis: Uint8Array
+  readonly members: readonly UserId[]
+  readonly entries: Uint8Array[]
+  readonly numbered: Map<string, { at: Position; tag: Uint8Array }>
+  readonly last: Map<string, number>
+}
+
+type Session = {
+  readonly user: UserId
+  readonly device: DeviceKey
+  readonly deliver: (frame: HomeFrame) => void
+  readonly theirs: Map<number, ConvId>
+  readonly mine: Map<ConvId, number>
+  readonly live: Set<ConvId>
+  open: boolean
+}
+
+const textOf = (user: UserId, device: DeviceKey): string =>
+  `${user}.${device.device}.${device.registrationEpoch}.${device.registrationVersion}`
+
+export class ScriptedHome {
+  readonly clock: Clock
+  readonly region: RegionId
+  readonly people = new Map<UserId, Person>()
+  readonly logs = new Map<ConvId, Log>()
+  readonly sessions = new Map<string, Session>()
+  /** Durable: what each device has acknowledged. */
+  readonly cursors = new Map<string, number>()
+  readonly submissions: { author: string; submission: Submission }[] = []
+  readonly frames: { from: UserId; frame: DeviceFrame }[] = []
+  /** Called first for every submission: an outcome instead of the usual one, 'silence', or undefined. */
+  script: (submission: Submission, author: string) => Outcome | 'silence' | undefined = () => undefined
+  delayMs: () => number = () => 1
+  safe = true
+  bundles = 0
+  uploads: SignedPrekeys[] = []
+  readonly #root
+  readonly #operational
+  readonly #grant
+
+  constructor(clock: Clock, random: Random) {
+    this.clock = clock
+    this.#root = signingKey(random.bytes(32))
+    this.#operational = signingKey(random.bytes(32))
+    this.region = regionIdOfRootKey(this.#root.publicKey)
+    this.#grant = grant(
+      create(GrantBodySchema, {
+        purpose: GrantBody_Purpose.OPERATIONAL,
+        key: this.#operational.publicKey,
+        rootEpoch: 1,
+        notAfterMs: 0n,
+      }),
+      this.#root,
+    )
+  }
+
+  register(random: Random): Person {
+    const account = createAccount(signingKey(random.bytes(32)), { homeRegion: this.region, fallbackRegions: [] }, random)
+    return this.admit(account)
+  }
+
+  admit(account: NewAccount): Person {
+    const now = this.clock.now()
+    const manifest = openManifest(account.manifest, now)
+    const record = countersign(account.head, this.region, this.#operational, this.#grant, now, now + 86_400_000)
+    const person = { account, manifest, home: openHomeRecord(record, now) }
+    this.people.set(manifest.userId, person)
+    return person
+  }
+
+  directory(): Directory {
+    return {
+      find: async (user) => {
+        const person = this.people.get(user)
+        if (!person) throw new ParleyError('unknown_user', 'nobody has this id', { id: user })
+        return { home: person.home, manifest: person.manifest }
+      },
+      bundle: async (): Promise<PrekeyBundle> => {
+        this.bundles++
+        return create(PrekeyBundleSchema)
+      },
+      prekeyCounts: async () => ({ oneTime: this.uploads.length * 100, oneTimeKyber: this.uploads.length * 100 }),
+      uploadPrekeys: async (prekeys) => {
+        this.uploads.push(prekeys)
+      },
+    }
+  }
+
+  /** Signs a device in; the frames that it gets come through `receive`. */
+  connect(user: UserId, device: DeviceKey, receive: (home: HomeSession, frame: HomeFrame) => void): HomeSession {
+    const name = textOf(user, device)
+    const before = this.sessions.get(name)
+    if (before) before.open = false
+    const session: Session = {
+      user,
+      device,
+      theirs: new Map(),
+      mine: new Map(),
+      live: new Set(),
+      open: true,
+      deliver: (frame) => {
+        this.clock.after(this.delayMs(), () => session.open && receive(home, frame))
+      },
+    }
+    const home: HomeSession = {
+      inFlightMax: 256,
+      send: (frame) => {
+        this.clock.after(this.delayMs(), () => session.open && this.#take(session, frame))
+      },
+      end: (reason) => {
+        session.open = false
+        this.ended.push(reason)
+      },
+    }
+    this.sessions.set(name, session)
+    this.clock.after(this.delayMs(), () => session.open && this.#greet(session))
+    return home
+  }
+
+  readonly ended: ParleyError[] = []
+
+  disconnect(user: UserId, device: DeviceKey): void {
+    const session = this.sessions.get(textOf(user, device))
+    if (session) session.open = false
+  }
+
+  #greet(session: Session): void {
+    const frame = create(HomeFrameSchema)
+    for (const [conv, log] of this.logs) {
+      if (!log.members.includes(session.user)) continue
+      const from = this.cursors.get(`${textOf(session.user, session.device)} ${conv}`) ?? 0
+      if (from >= log.entries.length) {
+        session.live.add(conv)
+        continue
+      }
+      frame.behind.push(
+        create(BehindSchema, {
+          conv: this.#refOf(session, conv, frame),
+          headEpoch: 1,
+          headN: log.entries.length,
+          fromEpoch: from > 0 ? 1 : 0,
+          fromN: from,
+        }),
+      )
+    }
+    session.deliver(frame)
+  }
+
+  #refOf(session: Session, conv: ConvId, frame: HomeFrame): number {
+    const known = session.mine.get(conv)
+    if (known) return known
+    const ref = session.mine.size + 1
+    session.mine.set(conv, ref)
+    const { genesis } = this.logs.get(conv)!
+    frame.names.push(create(ConversationNameSchema, { ref, convId: convIdBytes(conv), genesis }))
+    return ref
+  }
+
+  #take(session: Session, frame: DeviceFrame): void {
+    this.frames.push({ from: session.user, frame })
+    const answer = create(HomeFrameSchema, { pong: frame.ping })
+    for (const name of frame.names) {
+      const conv = convIdOf(name.convId)
+      session.theirs.set(name.ref, conv)
+      if (!this.logs.has(conv)) this.#open(conv, name.genesis)
+    }
+    for (const cursor of frame.cursors) {
+      const conv = session.theirs.get(cursor.conv)!
+      const key = `${textOf(session.user, session.device)} ${conv}`
+      if (cursor.rewind) this.#page(session, conv, cursor.n, answer, false)
+      else this.cursors.set(key, Math.max(this.cursors.get(key) ?? 0, cursor.n))
+      this.#tellDelivered(conv, session)
+    }
+    for (const pull of frame.pulls) this.#page(session, session.theirs.get(pull.conv)!, pull.n, answer, true)
+    const fresh = new Map<ConvId, Uint8Array[]>()
+    for (const submission of frame.submissions) {
+      const conv = session.theirs.get(submission.conv)!
+      const outcome = this.#submit(session, conv, submission, fresh)
+      if (outcome) answer.verdicts.push(outcome)
+      if (this.safe && outcome?.outcome.case === 'sequenced') {
+        answer.verdicts.push(this.#verdict(submission, { case: 'safe', value: create(EmptySchema) }))
+      }
+    }
+    for (const register of frame.registers) this.#spread(session, session.theirs.get(register.conv)!, register)
+    session.deliver(answer)
+    for (const [conv, entries] of fresh) this.#push(conv, entries)
+  }
+
+  #open(conv: ConvId, genesis: Uint8Array): void {
+    const read = readGenesis(genesis)
+    if (read.kind !== 'direct') throw new Error('only direct conversations')
+    this.logs.set(conv, { genesis, members: read.members, entries: [], numbered: new Map(), last: new Map() })
+    for (const session of this.sessions.values()) if (read.members.includes(session.user)) session.live.add(conv)
+  }
+
+  #verdict(submission: Submission, outcome: Outcome, tag?: Uint8Array): Verdict {
+    const { conv, k, rev } = submission
+    return create(VerdictSchema, { conv, k, rev, outcome, tag: tag ?? submission.tag })
+  }
+
+  #submit(session: Session, conv: ConvId, submission: Submission, fresh: Map<ConvId, Uint8Array[]>): Verdict | undefined {
+    const author = textOf(session.user, session.device)
+    this.submissions.push({ author, submission })
+    const scripted = this.script(submission, author)
+    if (scripted === 'silence') return undefined
+    if (scripted) return this.#verdict(submission, scripted)
+    const log = this.logs.get(conv)!
+    const last = log.last.get(author) ?? 0
+    const { k } = submission
+    if (k > last + 1) {
+      return create(VerdictSchema, { conv: submission.conv, k: last + 1, outcome: { case: 'behind', value: create(EmptySchema) } })
+    }
+    if (k === last + 1) {
+      const at = positionOf(1, log.entries.length + 1)
+      const header = {
+        ...session.device,
+        kind: submission.kind,
+        at,
+        member: log.members.indexOf(session.user),
+        k,
+        tag: submission.tag,
+        membershipVersion: 0,
+        timeMs: this.clock.now(),
+      }
+      const entry = writeEntry(header, submission.kind === KIND_SKIP ? [] : submission.parts)
+      log.entries.push(entry)
+      log.last.set(author, k)
+      log.numbered.set(`${author} ${k}`, { at, tag: submission.tag })
+      fresh.set(conv, [...(fresh.get(conv) ?? []), entry])
+    }
+    const { at, tag } = log.numbered.get(`${author} ${k}`)!
+    const value = create(PositionSchema, { epoch: 1, n: nOf(at) })
+    return this.#verdict(submission, { case: 'sequenced', value }, tag)
+  }
+
+  #forDevice(session: Session, log: Log, entry: Uint8Array): Uint8Array {
+    const member = log.members.indexOf(session.user)
+    return selectParts(entry, (m, device) => m === member && (device === 0 || device === session.device.device))
+  }
+
+  #page(session: Session, conv: ConvId, after: number, frame: HomeFrame, page: boolean): void {
+    const log = this.logs.get(conv)!
+    const slice = log.entries.slice(after, after + 20)
+    if (after + slice.length >= log.entries.length) session.live.add(conv)
+    frame.entries.push(
+      create(EntriesSchema, {
+        conv: this.#refOf(session, conv, frame),
+        entry: slice.map((entry) => this.#forDevice(session, log, entry)),
+        page,
+        headEpoch: log.entries.length > 0 ? 1 : 0,
+        headN: log.entries.length,
+      }),
+    )
+  }
+
+  #push(conv: ConvId, entries: Uint8Array[]): void {
+    const log = this.logs.get(conv)!
+    for (const session of this.sessions.values()) {
+      if (!session.open || !session.live.has(conv) || !log.members.includes(session.user)) continue
+      const frame = create(HomeFrameSchema)
+      const head = readHeader(log.entries.at(-1)!).at
+      frame.entries.push(
+        create(EntriesSchema, {
+          conv: this.#refOf(session, conv, frame),
+          entry: entries.map((entry) => this.#forDevice(session, log, entry)),
+          headEpoch: 1,
+          headN: nOf(head),
+        }),
+      )
+      session.deliver(frame)
+    }
+  }
+
+  #tellDelivered(conv: ConvId, from: Session): void {
+    const log = this.logs.get(conv)!
+    const n = this.cursors.get(`${textOf(from.user, from.device)} ${conv}`) ?? 0
+    if (n === 0) return
+    const member = log.members.indexOf(from.user)
+    const update = create(RegisterUpdateSchema, { kind: 1, member, version: BigInt(positionOf(1, n)) })
+    this.#spread(from, conv, update)
+  }
+
+  #spread(from: Session, conv: ConvId, update: Parameters<typeof create<typeof RegisterUpdateSchema>>[1] & object): void {
+    const { members } = this.logs.get(conv)!
+    for (const session of this.sessions.values()) {
+      if (!session.open || session === from || !members.includes(session.user)) continue
+      const frame = create(HomeFrameSchema)
+      frame.registers.push(create(RegisterUpdateSchema, { ...update, conv: this.#refOf(session, conv, frame) }))
+      session.deliver(frame)
+    }
+  }
+}
