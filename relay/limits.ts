@@ -56,12 +56,16 @@ export const BUNDLE_REGION_BUDGET: Budget = { burst: 2_000, refillMs: 50, keysMa
 // --- accounts and records
 /** Accounts whose verified records are kept in memory. */
 export const ACCOUNTS_CACHED_MAX = 20_000
+/** Accounts read at once at start. */
+export const PRELOAD_PAGE = 256
 /** Verified records of users of other regions kept in memory. */
 export const STRANGERS_CACHED_MAX = 50_000
-/** Looked up records of other regions are asked for again after this. */
-export const STRANGERS_FRESH_MS = 10 * 60_000
-/** A look-up that found nobody is believed this long. */
-export const NOBODY_FRESH_MS = 2_000
+/** Look-ups for other regions' users under way at once. */
+export const LOOKUPS_MAX = 1_024
+/** How long another region may take to answer a request. */
+export const REQUEST_PATIENCE_MS = 5_000
+/** Ids of conversations whose bytes are kept beside their text. */
+export const CONV_IDS_CACHED_MAX = 65_536
 /** Tasks that wait for their turn on one account. */
 export const TURNS_WAITING_MAX = 1_024
 /** A countersignature is made for this long; the node asks for a new one before it ends. */

@@ -128,6 +128,18 @@ describe('accounts', () => {
     assert.deepEqual(results.map((result) => result.status).toSorted(), ['fulfilled', 'rejected'])
   })
 
+  it('knows every account from memory after a preload', async () => {
+    const first = await start()
+    const people = Array.from({ length: 5 }, () => makePerson(first.region.regionId))
+    for (const { first: records } of people) await first.accounts.register(records.manifest, records.head, '')
+    first.store.abandon()
+    const { accounts, store } = await start({ disk: first.disk, region: first.region })
+    await using _store = store
+    assert.equal(accounts.known(people[0]!.userId), undefined)
+    assert.equal(await accounts.preload(), 5)
+    for (const { userId } of people) assert.equal(accounts.known(userId)?.manifest.userId, userId)
+  })
+
   it('asks the policy for new accounts only', async () => {
     let open = true
     const policy: Policy = () => (open ? undefined : new ParleyError('not_admitted', 'closed'))
