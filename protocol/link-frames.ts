@@ -86,6 +86,9 @@ export function decodeLinkFrame(bytes: Uint8Array): LinkFrame {
     case 'batch':
       checkBatch(frame.what.value)
       break
+    case 'refusal':
+      checkRefusal(frame.what.value)
+      break
     case undefined:
       ensure(false, 'a link frame of an unknown kind')
   }

@@ -48,6 +48,8 @@ export function linkFrameVectors(cast: Cast): VectorFile {
       }),
       valid('credit', { what: { case: 'credit', value: { consumedBytes: 2n ** 40n, number: 3 } } }),
       valid('ping', { what: { case: 'ping', value: 9 } }),
+      valid('the end of a link', { what: { case: 'refusal', value: REFUSAL } }),
+      bad('refusal: without a code', { what: { case: 'refusal', value: {} } }),
       bad('nothing', {}),
       bad('hello: version 2', { what: { case: 'hello', value: { ...hello, version: 2 } } }, 'unsupported_version'),
       bad('hello: a boot nonce of 15 bytes', {

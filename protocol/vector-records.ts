@@ -78,6 +78,36 @@ export function grantVectors(cast: Cast): VectorFile {
   }
 }
 
+function badDevices({ ana }: Cast): VectorCase[] {
+  const made = (change: Parameters<typeof manifestRecord>[1]): SignedRecord => manifestRecord(ana, change)
+  return [
+    refused('no device', 'too_many', made({ devices: [] })),
+    refused(
+      'too many devices',
+      'too_many',
+      made({ devices: times(DEVICES_MAX + 1, (i) => deviceEntry(ana, { number: i + 1 })) }),
+    ),
+    refused('a device number twice', 'malformed', made({ devices: [deviceEntry(ana), deviceEntry(ana)] })),
+    refused('device number 0', 'malformed', made({ devices: [deviceEntry(ana, { number: 0 })] })),
+    refused('device number 128', 'malformed', made({ devices: [deviceEntry(ana, { number: 128 })] })),
+    refused(
+      'a device registered by a later manifest',
+      'malformed',
+      made({ devices: [deviceEntry(ana, { registrationVersion: 2 })] }),
+    ),
+    refused(
+      'a device key of the wrong length',
+      'malformed',
+      made({ devices: [deviceEntry(ana, { deviceKey: filled(31, 1) })] }),
+    ),
+    refused(
+      'a Signal identity key of the wrong length',
+      'malformed',
+      made({ devices: [deviceEntry(ana, { signalIdentityKey: filled(32, 1) })] }),
+    ),
+  ]
+}
+
 export function manifestVectors(cast: Cast): VectorFile {
   const { ana, ben, stranger } = cast
   const made = (change: Parameters<typeof manifestRecord>[1]): SignedRecord => manifestRecord(ana, change)
@@ -126,30 +156,7 @@ export function manifestVectors(cast: Cast): VectorFile {
       refused('a later version without the hash of the one before', 'malformed', made({ version: 2 })),
       refused('a previous hash of the wrong length', 'malformed', made({ version: 2, previousHash: filled(31, 9) })),
       refused('the very first with a previous hash', 'malformed', made({ previousHash: filled(32, 9) })),
-      refused('no device', 'too_many', made({ devices: [] })),
-      refused(
-        'too many devices',
-        'too_many',
-        made({ devices: times(DEVICES_MAX + 1, (i) => deviceEntry(ana, { number: i + 1 })) }),
-      ),
-      refused('a device number twice', 'malformed', made({ devices: [deviceEntry(ana), deviceEntry(ana)] })),
-      refused('device number 0', 'malformed', made({ devices: [deviceEntry(ana, { number: 0 })] })),
-      refused('device number 128', 'malformed', made({ devices: [deviceEntry(ana, { number: 128 })] })),
-      refused(
-        'a device registered by a later manifest',
-        'malformed',
-        made({ devices: [deviceEntry(ana, { registrationVersion: 2 })] }),
-      ),
-      refused(
-        'a device key of the wrong length',
-        'malformed',
-        made({ devices: [deviceEntry(ana, { deviceKey: filled(31, 1) })] }),
-      ),
-      refused(
-        'a Signal identity key of the wrong length',
-        'malformed',
-        made({ devices: [deviceEntry(ana, { signalIdentityKey: filled(32, 1) })] }),
-      ),
+      ...badDevices(cast),
       refused(
         'too many fallback regions',
         'too_many',

@@ -198,6 +198,27 @@ function badProofs(cast: Cast, { hello, node, hs, traffic }: Parts): VectorCase[
   ]
 }
 
+function frames(traffic: KeyPair): VectorCase[] {
+  return [
+    {
+      name: 'a frame of the device, sealed: "hello"',
+      step: 'frame',
+      direction: 0,
+      counter: 0,
+      plaintext: hex(Buffer.from('hello')),
+      bytes: hex(sealFrame(traffic, 1, DEVICE_TO_NODE, 0, Buffer.from('hello'))),
+    },
+    {
+      name: 'the 257th frame of the node, sealed: empty',
+      step: 'frame',
+      direction: 1,
+      counter: 256,
+      plaintext: '',
+      bytes: hex(sealFrame(traffic, 1, NODE_TO_DEVICE, 256, new Uint8Array(0))),
+    },
+  ]
+}
+
 export function signInVectors(cast: Cast): VectorFile {
   const parts = partsOf(cast)
   const seal = (outcome: Body<typeof SignInReadySchema>['outcome']): Uint8Array =>
@@ -236,22 +257,7 @@ export function signInVectors(cast: Cast): VectorFile {
       { name: 'node', step: 'node', bytes: hex(parts.node) },
       { name: 'proof', step: 'proof', bytes: hex(sealFrame(parts.hs, 1, DEVICE_TO_NODE, 0, parts.proof)) },
       { name: 'ready', step: 'ready', bytes: hex(ready) },
-      {
-        name: 'a frame of the device, sealed: "hello"',
-        step: 'frame',
-        direction: 0,
-        counter: 0,
-        plaintext: hex(Buffer.from('hello')),
-        bytes: hex(sealFrame(parts.traffic, 1, DEVICE_TO_NODE, 0, Buffer.from('hello'))),
-      },
-      {
-        name: 'the 257th frame of the node, sealed: empty',
-        step: 'frame',
-        direction: 1,
-        counter: 256,
-        plaintext: '',
-        bytes: hex(sealFrame(parts.traffic, 1, NODE_TO_DEVICE, 256, new Uint8Array(0))),
-      },
+      ...frames(parts.traffic),
       ...badHellos(cast),
       ...badNodes(cast),
       ...badProofs(cast, parts),
