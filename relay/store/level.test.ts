@@ -14,6 +14,7 @@ import { openStore } from './store.ts'
 import type { RangeOptions, Store } from './types.ts'
 
 const KILLS = Number(process.env.PARLEY_KILLS ?? 12)
+const LANES = 2
 const DAMAGES = 30
 const ALL: RangeOptions = { from: undefined, to: undefined, limit: 1_000_000, reverse: false }
 const HOOKS = { closing: () => {}, committed: () => {}, trimBelow: () => 0, failed: () => {} }
@@ -49,11 +50,15 @@ function extend(expected: Expected, from: number, to: number): void {
 }
 
 test('SIGKILL in the middle of writing loses nothing that was acknowledged', async (t) => {
+  await Promise.all(Array.from({ length: LANES }, () => killAgainAndAgain(KILLS / LANES, (what) => t.diagnostic(what))))
+})
+
+async function killAgainAndAgain(kills: number, tell: (what: string) => void): Promise<void> {
   await using directory = await temporary()
   const random = simulatedRandom(Math.floor(systemRandom.fraction() * 2 ** 32))
   const expected: Expected = new Map(PARTITIONS.map((partition) => [partition, new Map()]))
   let made = 0
-  for (let kill = 0; kill < KILLS; kill++) {
+  for (let kill = 0; kill < kills; kill++) {
     const { child, lines, line } = startWriter(directory.path)
     await line()
     assert.equal(lines[0], `started ${made}`)
@@ -81,8 +86,8 @@ test('SIGKILL in the middle of writing loses nothing that was acknowledged', asy
       await store[Symbol.asyncDispose]()
     }
   }
-  t.diagnostic(`${KILLS} kills, ${made} changes`)
-})
+  tell(`${kills} kills, ${made} changes`)
+}
 
 test('a second opener is refused, and told which directory', async () => {
   await using directory = await temporary()

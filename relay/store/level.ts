@@ -1,6 +1,7 @@
 // Journal and rows in one level database. The directory's lock is the fence: it ends with the process that holds it.
 //
 // Keys: journal  'j' · boot u32 · bootId 16 · number u64 -> record
+//       stamps   's' · batch u64 -> the lowest batch whose stamp is kept, u64
 //       rows     'r' · partition with 00 written as 00 ff · 00 01 · key -> row
 // Every boot has a journal of its own, and boots are counted, so journal keys stand in the order of their numbers. No
 // partition's prefix is the beginning of another's, and within one the order is that of the keys.
@@ -9,8 +10,10 @@ import { Level } from 'level'
 import { ParleyError } from '#protocol'
 import { STORE_RESERVE_BYTES } from '../limits.ts'
 import type { Backend, Journal, RangeOptions, Rows } from './types.ts'
+import { ensureWitnessed, openWitness, type Witness } from './witness.ts'
 
 const JOURNAL = 0x6a
+const STAMP = 0x73
 const BOOT_ID_BYTES = 16
 const BOOT_AT = 1
 const BOOT_ID_AT = BOOT_AT + 4
@@ -18,6 +21,10 @@ const NUMBER_AT = BOOT_ID_AT + BOOT_ID_BYTES
 const JOURNAL_KEY_BYTES = NUMBER_AT + 8
 const TRIM_BATCH = 1_000
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+/** What level may still have in a log only: two write buffers. Stamps of batches within this are kept. */
+const STAMPED_BYTES = 2 * WRITE_BUFFER_BYTES
+/** What a batch counts for at least, so that the number of stamps is bounded too. */
+const STAMP_LEAST_BYTES = 4 * 1024
 
 type Database = Level<Buffer, Buffer>
 
@@ -39,20 +46,30 @@ export async function openLevel(options: {
     compression: false,
     writeBufferSize: WRITE_BUFFER_BYTES,
   })
+  let witness: Witness | undefined
   try {
     await database.open()
-    const boot = await nextBoot(database, bootId)
+    const opened = await openWitness(directory)
+    witness = opened
+    const { boot, last } = await lastBoot(database, bootId)
+    ensureWitnessed('commit', last, opened.found.commit, directory)
+    const stamps = await openStamps(database)
+    ensureWitnessed('batch', stamps.last, opened.found.batch, directory)
     return {
-      journal: journalOf(database, boot, bootId),
-      rows: rowsOf(database),
+      journal: journalOf(database, boot + 1, bootId, opened),
+      rows: rowsOf(database, stamps, opened),
       async freeBytes() {
         const { bavail, bsize } = await statfs(directory)
         return bavail * bsize - reserveBytes
       },
-      [Symbol.asyncDispose]: () => database.close(),
+      async [Symbol.asyncDispose]() {
+        await database.close()
+        await opened.close()
+      },
     }
   } catch (error) {
     await database.close()
+    await witness?.close()
     throw translated(error, directory)
   }
 }
@@ -69,21 +86,22 @@ function translated(error: unknown, directory: string): unknown {
   return error
 }
 
-async function nextBoot(database: Database, bootId: Uint8Array): Promise<number> {
-  let newest = 0
-  for await (const key of database.keys({
-    gte: Buffer.of(JOURNAL),
-    lt: Buffer.of(JOURNAL + 1),
-    reverse: true,
-    limit: 1,
-  })) {
-    newest = key.readUInt32BE(BOOT_AT)
-    if (key.subarray(BOOT_ID_AT, NUMBER_AT).equals(bootId)) throw new Error('a boot id is never used again')
-  }
-  return newest + 1
+/** The newest boot with a record, and the number of that record. */
+async function lastBoot(database: Database, bootId: Uint8Array): Promise<{ boot: number; last: number }> {
+  const range = { gte: Buffer.of(JOURNAL), lt: Buffer.of(JOURNAL + 1), reverse: true, limit: 1 }
+  const [key] = await database.keys(range).all()
+  if (!key) return { boot: 0, last: 0 }
+  const last = numberOf(key)
+  if (key.subarray(BOOT_ID_AT, NUMBER_AT).equals(bootId)) throw new Error('a boot id is never used again')
+  return { boot: key.readUInt32BE(BOOT_AT), last }
 }
 
-function journalOf(database: Database, boot: number, bootId: Uint8Array): Journal {
+function numberOf(key: Buffer): number {
+  if (key.length !== JOURNAL_KEY_BYTES) throw new ParleyError('store_damaged', 'a journal key is damaged')
+  return Number(key.readBigUInt64BE(NUMBER_AT))
+}
+
+function journalOf(database: Database, boot: number, bootId: Uint8Array, witness: Witness): Journal {
   const keyOf = (number: number): Buffer => {
     const key = Buffer.alloc(JOURNAL_KEY_BYTES)
     key[0] = JOURNAL
@@ -92,15 +110,14 @@ function journalOf(database: Database, boot: number, bootId: Uint8Array): Journa
     key.writeBigUInt64BE(BigInt(number), NUMBER_AT)
     return key
   }
-  const numberOf = (key: Buffer): number => {
-    if (key.length !== JOURNAL_KEY_BYTES) throw new ParleyError('store_damaged', 'a journal key is damaged')
-    return Number(key.readBigUInt64BE(NUMBER_AT))
-  }
   const end = Buffer.of(JOURNAL + 1)
   // Where the journal begins: looking for it from its very start would walk over everything ever trimmed.
   let first = Buffer.of(JOURNAL)
   return {
-    append: (number, record) => database.put(keyOf(number), record as Buffer, { sync: true }),
+    async append(number, record) {
+      await database.put(keyOf(number), record as Buffer, { sync: true })
+      witness.committed(number)
+    },
     async *replay(from) {
       try {
         for await (const [key, record] of database.iterator({ gte: first, lt: end })) {
@@ -123,6 +140,42 @@ function journalOf(database: Database, boot: number, bootId: Uint8Array): Journa
   }
 }
 
+type Stamps = {
+  last: number
+  /** The bytes of the batches whose stamps are kept; the last one's at the end. */
+  readonly kept: number[]
+  keptBytes: number
+}
+
+function stampKey(batch: number): Buffer {
+  const key = Buffer.alloc(9)
+  key[0] = STAMP
+  key.writeBigUInt64BE(BigInt(batch), 1)
+  return key
+}
+
+async function openStamps(database: Database): Promise<Stamps> {
+  const stamps: Stamps = { last: 0, kept: [], keptBytes: 0 }
+  let low = 0
+  let first = 0
+  for await (const [key, value] of database.iterator({ gte: Buffer.of(STAMP), lt: Buffer.of(STAMP + 1) })) {
+    const batch = key.length === 9 ? Number(key.readBigUInt64BE(1)) : -1
+    if (value.length !== 8 || (stamps.last && batch !== stamps.last + 1)) throw lostBatch(stamps.last + 1)
+    first ||= batch
+    stamps.last = batch
+    low = Number(value.readBigUInt64BE(0))
+    // How large it was is forgotten; it leaves with those of this boot.
+    stamps.kept.push(STAMP_LEAST_BYTES)
+    stamps.keptBytes += STAMP_LEAST_BYTES
+  }
+  if (low < first) throw lostBatch(low)
+  return stamps
+}
+
+function lostBatch(batch: number): ParleyError {
+  return new ParleyError('store_damaged', 'the store is damaged: a batch of rows is missing', { batch: String(batch) })
+}
+
 function prefixOf(partition: string): Buffer {
   return Buffer.from(`r${partition.replaceAll('\0', '\0\xff')}\0\x01`, 'latin1')
 }
@@ -131,7 +184,19 @@ function keyOf(prefix: Buffer, key: string): Buffer {
   return Buffer.concat([prefix, Buffer.from(key, 'latin1')])
 }
 
-function rowsOf(database: Database): Rows {
+function stamp(batch: ReturnType<Database['batch']>, stamps: Stamps, bytes: number): void {
+  stamps.last++
+  stamps.keptBytes += stamps.kept[stamps.kept.push(Math.max(bytes, STAMP_LEAST_BYTES)) - 1]!
+  while (stamps.keptBytes - stamps.kept[0]! > STAMPED_BYTES) {
+    batch.del(stampKey(stamps.last - stamps.kept.length + 1))
+    stamps.keptBytes -= stamps.kept.shift()!
+  }
+  const low = Buffer.alloc(8)
+  low.writeBigUInt64BE(BigInt(stamps.last - stamps.kept.length + 1), 0)
+  batch.put(stampKey(stamps.last), low)
+}
+
+function rowsOf(database: Database, stamps: Stamps, witness: Witness): Rows {
   const reading = async <T>(read: Promise<T>): Promise<T> => {
     try {
       return await read
@@ -154,12 +219,17 @@ function rowsOf(database: Database): Rows {
     },
     async apply(changes) {
       const batch = database.batch()
+      let bytes = 0
       for (const { partition, key, value } of changes) {
         const name = keyOf(prefixOf(partition), key)
         if (value) batch.put(name, value as Buffer)
         else batch.del(name)
+        bytes += name.length + (value ? value.length : 0)
       }
+      stamp(batch, stamps, bytes)
+      const number = stamps.last
       await batch.write({ sync: true })
+      witness.applied(number)
     },
   }
 }
