@@ -1,7 +1,7 @@
 // Whom the engine needs to know more about: manifests and prekey bundles, asked for at the home one after another for
 // each person, again with growing waits, at once when the home is back. Answers come into the engine as inputs.
 import type { PeerDevice } from '#crypto'
-import { type Clock, compareVersions, type Home, type Manifest, ParleyError, type PrekeyBundle, type Random, type Timer, type UserId, type Version } from '#protocol'
+import { type Clock, compareVersions, type Home, type Manifest, type PrekeyBundle, type Random, type Timer, type UserId, type Version } from '#protocol'
 import { LOOK_UP_AGAIN_MAX_MS, LOOK_UP_AGAIN_MS, STRANGE_DEVICE_MS } from '../limits.ts'
 import { deviceText } from './conversation.ts'
 import type { People } from './people.ts'
@@ -10,7 +10,7 @@ import type { Cipher, Directory } from './ports.ts'
 export type Answer =
   | { readonly type: 'found'; readonly user: UserId; readonly home: Home; readonly manifest: Manifest }
   | { readonly type: 'bundle'; readonly peer: PeerDevice; readonly bundle: PrekeyBundle }
-  | { readonly type: 'failed'; readonly user: UserId; readonly error: ParleyError }
+  | { readonly type: 'failed'; readonly user: UserId; readonly error: Error }
 
 type Ask = {
   running: boolean
@@ -53,10 +53,6 @@ export type LookUpPorts = {
 
 const nameOf = (peer: PeerDevice): string => `${peer.userId} ${deviceText(peer)}`
 
-function errorFrom(error: unknown): ParleyError {
-  return error instanceof ParleyError ? error : new ParleyError('unreachable', 'the home could not be asked')
-}
-
 export function openLookUps(ports: LookUpPorts): LookUps {
   const { clock, random, directory, cipher, people } = ports
   const asks = new Map<UserId, Ask>()
@@ -94,7 +90,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
         if (answer) ports.answer(answer)
         else ask.running = false
       },
-      (error: unknown) => ports.answer({ type: 'failed', user, error: errorFrom(error) }),
+      (error: unknown) => ports.answer({ type: 'failed', user, error: error as Error }),
     )
   }
 

@@ -88,6 +88,7 @@ export class ScriptedHome {
   safe = true
   bundles = 0
   uploads: SignedPrekeys[] = []
+  readonly ended: ParleyError[] = []
   readonly #root
   readonly #operational
   readonly #grant
@@ -153,13 +154,15 @@ export class ScriptedHome {
       live: new Set(),
       open: true,
       deliver: (frame) => {
-        this.clock.after(this.delayMs(), () => session.open && receive(home, frame))
+        this.#inOrder(down, () => session.open && receive(home, frame))
       },
     }
+    const down = { dueMs: 0 }
+    const up = { dueMs: 0 }
     const home: HomeSession = {
       inFlightMax: 256,
       send: (frame) => {
-        this.clock.after(this.delayMs(), () => session.open && this.#take(session, frame))
+        this.#inOrder(up, () => session.open && this.#take(session, frame))
       },
       end: (reason) => {
         session.open = false
@@ -171,7 +174,11 @@ export class ScriptedHome {
     return home
   }
 
-  readonly ended: ParleyError[] = []
+  /** A session may be slow, but it never reorders. */
+  #inOrder(way: { dueMs: number }, callback: () => void): void {
+    way.dueMs = Math.max(way.dueMs, this.clock.now() + this.delayMs())
+    this.clock.after(way.dueMs - this.clock.now(), callback)
+  }
 
   disconnect(user: UserId, device: DeviceKey): void {
     const session = this.sessions.get(textOf(user, device))

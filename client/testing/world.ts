@@ -13,6 +13,11 @@ import { type DeviceKey, type Random, SimulatedClock, simulatedRandom, type User
 import { type Person, ScriptedHome } from './scripted-home.ts'
 import { standInCipher } from './stand-in-cipher.ts'
 
+/** What a device that was left behind by a restart runs into. */
+const CRASHED_DB = 'the database has crashed'
+
+const STEPS_MAX = 20_000
+
 export type Actor = {
   readonly person: Person
   readonly id: UserId
@@ -45,9 +50,25 @@ export class World {
     this.actors.push(actor)
     actor.device = this.#make(actor, cipher)
     await actor.device.learn(person.manifest)
-    if (beforeOperation) actor.db = db.hooked(beforeOperation)
-    actor.device = this.#make(actor, cipher)
+    if (!beforeOperation) return actor
+    await actor.device.stop()
+    actor.db = db.hooked(beforeOperation)
+    this.#open(actor, cipher)
     return actor
+  }
+
+  /** A device that is killed while it starts is started again. */
+  #open(actor: Actor, cipher: typeof standInCipher): void {
+    for (;;) {
+      actor.db = actor.db.crash()
+      try {
+        actor.device = this.#make(actor, cipher)
+        return
+      } catch (error) {
+        if ((error as Error).message !== 'crash') throw error
+        actor.crashes++
+      }
+    }
   }
 
   #make(actor: Actor, cipher: typeof standInCipher): Device {
@@ -60,8 +81,8 @@ export class World {
       cipher: cipher(actor.db, self, this.random),
       directory: this.home.directory(),
       events: (event) => {
-        if (event.type === 'broken') this.#crashed(actor, event.error, cipher)
-        else actor.events.push(event)
+        if (event.type !== 'broken') actor.events.push(event)
+        else if (event.error.message !== CRASHED_DB) this.#crashed(actor, event.error, cipher)
       },
     })
   }
@@ -76,15 +97,7 @@ export class World {
   /** The process is gone; another one starts on what was committed, and signs in a little later. */
   restart(actor: Actor, cipher: typeof standInCipher = standInCipher): void {
     this.home.disconnect(actor.id, actor.key)
-    for (;;) {
-      actor.db = actor.db.crash()
-      try {
-        actor.device = this.#make(actor, cipher)
-        break
-      } catch (error) {
-        if ((error as Error).message !== 'crash') throw error
-      }
-    }
+    this.#open(actor, cipher)
     this.clock.after(5, () => this.connect(actor))
   }
 
@@ -104,14 +117,19 @@ export class World {
     for (const actor of this.actors) await actor.device.settled()
   }
 
-  /** Runs until nothing more happens, or for so many steps. */
-  async run(steps = 20_000): Promise<void> {
+  /** Until nothing more happens within two minutes. */
+  async run(): Promise<void> {
+    if (await this.steps(STEPS_MAX)) throw new Error('this world does not come to rest')
+  }
+
+  /** False when there was nothing left to do before. */
+  async steps(count: number): Promise<boolean> {
     await this.settle()
-    for (let i = 0; i < steps; i++) {
-      if (!this.clock.step(this.clock.now() + 120_000)) return
+    for (let i = 0; i < count; i++) {
+      if (!this.clock.step(this.clock.now() + 120_000)) return false
       await this.settle()
     }
-    throw new Error('this world does not come to rest')
+    return true
   }
 }
 
