@@ -100,6 +100,13 @@ describe('configuration', () => {
     })
   }
 
+  it('wants to know the address that clients dial when it listens on all', () => {
+    assert.throws(
+      () => read('name = "n"\n[client]\nlisten = "0.0.0.0:1"'),
+      (error: ParleyError) => error.facts.key === 'client.urls',
+    )
+  })
+
   it('says in which line a file is not TOML', () => {
     assert.throws(() => read('name = '), /config\.toml is not TOML/)
   })

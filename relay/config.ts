@@ -207,6 +207,12 @@ export function readConfig(dataDir: string, layers: readonly Layer[]): RelayConf
     throw refuse(key, cameFrom.get(key), new Map(flatten(tree)).get(key))
   }
   const { name, client, mesh, accounts, log } = tree as Written
+  if (client.urls.length === 0 && /^(0\.0\.0\.0|\[::\]):/.test(client.listen)) {
+    throw new ParleyError('bad_argument', `client.listen is ${client.listen}: clients cannot dial that`, {
+      key: 'client.urls',
+      next: 'say in client.urls (or --client-url) under which origin clients reach this node',
+    })
+  }
   return {
     dataDir,
     name,

@@ -64,14 +64,25 @@ export const STRANGERS_CACHED_MAX = 50_000
 export const LOOKUPS_MAX = 1_024
 /** How long another region may take to answer a request. */
 export const REQUEST_PATIENCE_MS = 5_000
+/** A grant of the root key to the operational key holds this long; `relay renew` makes a new one. */
+export const GRANT_FOR_MS = 2 * 365 * 86_400_000
+/** `relay check` asks for a renewal when less than this is left. */
+export const GRANT_LOW_MS = 60 * 86_400_000
+/** A clock that is off by more than this is wrong, though records allow for CLOCK_SKEW_MS. */
+export const CLOCK_WRONG_MS = 60_000
+/** An fsync that takes longer makes every message slow. */
+export const FSYNC_SLOW_MS = 50
+export const FSYNC_TRIES = 16
+/** How long an entry service may take to answer. */
+export const ENTRY_PATIENCE_MS = 3_000
+/** Addresses that are taken from entry services. */
+export const ENTRY_POINTS_MAX = 256
 /** Ids of conversations whose bytes are kept beside their text. */
 export const CONV_IDS_CACHED_MAX = 65_536
 /** Tasks that wait for their turn on one account. */
 export const TURNS_WAITING_MAX = 1_024
 /** A countersignature is made for this long; the node asks for a new one before it ends. */
 export const COUNTERSIGNED_FOR_MS = limits.COUNTERSIGNATURE_MAX_MS
-/** The region record holds this long, and is made anew when half of it is over. */
-export const REGION_RECORD_FOR_MS = 7 * 86_400_000
 
 // --- store
 /** A commit being gathered is closed after the synchronous run that took it beyond this. */
@@ -84,6 +95,8 @@ export const STORE_STEP_MAX_BYTES = (STORE_COMMIT_MAX_BYTES - STORE_SEAL_BYTES) 
 export const STORE_CHECKPOINT_BYTES = 32 * 1024 * 1024
 export const STORE_CHECKPOINT_RECORDS = 20_000
 export const STORE_CHECKPOINT_AGE_MS = 60_000
+/** The same for what was written to the journal: a restart reads it all again. */
+export const STORE_CHECKPOINT_JOURNAL_BYTES = 256 * 1024 * 1024
 /** One batch of a checkpoint: so many changes or so many bytes, whichever comes first. */
 export const STORE_SLICE_CHANGES = 256
 export const STORE_SLICE_BYTES = 256 * 1024
@@ -104,7 +117,6 @@ function assertLimit(holds: boolean, what: string): void {
 
 assertLimit(SOCKET_BACKLOG_MAX_BYTES >= 4 * limits.FRAME_MAX_BYTES, 'a socket takes several frames')
 assertLimit(IDLE_MAX_MS > 2 * PING_AFTER_MS, 'a ping is answered before the socket counts as idle')
-assertLimit(REGION_RECORD_FOR_MS <= limits.REGION_RECORD_MAX_MS, 'a region record holds no longer than allowed')
 assertLimit(
   HTTP_BODY_MAX_BYTES * 3 >= limits.PREKEYS_MAX_BYTES * 4,
   'a request holds the largest prekey payload in base64',

@@ -488,7 +488,7 @@ describe('the client port', () => {
     )
     const big = await ask(node, '/v1/accounts', { method: 'POST', json: { manifest: 'A'.repeat(2_000_000), head: '' } })
     assert.equal(big.code, 'too_large')
-    assert.equal((await ask(node, '/v1/health')).body.ok, true)
+    assert.equal((await ask(node, '/v1/health')).body.status, 'ok')
     assert.equal((await ask(node, '/v1/region')).body.regionId, region.regionId)
     const description = await ask(node, '/v1/openapi.json')
     const paths = [

@@ -16,6 +16,8 @@ import { createTokens } from './tokens.ts'
 export type Gateway = AsyncDisposable & {
   /** Origins under which clients reach this node: what is configured, else the address listened on. */
   readonly urls: readonly string[]
+  /** The address listened on, as an origin. */
+  readonly listening: string
   readonly sessions: Pick<Sessions, 'notify' | 'counts' | 'sweep'>
 }
 
@@ -111,11 +113,13 @@ export async function openGateway(parts: GatewayParts, options: GatewayOptions):
     const why = code === 'EADDRINUSE' ? 'another program listens there' : (code ?? 'unknown reason')
     throw new ParleyError('bad_argument', `cannot listen on ${host}:${port}: ${why}`, { key: 'client.listen' })
   }
-  const urls = options.urls.length > 0 ? options.urls : [listenedOn(http)]
+  const listening = listenedOn(http)
+  const urls = options.urls.length > 0 ? options.urls : [listening]
   audiences = urls.map(audienceOf)
   const stopSweeping = keepSweeping(parts, sessions)
   return {
     urls,
+    listening,
     sessions,
     async [Symbol.asyncDispose]() {
       stopSweeping()

@@ -52,7 +52,8 @@ function publicRoutes(http: Http, parts: GatewayParts): void {
   http.get('/v1/health', { schema: { response: answers } }, async (_, reply) => {
     const trouble = parts.trouble()
     if (trouble !== undefined) reply.status(503)
-    return { ok: trouble === undefined, ...(trouble !== undefined && { trouble }), timeMs: parts.clock.now() }
+    const status = trouble === undefined ? 'ok' : 'trouble'
+    return { status, ...(trouble !== undefined && { trouble }), timeMs: parts.clock.now() }
   })
   http.get('/metrics', { schema: { hide: true } }, async (_, reply) => {
     reply.type('text/plain; version=0.0.4; charset=utf-8')

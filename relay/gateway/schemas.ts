@@ -42,7 +42,7 @@ export const EntriesAnswer = Type.Object({
   head: text('epoch.n of the newest entry'),
 })
 export const HealthAnswer = Type.Object({
-  ok: Type.Boolean(),
+  status: Type.String({ description: 'ok, or trouble' }),
   trouble: Type.Optional(text('what is wrong')),
   timeMs: Type.Number(),
 })
