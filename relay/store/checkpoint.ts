@@ -6,7 +6,8 @@
 // replayed may stand in rows from the first, interrupted try, and must not be forgotten as if it had never been there.
 // So the commit with which a checkpoint begins is marked and durable before the first row is written, and replay takes
 // for unknown whatever lies up to the last such mark. The marked record itself is never trimmed: it also carries the
-// numbering over a restart.
+// numbering over a restart. Every record says which checkpoint had finished: what feeds keep of the journal before that
+// is read again for its annotations only.
 import type { Cell, Memory } from './memory.ts'
 import { sealRow } from './record.ts'
 import type { Backend, RowChange, StoreHooks, StoreLimits } from './types.ts'
@@ -27,6 +28,7 @@ export class Checkpoints {
   #wanted = false
   #since: number
   #records = 0
+  #journalBytes = 0
   /** The last commit of which rows hold everything. */
   #finished: number
   #trimmed: number
@@ -34,28 +36,31 @@ export class Checkpoints {
   count = 0
   #idle: (() => void)[] = []
 
-  constructor(ports: CheckpointPorts, low: number, records: number) {
+  constructor(ports: CheckpointPorts, found: { low: number; next: number; finished: number }) {
     this.#ports = ports
     this.#since = ports.monotonic()
-    this.#trimmed = low
-    this.#finished = low - 1
-    this.#records = records
+    this.#trimmed = found.low
+    this.#finished = found.finished
+    this.#records = found.next - 1 - found.finished
   }
 
   /** Asked when a commit is closed. */
-  begins(): boolean {
+  begins(bytes: number): boolean {
     this.#records++
+    this.#journalBytes += bytes
     if (this.#underWay) return false
     const { memory, limits, monotonic } = this.#ports
     const due =
       this.#wanted ||
       memory.dirtyBytes >= limits.checkpointBytes ||
       this.#records >= limits.checkpointRecords ||
+      this.#journalBytes >= limits.checkpointJournalBytes ||
       monotonic() - this.#since >= limits.checkpointAgeMs
     if (!due) return false
     this.#wanted = false
     this.#underWay = true
     this.#records = 0
+    this.#journalBytes = 0
     this.#since = monotonic()
     return true
   }
@@ -94,8 +99,8 @@ export class Checkpoints {
     this.#wanted = true
   }
 
-  get underWay(): boolean {
-    return this.#underWay
+  get finished(): number {
+    return this.#finished
   }
 
   idle(): Promise<void> {

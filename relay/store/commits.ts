@@ -13,8 +13,10 @@ export type CommitsPorts = {
   readonly hooks: StoreHooks
   readonly limits: StoreLimits
   readonly schedule: (callback: () => void) => void
-  /** Whether the commit that is being closed begins a checkpoint. */
-  wantsCheckpoint(): boolean
+  /** Whether the commit that is being closed, with so many bytes in it, begins a checkpoint. */
+  wantsCheckpoint(bytes: number): boolean
+  /** Rows hold everything up to and with this commit. */
+  finished(): number
   /** The checkpoint that began with `commit` may write these: its beginning is durable. */
   begun(commit: number, frozen: Cell[]): void
   fail(error: unknown): void
@@ -156,8 +158,13 @@ export class Commits {
     this.#sealing = true
     hooks.closing(number)
     this.#sealing = false
-    const begins = this.#ports.wantsCheckpoint()
-    const writer = new RecordWriter(this.#buffer(this.#bytes), number, begins, this.#notes)
+    const begins = this.#ports.wantsCheckpoint(this.#bytes)
+    const writer = new RecordWriter(this.#buffer(this.#bytes), {
+      number,
+      begun: begins,
+      finished: this.#ports.finished(),
+      annotations: this.#notes,
+    })
     for (const cell of this.#changed) {
       const { value } = cell
       if (value) writer.change(cell.born ? CREATE : PUT, cell.part.name, cell.key, value)

@@ -71,6 +71,7 @@ class Schedule {
     this.#openStore = openStore
     this.#random = simulatedRandom(seed)
     const appendMs = [0.5, 3, 30][this.#below(3)]!
+    const readMs = [2, 10, 40][this.#below(3)]!
     if (this.#random.fraction() < 0.3) this.#trimBelow = Number.POSITIVE_INFINITY
     this.#disk = new SimulatedDisk({
       clock: this.#clock,
@@ -78,7 +79,7 @@ class Schedule {
       faults: {
         writeMs: [0, 3],
         appendMs: [0, appendMs],
-        readMs: [0, 6],
+        readMs: [0, readMs],
         tornBatches: this.#random.fraction() < 0.5,
       },
     })
@@ -94,6 +95,7 @@ class Schedule {
       clock: this.#clock,
       schedule: (callback) => void this.#clock.after(this.#below(3), callback),
       limits: TINY,
+      holds: (partition, key) => this.#disk.rows.get(partition)?.has(key) ?? false,
     }).then(({ store, replayed: found }) => {
       this.#store = store
       replayed.found = found
@@ -222,7 +224,7 @@ class Schedule {
         else if (!present && dice < 0.9) this.#store.create(partition, key, bytesOf(value))
         else this.#store.put(partition, key, bytesOf(value))
       } catch (error) {
-        if (!this.#failed) throw error
+        if (!this.#failed) this.#broken(String(error))
         return
       }
       if (this.#failed) {

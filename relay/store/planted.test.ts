@@ -105,6 +105,18 @@ const PLANTS: readonly Plant[] = [
     to: 'const edge = undefined',
   },
   {
+    name: 'a checkpoint that says finished when it begins',
+    file: 'checkpoint.ts',
+    from: 'for (let at = 0; at < frozen.length; ) at',
+    to: 'this.#finished = commit; for (let at = 0; at < frozen.length; ) at',
+  },
+  {
+    name: 'replay takes for done what has only begun',
+    file: 'replay.ts',
+    from: 'number > finished ?',
+    to: 'number > begun ?',
+  },
+  {
     name: 'goes on after a failure',
     file: 'store.ts',
     from: 'this.#stop(error)\n    this.#hooks.failed(error)',

@@ -1,7 +1,8 @@
 // The bytes of a journal record and of a row's value. Both carry a checksum, so that a flipped bit or a missing end
 // is found and refused instead of being believed.
 //
-// record = crc32 of the rest u32 · version u8 = 1 · flags u8 · number f64 · count of notes, notes · changes until the end
+// record = crc32 of the rest u32 · version u8 = 1 · flags u8 · number f64 · finished f64 · count of notes, notes ·
+//          changes until the end
 // note   = length, bytes            change = kind u8, [partition], key, [value]; strings and values with their length
 // Lengths and counts are varints. A change with SAME_PARTITION lies in the partition of the one before it.
 // row    = crc32(partition, 0, key, 0, value) u32 · value
@@ -10,7 +11,8 @@ import { ParleyError } from '#protocol'
 
 const VERSION = 1
 const BEGUN = 1
-export const RECORD_HEADER_BYTES = 4 + 1 + 1 + 8 + 5
+const NOTES_AT = 4 + 1 + 1 + 8 + 8
+export const RECORD_HEADER_BYTES = NOTES_AT + 5
 /** Upper bound of what a change takes beside its strings and its value. */
 export const CHANGE_OVERHEAD_BYTES = 1 + 5 + 5 + 5
 
@@ -20,11 +22,15 @@ export const DELETE = 2
 const SAME_PARTITION = 0x80
 export type ChangeKind = typeof PUT | typeof CREATE | typeof DELETE
 
+export type Fold = (kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined) => void
+
 export type Record = {
   readonly number: number
   /** A checkpoint of everything up to and with this record began with it. */
   readonly begun: boolean
-  readonly annotations: Uint8Array[]
+  /** Rows hold everything up to and with this record: a checkpoint had finished when the commit was closed. */
+  readonly finished: number
+  readonly annotations: readonly Uint8Array[]
 }
 
 function damaged(what: string, facts: { [name: string]: string }): ParleyError {
@@ -37,12 +43,13 @@ export class RecordWriter {
   #partition: string | undefined
 
   /** `bytes` must have room for everything that will be written. */
-  constructor(bytes: Buffer, number: number, begun: boolean, annotations: readonly Uint8Array[]) {
+  constructor(bytes: Buffer, { number, begun, finished, annotations }: Record) {
     this.#bytes = bytes
     bytes[4] = VERSION
     bytes[5] = begun ? BEGUN : 0
     bytes.writeDoubleBE(number, 6)
-    this.#at = 14
+    bytes.writeDoubleBE(finished, 14)
+    this.#at = NOTES_AT
     this.#number(annotations.length)
     for (const annotation of annotations) this.#value(annotation)
   }
@@ -93,18 +100,14 @@ export class RecordWriter {
  * Checks a record and hands its changes to `fold`, after `header` has seen the rest. Values are copies.
  * Throws ParleyError `store_damaged` when it is not what was written as `number`; then `fold` has not been called.
  */
-export function readRecord(
-  number: number,
-  record: Uint8Array,
-  fold: ((kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined) => void) | undefined,
-): Record {
+export function readRecord(number: number, record: Uint8Array, fold: Fold | undefined): Record {
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
   const facts = { record: String(number), bytes: String(bytes.length) }
-  if (bytes.length < 15) throw damaged('a journal record is cut off', facts)
+  if (bytes.length < NOTES_AT + 1) throw damaged('a journal record is cut off', facts)
   if (bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) throw damaged('a journal record has a wrong checksum', facts)
   if (bytes[4] !== VERSION) throw damaged(`a journal record has the unknown version ${bytes[4]}`, facts)
   if (bytes.readDoubleBE(6) !== number) throw damaged('a journal record stands at another number', facts)
-  const reader = { bytes, at: 14 }
+  const reader = { bytes, at: NOTES_AT }
   const annotations: Uint8Array[] = []
   for (let count = readNumber(reader); count > 0; count--) annotations.push(readValue(reader))
   let partition = ''
@@ -115,7 +118,7 @@ export function readRecord(
     const key = readString(reader)
     fold(kind, partition, key, kind === DELETE ? undefined : readValue(reader))
   }
-  return { number, begun: (bytes[5]! & BEGUN) !== 0, annotations }
+  return { number, begun: (bytes[5]! & BEGUN) !== 0, finished: bytes.readDoubleBE(14), annotations }
 }
 
 type Reader = { readonly bytes: Buffer; at: number }

@@ -1,16 +1,22 @@
 // Taking over what former boots left: every record is folded into memory, where the next checkpoint finds it.
 import { ParleyError } from '#protocol'
 import type { Memory } from './memory.ts'
-import { CREATE, readRecord } from './record.ts'
+import { CREATE, type Fold, readRecord } from './record.ts'
 import type { Journal, Replayed } from './types.ts'
 
-export type Found = { readonly low: number; readonly next: number; readonly replayed: Replayed[] }
+export type Found = {
+  readonly low: number
+  readonly next: number
+  readonly finished: number
+  readonly replayed: Replayed[]
+}
 
 /** Throws ParleyError `store_damaged`. */
 export async function replay(journal: Journal, memory: Memory): Promise<Found> {
   let low = 0
   let next = 0
   let begun = 0
+  let finished = 0
   for await (const { number, record } of journal.replay(0)) {
     low ||= number
     if (next && number !== next) {
@@ -18,17 +24,21 @@ export async function replay(journal: Journal, memory: Memory): Promise<Found> {
       throw new ParleyError('store_damaged', 'the store is damaged: a journal record is missing', facts)
     }
     next = number + 1
-    if (readRecord(number, record, undefined).begun) begun = number
+    const header = readRecord(number, record, undefined)
+    if (header.begun) begun = number
+    finished = Math.max(finished, header.finished)
   }
   const replayed: Replayed[] = []
   for await (const { number, record } of journal.replay(0)) {
-    const { annotations } = readRecord(number, record, (kind, partition, key, value) => {
+    const fold: Fold = (kind, partition, key, value) => {
       // What may have been written to rows by a checkpoint is no longer known to be absent there.
       const cell = memory.change(partition, key, value, number, kind === CREATE && number > begun)
       cell.commit = number
       memory.settle(cell)
-    })
+    }
+    // What rows hold for sure is read for its annotations only.
+    const { annotations } = readRecord(number, record, number > finished ? fold : undefined)
     replayed.push({ commit: number, annotations })
   }
-  return { low: low || 1, next: next || 1, replayed }
+  return { low: low || 1, next: next || 1, finished, replayed }
 }

@@ -4,6 +4,7 @@ import { ParleyError } from '#protocol'
 import {
   STORE_CHECKPOINT_AGE_MS,
   STORE_CHECKPOINT_BYTES,
+  STORE_CHECKPOINT_JOURNAL_BYTES,
   STORE_CHECKPOINT_RECORDS,
   STORE_CLEAN_MAX_BYTES,
   STORE_COMMIT_MAX_BYTES,
@@ -18,7 +19,7 @@ import { Checkpoints } from './checkpoint.ts'
 import { Commits } from './commits.ts'
 import { Memory } from './memory.ts'
 import { Reads } from './reads.ts'
-import { replay } from './replay.ts'
+import { type Found, replay } from './replay.ts'
 import type { RangeOptions, Replayed, Store, StoreHooks, StoreLimits, StoreOptions, StoreStats } from './types.ts'
 
 const LIMITS: StoreLimits = {
@@ -26,6 +27,7 @@ const LIMITS: StoreLimits = {
   commitMaxBytes: STORE_COMMIT_MAX_BYTES,
   checkpointBytes: STORE_CHECKPOINT_BYTES,
   checkpointRecords: STORE_CHECKPOINT_RECORDS,
+  checkpointJournalBytes: STORE_CHECKPOINT_JOURNAL_BYTES,
   checkpointAgeMs: STORE_CHECKPOINT_AGE_MS,
   sliceChanges: STORE_SLICE_CHANGES,
   sliceBytes: STORE_SLICE_BYTES,
@@ -67,7 +69,7 @@ class JournalledStore implements Store {
   #journalBytesThen = 0
   #looking = false
 
-  constructor(options: StoreOptions, limits: StoreLimits, memory: Memory, found: { low: number; next: number }) {
+  constructor(options: StoreOptions, limits: StoreLimits, memory: Memory, found: Found) {
     const { backend, hooks, clock } = options
     this.#options = options
     this.#hooks = hooks
@@ -77,15 +79,15 @@ class JournalledStore implements Store {
     const shared = { memory, limits, hooks, fail: (error: unknown) => this.#fail(error) }
     this.#checkpoints = new Checkpoints(
       { ...shared, backend, monotonic: () => clock.monotonic(), isStopped: () => this.#state === 'stopped' },
-      found.low,
-      found.next - found.low,
+      found,
     )
     this.#commits = new Commits(
       {
         ...shared,
         journal: backend.journal,
         schedule: options.schedule ?? setImmediate,
-        wantsCheckpoint: () => this.#checkpoints.begins(),
+        wantsCheckpoint: (bytes) => this.#checkpoints.begins(bytes),
+        finished: () => this.#checkpoints.finished,
         begun: (commit, frozen) => void this.#checkpoints.write(commit, frozen),
         hooks: { ...hooksOf(hooks), committed: (commit) => this.#committed(commit) },
       },
@@ -98,6 +100,9 @@ class JournalledStore implements Store {
   }
 
   create(partition: string, key: string, value: Uint8Array): void {
+    if (this.#options.holds && !this.#memory.find(partition, key) && this.#options.holds(partition, key)) {
+      throw new Error(`create of ${partition}/${key}, which rows hold`)
+    }
     this.#commits.change(partition, key, value, true)
   }
 

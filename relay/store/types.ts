@@ -114,6 +114,7 @@ export type StoreLimits = {
   readonly commitMaxBytes: number
   readonly checkpointBytes: number
   readonly checkpointRecords: number
+  readonly checkpointJournalBytes: number
   readonly checkpointAgeMs: number
   readonly sliceChanges: number
   readonly sliceBytes: number
@@ -130,4 +131,6 @@ export type StoreOptions = {
   /** Runs a callback soon, after what is at hand: setImmediate unless told. What is put until then shares a commit. */
   readonly schedule?: ((callback: () => void) => void) | undefined
   readonly limits?: Partial<StoreLimits> | undefined
+  /** Whether rows hold a key; where this is known at once, as in a simulator, wrong claims of `create` throw. */
+  readonly holds?: ((partition: string, key: string) => boolean) | undefined
 }
