@@ -18,11 +18,13 @@ export {
   type ContentBody,
   type Opened,
   openContent,
+  packContent,
   type RetryBody,
   type Said,
   type Sealable,
   type SeenHead,
   sealContent,
+  unpackContent,
 } from './content.ts'
 export { packAccountKeys, packDeviceKeys, unpackAccountKeys, unpackDeviceKeys } from './key-file.ts'
 export { type PeerDevice, peerDevice } from './peer.ts'

@@ -60,7 +60,10 @@ test('the rule: what is low is filled to the target, what is old replaced, nothi
     signed: fc.option(dated, { nil: undefined }),
     lastResort: fc.option(dated, { nil: undefined }),
   })
-  const count = fc.integer({ min: -1, max: limits.PREKEYS_ONE_TIME_MAX })
+  const count = fc.oneof(
+    fc.integer({ min: -1, max: limits.PREKEYS_ONE_TIME_MAX }),
+    fc.constantFrom(limits.PREKEYS_LOW, limits.PREKEYS_LOW + 1),
+  )
   fc.assert(
     fc.property(state, count, count, (before, oneTime, oneTimeKyber) => {
       const plan = planPrekeys(before, { oneTime, oneTimeKyber }, START_MS)

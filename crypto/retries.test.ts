@@ -9,6 +9,7 @@ test('a reader asks at once, then ever more rarely, then gives up; an author ans
   assert.equal(waits[0], 0)
   assert.ok(waits.length >= 2 && waits.length <= 10)
   for (let i = 2; i < waits.length; i++) assert.ok(waits[i]! > waits[i - 1]! && waits[1]! > 1_000)
+  assert.equal(whenToAsk(1, 5_000)! - whenToAsk(1, 1_000)!, 4_000)
   assert.equal(whenToAsk(1_000, 0), undefined)
   let answers = 0
   while (mayAnswer(answers)) answers++

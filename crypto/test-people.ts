@@ -2,6 +2,7 @@
 import { create } from '@bufbuild/protobuf'
 import {
   type Clock,
+  type Device,
   decode,
   limits,
   type Manifest,
@@ -42,17 +43,19 @@ export const south: RegionId = regionIdOf(new Uint8Array(32).fill(2))
 /** Keeps one-time keys and gives each away once; the last-resort key when none is left. */
 export class TestHome {
   readonly #manifest: Manifest
+  readonly #device: Device
   #signed: Prekey | undefined
   #lastResort: Prekey | undefined
   readonly oneTime: Prekey[] = []
   readonly oneTimeKyber: Prekey[] = []
 
-  constructor(manifest: Manifest) {
+  constructor(manifest: Manifest, device: Device) {
     this.#manifest = manifest
+    this.#device = device
   }
 
   take(upload: SignedPrekeys): void {
-    const device = this.#manifest.devices[0]!
+    const device = this.#device
     if (!verifyUnder('parley/prekeys/v1', upload.payload, device.deviceKey, upload.signature))
       throw new Error('signature')
     const body = decode(PrekeysBodySchema, upload.payload, limits.REQUEST_MAX_BYTES)
@@ -63,7 +66,7 @@ export class TestHome {
   }
 
   bundle(): PrekeyBundle {
-    const device = this.#manifest.devices[0]!
+    const device = this.#device
     const oneTime = this.oneTime.shift()
     const kyber = this.oneTimeKyber.shift()
     return create(PrekeyBundleSchema, {
@@ -101,7 +104,7 @@ export function personOf(account: NewAccount, oneTimeKeys: number): Person {
     staged.reset()
     return changes
   }
-  const home = new TestHome(manifestRead)
+  const home = new TestHome(manifestRead, manifestRead.devices[0]!)
   const plan = planPrekeys(EMPTY_PREKEY_STATE, { oneTime: 0, oneTimeKyber: 0 }, START_MS)
   home.take(makePrekeys(base, account.device, { ...plan, oneTime: oneTimeKeys, oneTimeKyber: oneTimeKeys }, START_MS))
   return {
