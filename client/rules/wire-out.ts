@@ -146,6 +146,8 @@ export function sendTurn(core: Core, turn: Turn): void {
   addPulls(turn, out)
   const inFlightMax = Math.min(session.home.inFlightMax, limits.IN_FLIGHT_MAX)
   for (const conversation of turn.touched) {
+    // The home says what is safe of a conversation when it is named: whoever waits for that names it.
+    if (conversation.slots.size > 0) out.refOf(conversation)
     for (const submission of submissionsOf(core, conversation, inFlightMax)) {
       submission.conv = out.refOf(conversation)
       const bytes = submission.parts.reduce((sum, { body }) => sum + body.length, SUBMISSION_OVERHEAD_BYTES)

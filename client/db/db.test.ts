@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { keyStorageContract } from '#crypto'
+import { memoryDb } from '../rules/memory-db.ts'
+import { schema } from '../rules/schema.ts'
+import { deviceDbContract } from './contract.ts'
+import { keyStorage } from './key-storage.ts'
+import { createProfileFile, openProfileFile } from './profile-file.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'parley-profile-'))
+after(() => rmSync(root, { recursive: true, force: true }))
+let count = 0
+const fresh = (): string => join(root, `${++count}`)
+
+deviceDbContract('in memory', async () => ({ db: memoryDb(), close: () => undefined }))
+deviceDbContract('encrypted', async () => {
+  const profile = await createProfileFile(fresh(), 'secret words')
+  return { db: profile.db, close: () => profile[Symbol.dispose]() }
+})
+
+const forKeys = await createProfileFile(fresh(), 'p')
+after(() => forKeys[Symbol.dispose]())
+for (const db of [memoryDb(), forKeys.db]) {
+  keyStorageContract(() => {
+    db.transaction((tx) => {
+      for (const { kind, key } of tx.scan('keys', { index: undefined, prefix: [], from: undefined, reverse: false, limit: 1e6 })) {
+        tx.delete('keys', [kind, key])
+      }
+    })
+    return {
+      get: keyStorage(db, undefined).get,
+      set: (table, key, value) => db.transaction((tx) => keyStorage(db, tx).set(table, key, value)),
+    }
+  })
+}
+
+test('a profile opens with its passphrase only, keeps what it was given, and shows nothing of it', async () => {
+  const directory = fresh()
+  const mark = 'a-mark-that-is-nowhere-else'
+  {
+    using profile = await createProfileFile(directory, 'right')
+    profile.db.transaction((tx) => tx.put('self', { name: mark, value: new Uint8Array(Buffer.from(mark)) }))
+    for (const file of readdirSync(directory)) assert.equal(readFileSync(join(directory, file)).includes(mark), false, file)
+  }
+  await assert.rejects(openProfileFile(directory, 'wrong'), { code: 'wrong_passphrase' })
+  await assert.rejects(createProfileFile(directory, 'right'), { code: 'already_registered' })
+  await assert.rejects(openProfileFile(fresh(), 'right'), { code: 'no_such_profile' })
+  using profile = await openProfileFile(directory, 'right')
+  assert.equal(Buffer.from(profile.db.get('self', [mark])!.value).toString(), mark)
+})
+
+test('a profile that another process has open is refused; one whose process was killed is not', async () => {
+  const directory = fresh()
+  ;(await createProfileFile(directory, 'p'))[Symbol.dispose]()
+  const code = `import { openProfileFile } from ${JSON.stringify(new URL('./profile-file.ts', import.meta.url).href)}
+    const profile = await openProfileFile(process.argv[1], 'p')
+    profile.db.transaction((tx) => tx.put('self', { name: 'a', value: new Uint8Array([1]) }))
+    process.stdout.write('open')
+    setInterval(() => profile, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code, directory], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  await assert.rejects(openProfileFile(directory, 'p'), { code: 'profile_in_use' })
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  using profile = await openProfileFile(directory, 'p')
+  assert.deepEqual([...profile.db.get('self', ['a'])!.value], [1], 'what was committed survives the kill')
+})
+
+test('the layout in SQL is the one that the program describes', async () => {
+  using profile = await createProfileFile(fresh(), 'p')
+  for (const [table, { columns }] of Object.entries(schema)) {
+    const row = Object.fromEntries(
+      Object.entries(columns).map(([column, type]) => [
+        column,
+        type === 'text' ? 't' : type === 'blob' ? new Uint8Array([1]) : type === 'boolean' ? true : 1,
+      ]),
+    )
+    profile.db.transaction((tx) => tx.put(table as 'self', row as never))
+    assert.deepEqual({ ...profile.db.scan(table as 'self', { index: undefined, prefix: [], from: undefined, reverse: false, limit: 1 })[0] }, row, table)
+  }
+})
