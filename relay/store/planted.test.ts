@@ -47,8 +47,8 @@ const PLANTS: readonly Plant[] = [
   {
     name: 'a get that does not look into memory again',
     file: 'reads.ts',
-    from: 'return cell ? cell.value : loaded',
-    to: 'return loaded',
+    from: 'return this.#memory.find(partition, key)!.value',
+    to: 'return value',
   },
   {
     name: 'memory forgets a row that a read under way has not seen',

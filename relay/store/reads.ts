@@ -1,8 +1,7 @@
 // Reads of the pending state: memory over rows. Rows are asked asynchronously and memory may change meanwhile, so
 // memory is laid over what rows said only after they have answered, in one synchronous step: the result is the pending
 // state of the moment in which the promise resolves.
-import type { Cell, Memory } from './memory.ts'
-import { lowerBound } from './memory.ts'
+import { type Cell, lowerBound, type Memory } from './memory.ts'
 import { openRow } from './record.ts'
 import type { RangeOptions, Rows } from './types.ts'
 
@@ -26,26 +25,26 @@ export class Reads {
     return known ? Promise.resolve(known.value) : this.#ask(partition, key)
   }
 
-  async #ask(partition: string, key: string): Promise<Uint8Array | undefined> {
+  #ask(partition: string, key: string): Promise<Uint8Array | undefined> {
     const name = `${partition.length}:${partition}${key}`
     let loading = this.#loading.get(name)
     if (!loading) {
-      loading = this.#load(partition, key).finally(() => this.#loading.delete(name))
+      loading = this.#load(name, partition, key)
       this.#loading.set(name, loading)
     }
-    const loaded = await loading
-    const cell = this.#memory.find(partition, key)
-    return cell ? cell.value : loaded
+    return loading
   }
 
-  async #load(partition: string, key: string): Promise<Uint8Array | undefined> {
+  async #load(name: string, partition: string, key: string): Promise<Uint8Array | undefined> {
     const batch = this.#memory.reading()
     try {
       const row = await this.#rows.get(partition, key)
       const value = row && openRow(partition, key, row)
+      // Memory may know better by now.
       this.#memory.load(partition, key, value)
-      return value
+      return this.#memory.find(partition, key)!.value
     } finally {
+      this.#loading.delete(name)
       this.#memory.read(batch)
       this.#memory.evict(this.#cleanMaxBytes)
     }
