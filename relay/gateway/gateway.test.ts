@@ -2,253 +2,24 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { WebSocket } from 'ws'
 import {
-  answerNode,
   audienceOf,
-  type Clock,
-  type DeviceFrame,
   DeviceFrameSchema,
-  decodeHomeFrame,
   encodeDeviceFrame,
-  type HomeFrame,
   HomeFrameSchema,
   limits,
-  openReady,
-  ParleyError,
+  type ParleyError,
   PrekeyBundleSchema,
-  type Session,
   SignedPrekeysSchema,
-  SignedRecordSchema,
   startSignIn,
-  systemClock,
   systemRandom,
 } from '#protocol'
-import { createAccounts } from '../accounts/accounts.ts'
-import { createPrekeys } from '../accounts/prekeys.ts'
-import { accountRows } from '../accounts/rows.ts'
-import {
-  makeDevice,
-  makePerson,
-  makePrekeys,
-  makeRegion,
-  makeStore,
-  type Person,
-  type TestDevice,
-  type TestRegion,
-} from '../fixtures.ts'
+import { makeDevice, makePerson, makePrekeys, makeRegion, type Person } from '../fixtures.ts'
 import { IDLE_MAX_MS, PING_AFTER_MS, TOKEN_LIFE_MS } from '../limits.ts'
-import type { DeviceSession, Relay } from '../rules/ports.ts'
-import { openGateway } from './gateway.ts'
-
-/** Rules that only record what they are told; a submission is answered so that both directions are seen. */
-function recordingRelay() {
-  const sessions = new Map<string, DeviceSession>()
-  const frames: DeviceFrame[] = []
-  const relay: Relay = {
-    openSession: (session) => void sessions.set(session.id, session),
-    closeSession: (id) => void sessions.delete(id),
-    deviceFrame(_id, frame) {
-      if (frame.cursors.length > 0) throw new ParleyError('bad_name', 'a conversation that was not named')
-      frames.push(frame)
-    },
-    linkUp: () => undefined,
-    linkDown: () => undefined,
-    items: () => undefined,
-    tick: () => undefined,
-    manifestChanged: () => undefined,
-  }
-  return { relay, sessions, frames }
-}
-
-async function startNode(region: TestRegion) {
-  let aheadMs = 0
-  const clock: Clock = {
-    ...systemClock,
-    now: () => systemClock.now() + aheadMs,
-    monotonic: () => systemClock.monotonic() + aheadMs,
-  }
-  const store = await makeStore().open()
-  const rows = accountRows(store)
-  const accounts = createAccounts({ rows, clock, keys: region, policy: () => undefined, onChange: () => undefined })
-  const prekeys = createPrekeys({
-    rows,
-    accounts,
-    clock,
-    region: region.regionId,
-    onLow: () => undefined,
-    onGiven: () => undefined,
-  })
-  const rules = recordingRelay()
-  const faults: unknown[] = []
-  const nothing = () => undefined
-  const events = {
-    socketRefused: nothing,
-    signedIn: nothing,
-    signInRefused: nothing,
-    sessionEnded: nothing,
-    answered: nothing,
-    fault: (_: string, error: unknown) => faults.push(error),
-  }
-  const gateway = await openGateway(
-    {
-      identity: {
-        regionId: region.regionId,
-        regionName: 'north',
-        nodeKey: region.nodeKey,
-        certificate: region.certificate,
-        bootId: systemRandom.bytes(16),
-      },
-      clock,
-      random: systemRandom,
-      events,
-      accounts,
-      prekeys,
-      people: {
-        find: (user) => accounts.find(user),
-        bundle: (target, device, requester) =>
-          prekeys.bundle(target, device, { user: requester, region: region.regionId }),
-      },
-      relay: () => rules.relay,
-      readEntries: async () => {
-        throw new ParleyError('not_member', 'not a member')
-      },
-      regionRecord: () => undefined,
-      metrics: async () => '# none\n',
-      trouble: () => undefined,
-    },
-    {
-      listen: { host: '127.0.0.1', port: 0 },
-      urls: [],
-      allowedOrigins: ['https://allowed.example'],
-      trustProxy: false,
-    },
-  )
-  const url = gateway.urls[0]!
-  return {
-    url,
-    gateway,
-    accounts,
-    prekeys,
-    rules,
-    faults,
-    store,
-    ahead(ms: number) {
-      aheadMs += ms
-      gateway.sessions.sweep()
-    },
-  }
-}
+import { ask, base64, bearer, closed, dial, next, records, register, signIn } from './test-device.ts'
+import { startNode } from './test-node.ts'
 
 type Node = Awaited<ReturnType<typeof startNode>>
-
-function dial(url: string, options: { protocols?: string[]; origin?: string; path?: string } = {}): WebSocket {
-  const { protocols = ['parley.v1'], origin, path = '/v1/session' } = options
-  const socket = new WebSocket(url.replace('http', 'ws') + path, protocols, origin ? { origin } : {})
-  socket.on('error', () => undefined)
-  return socket
-}
-
-async function next(socket: WebSocket): Promise<Buffer> {
-  const [data] = await once(socket, 'message', { signal: AbortSignal.timeout(5_000) })
-  return data as Buffer
-}
-
-async function closed(socket: WebSocket): Promise<{ status: number; reason: string }> {
-  const [status, reason] = await once(socket, 'close', { signal: AbortSignal.timeout(5_000) })
-  return { status: status as number, reason: `${reason}` }
-}
-
-type SignInAs = { person: Person; device?: TestDevice; manifest?: Person['first']; counter?: bigint; audience?: string }
-let counter = 0n
-
-async function signIn(node: Node, region: TestRegion, as: SignInAs) {
-  const { person, device = person.device, manifest = person.first } = as
-  const socket = dial(node.url)
-  await once(socket, 'open')
-  const start = startSignIn({
-    regionId: region.regionId,
-    audience: as.audience ?? audienceOf(node.url),
-    mode: 1,
-    random: systemRandom,
-  })
-  socket.send(start.hello)
-  const nodeBytes = await next(socket)
-  const { proof, awaiting } = answerNode(start.state, nodeBytes, {
-    userId: person.userId,
-    device: {
-      device: device.device,
-      registrationEpoch: device.registrationEpoch,
-      registrationVersion: device.registrationVersion,
-    },
-    deviceKey: device.key,
-    sessionCounter: as.counter ?? ++counter,
-    manifestHash: manifest.opened.hash,
-    manifest: manifest.manifest,
-    rootEpochFloor: 1,
-    nowMs: Date.now(),
-  })
-  const said = [start.hello, proof]
-  const ready = next(socket)
-  socket.send(proof)
-  const { session, plain } = openReady(awaiting, await ready)
-  assert.equal(plain, true)
-  const heard: HomeFrame[] = []
-  const waiting: (() => void)[] = []
-  socket.on('message', (data: Buffer) => {
-    heard.push(decodeHomeFrame(data))
-    for (const resolve of waiting.splice(0)) resolve()
-  })
-  const until = async (wanted: (frame: HomeFrame) => boolean): Promise<HomeFrame> => {
-    for (;;) {
-      const found = heard.find(wanted)
-      if (found) return found
-      await new Promise<void>((resolve, reject) => {
-        waiting.push(resolve)
-        setTimeout(() => reject(new Error('the frame did not come')), 5_000).unref()
-      })
-    }
-  }
-  return {
-    socket,
-    session,
-    said,
-    until,
-    send: (frame: Parameters<typeof create<typeof DeviceFrameSchema>>[1]) =>
-      socket.send(encodeDeviceFrame(create(DeviceFrameSchema, frame))),
-  }
-}
-
-const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64')
-const bearer = (session: Pick<Session, 'httpToken'>) => ({
-  authorization: `Bearer ${Buffer.from(session.httpToken).toString('base64url')}`,
-})
-
-async function ask(node: Node, path: string, init: RequestInit & { json?: unknown } = {}) {
-  const { json, ...rest } = init
-  const headers = {
-    ...(json !== undefined && { 'content-type': 'application/json' }),
-    ...(rest.headers as Record<string, string>),
-  }
-  const response = await fetch(`${node.url}${path}`, {
-    ...rest,
-    headers,
-    ...(json !== undefined && { body: JSON.stringify(json) }),
-  })
-  const type = response.headers.get('content-type') ?? ''
-  // biome-ignore lint/suspicious/noExplicitAny: answers are asserted on, field by field
-  const body: any = type.includes('json') ? await response.json() : await response.text()
-  return { status: response.status, body, code: body?.error?.code as string | undefined }
-}
-
-const records = (of: Person['first']) => ({
-  manifest: base64(toBinary(SignedRecordSchema, of.manifest)),
-  head: base64(toBinary(SignedRecordSchema, of.head)),
-})
-
-async function register(node: Node, person: Person) {
-  return ask(node, '/v1/accounts', { method: 'POST', json: records(person.first) })
-}
 
 const refused = (code: string) => (error: unknown) => {
   assert.equal((error as ParleyError).code, code)
@@ -269,20 +40,20 @@ describe('the client port', () => {
   })
   beforeEach(async () => {
     person = makePerson(region.regionId)
-    assert.equal((await register(node, person)).status, 200)
+    assert.equal((await register(node.url, person)).status, 200)
   })
 
   it('signs a device in, carries frames both ways, and ends the older of two sessions', async () => {
-    const first = await signIn(node, region, { person })
+    const first = await signIn(node.url, region.regionId, { person })
     first.send({ ping: 7 })
     await first.until((frame) => frame.pong === 7)
     const older = closed(first.socket)
-    const second = await signIn(node, region, { person })
+    const second = await signIn(node.url, region.regionId, { person })
     const end = await first.until((frame) => frame.refusal !== undefined)
     assert.equal(end.refusal?.code, 'signed_in_elsewhere')
     assert.deepEqual(await older, { status: 4_001, reason: 'signed_in_elsewhere' })
-    assert.equal((await ask(node, '/v1/prekeys', { headers: bearer(first.session) })).code, 'unauthorized')
-    assert.equal((await ask(node, '/v1/prekeys', { headers: bearer(second.session) })).status, 200)
+    assert.equal((await ask(node.url, '/v1/prekeys', { headers: bearer(first.session) })).code, 'unauthorized')
+    assert.equal((await ask(node.url, '/v1/prekeys', { headers: bearer(second.session) })).status, 200)
     assert.deepEqual(
       [...node.rules.sessions.values()].map((s) => s.userId),
       [person.userId],
@@ -292,7 +63,7 @@ describe('the client port', () => {
   })
 
   it('refuses a sign-in that is replayed, passed on to another node, or made for another address', async () => {
-    const { said, socket } = await signIn(node, region, { person })
+    const { said, socket } = await signIn(node.url, region.regionId, { person })
     const replay = dial(node.url)
     await once(replay, 'open')
     replay.send(said[0]!)
@@ -317,36 +88,39 @@ describe('the client port', () => {
 
   it('refuses unsigned devices, other manifests and old profiles, each with its code', async () => {
     const stranger = makePerson(region.regionId)
-    await assert.rejects(signIn(node, region, { person: stranger }), refused('unknown_user'))
+    await assert.rejects(signIn(node.url, region.regionId, { person: stranger }), refused('unknown_user'))
     const unsigned = makeDevice(2, { rootEpoch: 1, version: 1 })
-    await assert.rejects(signIn(node, region, { person, device: unsigned }), refused('unsigned_device'))
+    await assert.rejects(signIn(node.url, region.regionId, { person, device: unsigned }), refused('unsigned_device'))
     const thief = { ...person.device, key: unsigned.key }
-    await assert.rejects(signIn(node, region, { person, device: thief }), refused('bad_signature'))
+    await assert.rejects(signIn(node.url, region.regionId, { person, device: thief }), refused('bad_signature'))
     const second = person.sign({
       version: 2,
       previousHash: person.first.opened.hash,
       generation: 1,
       devices: [person.device.entry, makeDevice(2, { rootEpoch: 1, version: 2 }).entry],
     })
-    await assert.rejects(signIn(node, region, { person, manifest: second }), refused('stale_manifest'))
-    assert.equal((await ask(node, '/v1/manifest', { method: 'PUT', json: records(second) })).status, 200)
-    await assert.rejects(signIn(node, region, { person }), refused('too_old'))
-    assert.equal((await ask(node, '/v1/manifest', { method: 'PUT', json: records(person.first) })).code, 'too_old')
-    const { socket } = await signIn(node, region, { person, manifest: second, counter: 1_000n })
+    await assert.rejects(signIn(node.url, region.regionId, { person, manifest: second }), refused('stale_manifest'))
+    assert.equal((await ask(node.url, '/v1/manifest', { method: 'PUT', json: records(second) })).status, 200)
+    await assert.rejects(signIn(node.url, region.regionId, { person }), refused('too_old'))
+    assert.equal((await ask(node.url, '/v1/manifest', { method: 'PUT', json: records(person.first) })).code, 'too_old')
+    const { socket } = await signIn(node.url, region.regionId, { person, manifest: second, counter: 1_000n })
     socket.close()
-    await assert.rejects(signIn(node, region, { person, manifest: second, counter: 1_000n }), refused('old_profile'))
+    await assert.rejects(
+      signIn(node.url, region.regionId, { person, manifest: second, counter: 1_000n }),
+      refused('old_profile'),
+    )
     const recovered = person.sign({ rootEpoch: 2, devices: [makeDevice(1, { rootEpoch: 2, version: 1 }).entry] })
-    assert.equal((await register(node, { ...person, first: recovered })).status, 200)
+    assert.equal((await register(node.url, { ...person, first: recovered })).status, 200)
     const byReplacedKey = person.sign({ version: 3, previousHash: second.opened.hash })
-    assert.equal((await ask(node, '/v1/manifest', { method: 'PUT', json: records(byReplacedKey) })).code, 'too_old')
-    await assert.rejects(signIn(node, region, { person, manifest: second }), refused('unsigned_device'))
+    assert.equal((await ask(node.url, '/v1/manifest', { method: 'PUT', json: records(byReplacedKey) })).code, 'too_old')
+    await assert.rejects(signIn(node.url, region.regionId, { person, manifest: second }), refused('unsigned_device'))
   })
 
   it('ends only the session that broke the rules, after a typed refusal', async () => {
-    const good = await signIn(node, region, {
+    const good = await signIn(node.url, region.regionId, {
       person: await (async () => {
         const other = makePerson(region.regionId)
-        await register(node, other)
+        await register(node.url, other)
         return other
       })(),
     })
@@ -357,13 +131,13 @@ describe('the client port', () => {
       ['bad_name', encodeDeviceFrame(create(DeviceFrameSchema, { cursors: [{ conv: 9, epoch: 1, n: 1 }] }))],
     ]
     for (const [code, bytes] of cases) {
-      const bad = await signIn(node, region, { person })
+      const bad = await signIn(node.url, region.regionId, { person })
       bad.socket.send(bytes)
       const end = closed(bad.socket)
       assert.equal((await bad.until((frame) => frame.refusal !== undefined)).refusal?.code, code)
       assert.deepEqual(await end, { status: 4_001, reason: code })
     }
-    const flood = await signIn(node, region, { person })
+    const flood = await signIn(node.url, region.regionId, { person })
     flood.socket.send(new Uint8Array(3 * limits.FRAME_MAX_BYTES))
     assert.equal((await closed(flood.socket)).status, 1_009)
     good.send({ ping: 1 })
@@ -391,7 +165,7 @@ describe('the client port', () => {
     const late = closed(silent)
     node.ahead(limits.SIGN_IN_FIRST_MS + 1)
     assert.deepEqual(await late, { status: 4_000, reason: 'timeout' })
-    const idle = await signIn(node, region, { person })
+    const idle = await signIn(node.url, region.regionId, { person })
     const pinged = once(idle.socket, 'ping')
     node.ahead(PING_AFTER_MS + 1)
     await pinged
@@ -403,9 +177,9 @@ describe('the client port', () => {
   })
 
   it('renews the token at half its life, refuses it when it has expired or its session has ended', async () => {
-    const live = await signIn(node, region, { person })
+    const live = await signIn(node.url, region.regionId, { person })
     const status = async (token: Uint8Array) =>
-      (await ask(node, '/v1/prekeys', { headers: bearer({ httpToken: token }) })).status
+      (await ask(node.url, '/v1/prekeys', { headers: bearer({ httpToken: token }) })).status
     const keepAlive = async (ping: number) => {
       live.send({ ping })
       await live.until((frame) => frame.pong === ping)
@@ -431,12 +205,12 @@ describe('the client port', () => {
     assert.equal(await status(what.value.token), 200)
     live.socket.close()
     await closed(live.socket)
-    await ask(node, '/v1/health')
+    await ask(node.url, '/v1/health')
     assert.equal(await status(what.value.token), 401)
   })
 
   it('cuts a reader that takes nothing, without growing', async () => {
-    const slow = await signIn(node, region, { person })
+    const slow = await signIn(node.url, region.regionId, { person })
     const session = [...node.rules.sessions.values()].find((s) => s.userId === person.userId)!
     slow.socket.removeAllListeners('message')
     slow.socket.pause()
@@ -453,17 +227,17 @@ describe('the client port', () => {
   })
 
   it('serves records, prekeys and bundles over HTTP, and describes itself', async () => {
-    const { session, socket, until } = await signIn(node, region, { person })
+    const { session, socket, until } = await signIn(node.url, region.regionId, { person })
     const headers = bearer(session)
     await until((frame) => frame.notices[0]?.what.case === 'prekeysLow')
     const prekeys = base64(toBinary(SignedPrekeysSchema, makePrekeys(person, 200, 1, Date.now())))
-    const stocked = await ask(node, '/v1/prekeys', { method: 'PUT', headers, json: { prekeys } })
+    const stocked = await ask(node.url, '/v1/prekeys', { method: 'PUT', headers, json: { prekeys } })
     assert.deepEqual(stocked.body, { oneTime: 200, oneTimeKyber: 200 })
-    const bundle = await ask(node, `/v1/users/${person.userId}/devices/1/bundle`, { method: 'POST', headers })
+    const bundle = await ask(node.url, `/v1/users/${person.userId}/devices/1/bundle`, { method: 'POST', headers })
     assert.equal(fromBinary(PrekeyBundleSchema, Buffer.from(bundle.body.bundle, 'base64')).oneTime?.id, 1)
-    assert.deepEqual((await ask(node, '/v1/prekeys', { headers })).body, { oneTime: 199, oneTimeKyber: 199 })
+    assert.deepEqual((await ask(node.url, '/v1/prekeys', { headers })).body, { oneTime: 199, oneTimeKyber: 199 })
     assert.equal(
-      (await ask(node, `/v1/users/${person.userId}`, { headers })).body.manifest,
+      (await ask(node.url, `/v1/users/${person.userId}`, { headers })).body.manifest,
       records(person.first).manifest,
     )
     const nobody = makePerson(region.regionId).userId
@@ -476,21 +250,24 @@ describe('the client port', () => {
       ['/v1/nothing', 'not_found'],
     ]
     for (const [path, code, init] of refusals)
-      assert.equal((await ask(node, path, { ...init, headers })).code, code, path)
-    assert.equal((await ask(node, `/v1/users/${person.userId}`)).code, 'unauthorized')
+      assert.equal((await ask(node.url, path, { ...init, headers })).code, code, path)
+    assert.equal((await ask(node.url, `/v1/users/${person.userId}`)).code, 'unauthorized')
     assert.equal(
-      (await ask(node, '/v1/accounts', { method: 'POST', json: { manifest: '!', head: '' } })).code,
+      (await ask(node.url, '/v1/accounts', { method: 'POST', json: { manifest: '!', head: '' } })).code,
       'malformed',
     )
     assert.equal(
-      (await ask(node, '/v1/accounts', { method: 'POST', json: { ...records(person.first), head: '' } })).status,
+      (await ask(node.url, '/v1/accounts', { method: 'POST', json: { ...records(person.first), head: '' } })).status,
       403,
     )
-    const big = await ask(node, '/v1/accounts', { method: 'POST', json: { manifest: 'A'.repeat(2_000_000), head: '' } })
+    const big = await ask(node.url, '/v1/accounts', {
+      method: 'POST',
+      json: { manifest: 'A'.repeat(2_000_000), head: '' },
+    })
     assert.equal(big.code, 'too_large')
-    assert.equal((await ask(node, '/v1/health')).body.status, 'ok')
-    assert.equal((await ask(node, '/v1/region')).body.regionId, region.regionId)
-    const description = await ask(node, '/v1/openapi.json')
+    assert.equal((await ask(node.url, '/v1/health')).body.status, 'ok')
+    assert.equal((await ask(node.url, '/v1/region')).body.regionId, region.regionId)
+    const description = await ask(node.url, '/v1/openapi.json')
     const paths = [
       '/v1/accounts',
       '/v1/manifest',
@@ -511,8 +288,8 @@ describe('a client port that stops', () => {
     const region = makeRegion()
     const node = await startNode(region)
     const person = makePerson(region.regionId)
-    await register(node, person)
-    const live = await signIn(node, region, { person })
+    await register(node.url, person)
+    const live = await signIn(node.url, region.regionId, { person })
     const end = closed(live.socket)
     await node.gateway[Symbol.asyncDispose]()
     assert.equal((await live.until((frame) => frame.refusal !== undefined)).refusal?.code, 'closing')

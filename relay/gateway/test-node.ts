@@ -1,0 +1,107 @@
+// For tests: a client port above real accounts and prekeys, with rules that only record.
+import { type Clock, type DeviceFrame, ParleyError, systemClock, systemRandom } from '#protocol'
+import { createAccounts } from '../accounts/accounts.ts'
+import { createPrekeys } from '../accounts/prekeys.ts'
+import { accountRows } from '../accounts/rows.ts'
+import { makeStore, type TestRegion } from '../fixtures.ts'
+import type { DeviceSession, Relay } from '../rules/ports.ts'
+import { openGateway } from './gateway.ts'
+
+/** Rules that only record what they are told; a submission is answered so that both directions are seen. */
+function recordingRelay() {
+  const sessions = new Map<string, DeviceSession>()
+  const frames: DeviceFrame[] = []
+  const relay: Relay = {
+    openSession: (session) => void sessions.set(session.id, session),
+    closeSession: (id) => void sessions.delete(id),
+    deviceFrame(_id, frame) {
+      if (frame.cursors.length > 0) throw new ParleyError('bad_name', 'a conversation that was not named')
+      frames.push(frame)
+    },
+    linkUp: () => undefined,
+    linkDown: () => undefined,
+    items: () => undefined,
+    tick: () => undefined,
+    manifestChanged: () => undefined,
+  }
+  return { relay, sessions, frames }
+}
+
+export async function startNode(region: TestRegion) {
+  let aheadMs = 0
+  const clock: Clock = {
+    ...systemClock,
+    now: () => systemClock.now() + aheadMs,
+    monotonic: () => systemClock.monotonic() + aheadMs,
+  }
+  const store = await makeStore().open()
+  const rows = accountRows(store)
+  const accounts = createAccounts({ rows, clock, keys: region, policy: () => undefined, onChange: () => undefined })
+  const prekeys = createPrekeys({
+    rows,
+    accounts,
+    clock,
+    region: region.regionId,
+    onLow: () => undefined,
+    onGiven: () => undefined,
+  })
+  const rules = recordingRelay()
+  const faults: unknown[] = []
+  const nothing = () => undefined
+  const events = {
+    socketRefused: nothing,
+    signedIn: nothing,
+    signInRefused: nothing,
+    sessionEnded: nothing,
+    answered: nothing,
+    fault: (_: string, error: unknown) => faults.push(error),
+  }
+  const gateway = await openGateway(
+    {
+      identity: {
+        regionId: region.regionId,
+        regionName: 'north',
+        nodeKey: region.nodeKey,
+        certificate: region.certificate,
+        bootId: systemRandom.bytes(16),
+      },
+      clock,
+      random: systemRandom,
+      events,
+      accounts,
+      prekeys,
+      people: {
+        find: (user) => accounts.find(user),
+        bundle: (target, device, requester) =>
+          prekeys.bundle(target, device, { user: requester, region: region.regionId }),
+      },
+      relay: () => rules.relay,
+      readEntries: async () => {
+        throw new ParleyError('not_member', 'not a member')
+      },
+      regionRecord: () => undefined,
+      metrics: async () => '# none\n',
+      trouble: () => undefined,
+    },
+    {
+      listen: { host: '127.0.0.1', port: 0 },
+      urls: [],
+      allowedOrigins: ['https://allowed.example'],
+      trustProxy: false,
+    },
+  )
+  const url = gateway.urls[0]!
+  return {
+    url,
+    gateway,
+    accounts,
+    prekeys,
+    rules,
+    faults,
+    store,
+    ahead(ms: number) {
+      aheadMs += ms
+      gateway.sessions.sweep()
+    },
+  }
+}
