@@ -138,6 +138,7 @@ export function deviceFrameVectors(cast: Cast): VectorFile {
       bad('cursor: an epoch beyond the limit', { cursors: [{ conv: 1, epoch: 2 ** 21, n: 1 }] }),
       bad('pull: ref 0', { pulls: [{ epoch: 1, n: 1 }] }),
       bad('pull: an epoch beyond the limit', { pulls: [{ conv: 1, epoch: 2 ** 21, n: 1 }] }),
+      raw('wire: a number sent as bytes', '3200'),
       raw('too many cursors', [['1a00', FRAME_ITEMS_MAX + 1]], 'too_many'),
       raw(
         'too many cursors and pulls together',
@@ -234,6 +235,7 @@ export function homeFrameVectors(cast: Cast): VectorFile {
         bad(`register: ${what}`, { registers: [{ ...READ, ...change }] }, error),
       ),
       bad('refusal without a code', { refusal: {} }),
+      raw('wire: a number sent as bytes', '3a00'),
       raw('too many verdicts', [['1200', FRAME_ITEMS_MAX + 1]], 'too_many'),
       raw(
         'too many entries in one run',

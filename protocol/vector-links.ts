@@ -50,6 +50,7 @@ export function linkFrameVectors(cast: Cast): VectorFile {
       valid('ping', { what: { case: 'ping', value: 9 } }),
       valid('the end of a link', { what: { case: 'refusal', value: REFUSAL } }),
       bad('refusal: without a code', { what: { case: 'refusal', value: {} } }),
+      raw('wire: a number sent as bytes', '2200'),
       bad('nothing', {}),
       bad('hello: version 2', { what: { case: 'hello', value: { ...hello, version: 2 } } }, 'unsupported_version'),
       bad('hello: a boot nonce of 15 bytes', {
