@@ -17,6 +17,7 @@ import {
   PUBLISH_ENOUGH,
   PUBLISH_MAX_MS,
   PUBLISH_QUIET_MS,
+  PUBLISH_SEARCH_MAX_MS,
   REPLICATION,
   VERIFIED_MAX,
 } from './limits.ts'
@@ -55,6 +56,8 @@ export type DhtOptions = {
   readonly open: (kind: RecordKind, id: Uint8Array, bytes: Uint8Array) => Entry
   /** Asks one peer to store; resolves with whether it did, within a bounded time. */
   readonly store: (peer: PeerId, key: Uint8Array, value: Uint8Array) => Promise<boolean>
+  /** Whether there is anybody to wait for. */
+  readonly expectsPeers: () => boolean
   /** Peers that are always asked to store region records, close or not (bootstrap nodes list them). */
   readonly listKeepers: () => PeerId[]
 }
@@ -89,12 +92,12 @@ async function drain(events: AsyncIterable<QueryEvent>, each: (event: QueryEvent
   }
 }
 
-export function createDht({ kad, clock, open, store, listKeepers }: DhtOptions): Dht {
+export function createDht({ kad, clock, open, store, listKeepers, expectsPeers }: DhtOptions): Dht {
   const table = kad.routingTable
   const onPeer = (callback: () => void): void => table.addEventListener?.('peer:add', callback)
 
   const firstPeer = async (): Promise<void> => {
-    if (table.size > 0) return
+    if (table.size > 0 || !expectsPeers()) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = clock.after(LOOKUP_FIRST_PEER_MS, resolve)
     const added = (): void => resolve()
@@ -130,6 +133,7 @@ export function createDht({ kad, clock, open, store, listKeepers }: DhtOptions):
   }
 
   const publish = async (entry: Entry): Promise<number> => {
+    await firstPeer()
     const key = kadKey(entry.kind, entry.id)
     const wait = createWait(clock, PUBLISH_MAX_MS)
     const asked = new Map<string, PeerId>()
@@ -159,14 +163,20 @@ export function createDht({ kad, clock, open, store, listKeepers }: DhtOptions):
     return accepted
   }
 
-  /** Calls `ask` for the close peers that answer: those found before the first quiet moment together, late ones alone. */
+  /**
+   * Calls `ask` for the close peers that answer. In a network of fewer than REPLICATION nodes each of them is close and
+   * is asked at once; in a larger one the first quiet moment shows which are, and late ones are asked when they come.
+   */
   const closePeers = async (key: Uint8Array, ask: (peer: PeerId) => void): Promise<void> => {
-    const search = createWait(clock, PUBLISH_MAX_MS)
+    const search = createWait(clock, PUBLISH_SEARCH_MAX_MS)
     const first: PeerId[] = []
     let collecting = true
     const query = drain(kad.getClosestPeers(key), (event) => {
       if (event.name !== 'PEER_RESPONSE') return
-      if (!collecting) return ask(event.from)
+      if (!collecting || table.size < REPLICATION) {
+        ask(event.from)
+        return
+      }
       first.push(event.from)
       search.quiet(PUBLISH_QUIET_MS)
     })
@@ -174,6 +184,7 @@ export function createDht({ kad, clock, open, store, listKeepers }: DhtOptions):
     await search.over
     collecting = false
     for (const peer of closest(key, first)) ask(peer)
+    if (first.length === 0) await query
   }
 
   return { peers: () => table.size, lookup, publish, onPeer }

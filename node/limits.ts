@@ -39,13 +39,19 @@ export const LOOKUP_SETTLE_MS = 40
 export const LOOKUP_QUIET_MS = 250
 /** Whatever happens. */
 export const LOOKUP_MAX_MS = 900
-/** How long a look-up waits for the first DHT peer of a node that has just started. */
+/** How long a look-up or a publish waits for the first DHT peer of a node that has just started. */
 export const LOOKUP_FIRST_PEER_MS = 600
 export const LOOKUPS_MAX = 256
 export const PUBLISH_ENOUGH = 3
-/** No new close peer for this long: those found so far are asked to store. */
+/** No new close peer for this long, or after the second in all: those found so far are asked to store. */
 export const PUBLISH_QUIET_MS = 100
-export const PUBLISH_MAX_MS = 1_500
+export const PUBLISH_SEARCH_MAX_MS = 500
+/** A node that has just started looks around in the DHT after this. */
+export const KAD_FIRST_LOOK_MS = 200
+/** And then again and again: a node should know others than its bootstrap node when that one dies. */
+export const KAD_LOOK_MS = 30_000
+/** Whatever happens; what was asked goes on. */
+export const PUBLISH_MAX_MS = 900
 export const PUBLISH_PARALLEL = 8
 export const REFRESH_MS = 12 * 3_600_000
 /** Under-replicated records are published again after this, doubling up to PUBLISH_RETRY_MAX_MS. */

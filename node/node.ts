@@ -63,6 +63,7 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
     clock,
     open,
     store: (peer, key, value) => storeAt(libp2p, clock, peer, key, value),
+    expectsPeers: () => options.bootstrap.length > 0 || libp2p.getPeers().length > 0,
     listKeepers: () => bootstrapPeers.filter((peer) => libp2p.getConnections(peer).length > 0),
   })
   const publisher = await startPublisher({
