@@ -157,7 +157,9 @@ test('keys survive being stored, and go on working', () => {
 test('stored keys that are damaged are refused, and what they held is not shown', () => {
   const { device, account } = createAccount(rootOf(6), atNorth, systemRandom)
   const good = packDeviceKeys(device)
+  const otherKind = Buffer.from(Buffer.from(good).toString().replace('"device"', '"account"'))
   const wrong = [
+    otherKind,
     packAccountKeys(account),
     good.slice(1),
     good.slice(0, -9),
