@@ -387,7 +387,7 @@ check('a hook that throws ends the store and commits nothing of its step', async
 check('a closed store takes nothing any more', async (bench) => {
   const { store } = await opened(bench)
   store.put('p', 'a', bytes('1'))
-  await bench.run(Promise.resolve(store[Symbol.asyncDispose]()))
+  await bench.run(Promise.all([store[Symbol.asyncDispose](), store[Symbol.asyncDispose]()]))
   assert.throws(
     () => store.put('p', 'a', bytes('2')),
     (error) => error instanceof ParleyError && error.code === 'closing',

@@ -63,7 +63,8 @@ class JournalledStore implements Store {
   readonly #commits: Commits
   readonly #checkpoints: Checkpoints
   readonly #reads: Reads
-  #state: 'open' | 'closing' | 'stopped' = 'open'
+  #state: 'open' | 'stopped' = 'open'
+  #disposal: Promise<void> | undefined = undefined
   #freeBytes = Number.POSITIVE_INFINITY
   #freeCheckedAt = 0
   #journalBytesThen = 0
@@ -182,16 +183,18 @@ class JournalledStore implements Store {
     this.#looking = false
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#state === 'open') {
-      this.#state = 'closing'
-      try {
-        await this.checkpoint()
-      } finally {
-        this.#stop(new ParleyError('closing', 'the store is closed'))
-        await this.#options.backend[Symbol.asyncDispose]()
-      }
-    } else await this.#options.backend[Symbol.asyncDispose]()
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= this.#dispose()
+    return this.#disposal
+  }
+
+  async #dispose(): Promise<void> {
+    try {
+      if (this.#state === 'open') await this.checkpoint()
+    } finally {
+      this.#stop(new ParleyError('closing', 'the store is closed'))
+      await this.#options.backend[Symbol.asyncDispose]()
+    }
   }
 
   #committed(commit: number): void {
