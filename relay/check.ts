@@ -1,6 +1,5 @@
 // What an operator can get wrong, looked at before it hurts: each finding says what is, and what to do next.
-import { constants } from 'node:fs'
-import { access, mkdir, open, rm, stat, statfs } from 'node:fs/promises'
+import { mkdir, open, rm, stat, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type Clock, decode, GrantBodySchema, limits, ParleyError } from '#protocol'
@@ -55,17 +54,26 @@ async function grant(config: RelayConfig, clock: Clock): Promise<Said> {
   return wrong(says, `fetch the root key and run: parley relay renew --data ${config.dataDir} --root-key FILE`)
 }
 
+/** Only trying it counts: containers and network disks have rights that no mode shows. */
+async function tryWrite(directory: string): Promise<string | undefined> {
+  const file = join(directory, `.check-${process.pid}`)
+  try {
+    await (await open(file, 'wx', 0o600)).close()
+    await rm(file)
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'unknown'
+  }
+}
+
 async function rights({ dataDir }: RelayConfig): Promise<Said> {
-  for (const directory of [dataDir, join(dataDir, 'store')]) {
-    const allowed = await access(directory, constants.R_OK | constants.W_OK | constants.X_OK).then(
-      () => true,
-      (error: NodeJS.ErrnoException) => error.code === 'ENOENT' && directory !== dataDir,
-    )
-    if (!allowed)
-      return wrong(
-        `this user may not write in ${directory}`,
-        `chown it to the user that runs the relay, or chmod u+rwx ${directory}`,
-      )
+  const store = join(dataDir, 'store')
+  for (const directory of [dataDir, store]) {
+    const code = await tryWrite(directory)
+    // The store is made by the first start.
+    if (code === undefined || (code === 'ENOENT' && directory === store)) continue
+    const next = `chown it to the user that runs the relay, or chmod u+rwx ${directory}`
+    return wrong(`this user may not write in ${directory}: ${code}`, next)
   }
   return fine(`this user may write in ${dataDir}`)
 }
