@@ -2,6 +2,8 @@
 
 /** From the start of a process to its ready line; a slow machine that starts many at once needs most of it. */
 export const READY_MAX_MS = 60_000
+/** `relay init` and the like. */
+export const INIT_MAX_MS = 30_000
 /** From SIGTERM to SIGKILL. */
 export const STOP_PATIENCE_MS = 10_000
 /** A line of a child that is longer is cut in two: only the ready line is ever parsed. */
@@ -19,7 +21,8 @@ export const PORT_FIRST = 20_000
 export const PORT_LAST = 31_999
 export const PORT_SEARCH_MAX = 500
 
-export const HEALTH_MAX_MS = 10_000
+/** From the ready lines until every process answers and every region is listed. */
+export const HEALTH_MAX_MS = 30_000
 export const HEALTH_EVERY_MS = 50
 
 /** One message of the demo, from `send` to its read mark. */

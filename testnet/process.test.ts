@@ -29,7 +29,7 @@ function child(
   })
 }
 
-const READY = `console.log(JSON.stringify({ event: 'ready', pid: process.pid }));`
+const READY = `console.log(JSON.stringify({ ready: true, pid: process.pid }));`
 const STAY = `require('node:net').createServer().listen(0, '127.0.0.1');`
 
 test('a process is ready when it says so, and can be stopped, killed and started again', async () => {
@@ -69,8 +69,8 @@ test('a process that hears nothing while it is paused is stopped all the same', 
 })
 
 test('only a line that says so is a ready line', () => {
-  assert.deepEqual(readyFacts('{"event":"ready","port":1}'), { event: 'ready', port: 1 })
-  for (const line of ['', 'ready', '{"event":"ready"', '{"event":"other"}', 'null', '[]', '{}']) {
+  assert.deepEqual(readyFacts('{"ready":true,"port":1}'), { ready: true, port: 1 })
+  for (const line of ['', 'ready', '{"ready":true', '{"ready":false}', 'null', '[]', '{}']) {
     assert.equal(readyFacts(line), undefined, line)
   }
 })

@@ -40,12 +40,12 @@ export type ManagedProcess = AsyncDisposable & {
   restart(): Promise<void>
 }
 
-/** The facts of a line like `{"event":"ready",...}`. */
+/** The facts of a line like `{"ready":true,...}`. */
 export function readyFacts(line: string): ReadyFacts | undefined {
   if (!line.startsWith('{')) return undefined
   try {
     const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null && 'event' in value && value.event === 'ready'
+    return typeof value === 'object' && value !== null && 'ready' in value && value.ready === true
       ? { ...value }
       : undefined
   } catch {

@@ -1,0 +1,3 @@
+// Local networks of real processes, as a library.
+export { launchTestnet, type Testnet, type TestnetOptions, type TestRegion } from './launch.ts'
+export type { Exit, ManagedProcess, ReadyFacts } from './process.ts'
