@@ -128,7 +128,12 @@ export function decodeFrame(bytes: Uint8Array, limitBytes: number): NonNullable<
   const batch = countField(bytes, 2)
   if (batch.count > 1) throw new ParleyError('malformed', 'two batches in a frame')
   if (batch.count === 1) ensureCounts(batch.last)
-  const { what } = decode(LinkFrameSchema, bytes, Math.min(limitBytes, LINK_FRAME_MAX_BYTES))
+  const { what } = decode(
+    LinkFrameSchema,
+    bytes,
+    Math.min(limitBytes, LINK_FRAME_MAX_BYTES),
+    limits.LINK_BATCH_ITEMS_MAX,
+  )
   if (what.case === undefined) throw new ParleyError('malformed', 'empty link frame')
   return what
 }

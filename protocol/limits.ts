@@ -29,6 +29,8 @@ export const LINK_BATCH_MAX_BYTES = 1024 * 1024
 export const LINK_BATCH_ITEMS_MAX = 16_384
 /** A batch with the frame around it. */
 export const LINK_FRAME_MAX_BYTES = LINK_BATCH_MAX_BYTES + 64
+/** Repeated fields within one item: more than the smallest entries that fill a batch. */
+export const LINK_ITEM_FIELDS_MAX = 32_768
 export const REQUEST_MAX_BYTES = 1024 * 1024
 /** What a page of entries is cut at, but for its first entry. */
 export const PAGE_MAX_BYTES = 256 * 1024
@@ -76,6 +78,8 @@ assertLimit(PART_MAX_BYTES > CONTENT_MAX_BYTES, 'a part holds the largest conten
 assertLimit(ENTRY_MAX_BYTES >= 2 * PART_MAX_BYTES, 'an entry holds a part for each side')
 assertLimit(FRAME_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a frame holds an entry')
 assertLimit(LINK_BATCH_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a batch holds an entry')
+assertLimit(LINK_ITEM_FIELDS_MAX * 50 > LINK_BATCH_MAX_BYTES, 'an item holds a batch of bare headers')
+assertLimit(FRAME_ITEMS_MAX * 50 > PAGE_MAX_BYTES, 'a page holds bare headers')
 assertLimit(PAGE_MAX_BYTES + ENTRY_MAX_BYTES <= FRAME_MAX_BYTES, 'a page fits a frame')
 assertLimit(SIGN_IN_MESSAGE_MAX_BYTES >= MANIFEST_MAX_BYTES + 4 * 1024, 'a proof holds a manifest')
 assertLimit(REQUEST_MAX_BYTES >= 2 * PREKEYS_MAX_BYTES, 'a request holds prekeys')

@@ -50,6 +50,7 @@ import {
   LINK_BATCH_ITEMS_MAX,
   LINK_BATCH_MAX_BYTES,
   LINK_FRAME_MAX_BYTES,
+  LINK_ITEM_FIELDS_MAX,
   REQUEST_MAX_BYTES,
   REQUEST_METHOD_MAX_CHARS,
 } from './limits.ts'
@@ -192,7 +193,7 @@ function checkItem(item: RelayItem): void {
 }
 
 function decodeAs<T extends DescMessage>(schema: T, body: Uint8Array): MessageShape<T> {
-  return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_BATCH_ITEMS_MAX)
+  return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_ITEM_FIELDS_MAX)
 }
 
 /** The body of a link item. A kind unknown here is `malformed`. */
