@@ -9,12 +9,20 @@ import { after, before, describe, it } from 'node:test'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import pino from 'pino'
 import {
+  compareIds,
+  convIdBytes,
   decode,
+  directConvId,
+  directGenesis,
   HomeRecordSchema,
+  KIND_CONTENT,
   limits,
   openHomeRecord,
   openRegionRecord,
   PrekeyBundleSchema,
+  positionOf,
+  readHeader,
+  readParts,
   SignedPrekeysSchema,
   SignedRecordSchema,
   systemClock,
@@ -26,6 +34,7 @@ import { ask, base64, bearer, records, register, signIn } from './gateway/test-d
 import { type Initialised, initRelay } from './init.ts'
 import { type RunningRelay, startRelay } from './relay.ts'
 
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 const log = pino({ level: 'silent' })
 let directory: string
 before(async () => {
@@ -130,6 +139,67 @@ describe('two relays', () => {
     })
     const again = await signIn(south.clientUrls[0]!, south.regionId, { person: ben, counter: 6n })
     again.socket.close()
+  })
+
+  it('carry a submission from a device in one region to a device in the other, and page it over HTTP', async () => {
+    const [ana, ben] = [makePerson(north.regionId), makePerson(south.regionId)]
+    const [northUrl, southUrl] = [north.clientUrls[0]!, south.clientUrls[0]!]
+    await register(northUrl, ana)
+    await register(southUrl, ben)
+    const atNorth = await signIn(northUrl, north.regionId, { person: ana })
+    const atSouth = await signIn(southUrl, south.regionId, { person: ben })
+    const homeOf = async (url: string, user: string, session: typeof atNorth.session) => {
+      const { body } = await ask(url, `/v1/users/${user}`, { headers: bearer(session) })
+      return fromBinary(HomeRecordSchema, Buffer.from(body.homeRecord, 'base64'))
+    }
+    const homeRecords = [
+      await homeOf(northUrl, ana.userId, atNorth.session),
+      await homeOf(northUrl, ben.userId, atNorth.session),
+    ]
+    const convId = directConvId(ana.userId, ben.userId)
+    const name = { ref: 1, convId: convIdBytes(convId), genesis: directGenesis(ana.userId, ben.userId), homeRecords }
+    const benIs = compareIds(ana.userId, ben.userId) < 0 ? 1 : 0
+    const tag = systemRandom.bytes(8)
+    const body = systemRandom.bytes(300)
+    const encryptedFor = [0, 1].map((member) => ({ member, rootEpoch: 1, version: 1 }))
+    const submission = {
+      conv: 1,
+      k: 1,
+      tag,
+      rev: 0,
+      kind: KIND_CONTENT,
+      encryptedFor,
+      parts: [{ member: benIs, device: 1, body }],
+    }
+    atNorth.send({ names: [name], submissions: [submission] })
+    const came = await atSouth.until((frame) => frame.entries.length > 0 || frame.behind.length > 0)
+    const behind = came.behind[0]
+    if (behind) {
+      atSouth.send({ names: [name], pulls: [{ conv: 1, epoch: behind.fromEpoch, n: behind.fromN, maxBytes: 65_536 }] })
+    }
+    const run = (await atSouth.until((frame) => frame.entries.length > 0)).entries[0]!
+    const header = readHeader(run.entry[0]!)
+    assert.deepEqual([header.k, hex(header.tag), header.at], [1, hex(tag), positionOf(1, 1)])
+    assert.deepEqual(
+      readParts(run.entry[0]!).map((part) => hex(part.body)),
+      [hex(body)],
+    )
+    const told = await atNorth.until(
+      (frame) => frame.verdicts.some((verdict) => verdict.outcome.case === 'sequenced') || frame.entries.length > 0,
+    )
+    assert.ok(told)
+    await atNorth.until((frame) => frame.verdicts.some((verdict) => verdict.outcome.case === 'safe'))
+    const page = await ask(southUrl, `/v1/conversations/${convId}/entries?after=0.0`, {
+      headers: bearer(atSouth.session),
+    })
+    assert.equal(page.body.head, '1.1')
+    assert.equal(page.body.entries[0], base64(run.entry[0]!))
+    const stranger = makePerson(south.regionId)
+    await register(southUrl, stranger)
+    const other = await signIn(southUrl, south.regionId, { person: stranger })
+    const refused = await ask(southUrl, `/v1/conversations/${convId}/entries`, { headers: bearer(other.session) })
+    assert.equal(refused.code, 'not_member')
+    for (const { socket } of [atNorth, atSouth, other]) socket.close()
   })
 
   it('refuse a second process on the same data', async () => {
