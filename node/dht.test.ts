@@ -18,6 +18,7 @@ import type { ParleyNode } from './index.ts'
 import { kadKey } from './kad-datastore.ts'
 
 const HONEST = 9
+const USERS = 2
 const LOOKUP_BOUND_MS = 1_000
 
 const region = testRegion()
@@ -80,7 +81,7 @@ const modes: readonly { readonly mode: HostileMode; readonly what: string; reado
 for (const { mode, what, records } of modes) {
   test(`a peer that ${what}`, async () => {
     hostile.mode = mode
-    const users = Array.from({ length: 3 }, testUser)
+    const users = Array.from({ length: USERS }, testUser)
     const other = bytesOf(testUser(), 9)
     hostile.always = records === 'of others' ? other : undefined
     const asked = hostile.asked()
@@ -146,9 +147,13 @@ test('a node that knows nobody but the bootstrap node resolves a region and its 
   await relay.directory.publishRegion(recordOf(region, [relay], 1))
   await relay.directory.publishHome(homeRecord(user, region, 1))
   await using stranger = (await testNode({ bootstrap: [mesh[0]!.node], mode: 'client' })).node
-  const home = await stranger.directory.findHome(user.userId)
-  assert.equal(home?.homeRegion, region.regionId)
-  const found = await stranger.directory.findRegion(home!.homeRegion)
+  const { directory } = stranger
+  await until(
+    'the person',
+    async () => (await directory.findHome(user.userId, { fresh: true }))?.homeRegion === region.regionId,
+  )
+  await until('the region', async () => (await directory.findRegion(region.regionId, { fresh: true })) !== undefined)
+  const found = directory.knownRegion(region.regionId)
   assert.equal(found?.nodes[0]?.peerId, relay.peerId)
 })
 

@@ -11,6 +11,7 @@ import { kadKey } from './kad-datastore.ts'
 import {
   LOOKUP_AGREE,
   LOOKUP_FIRST_PEER_MS,
+  LOOKUP_GRACE_MS,
   LOOKUP_MAX_MS,
   LOOKUP_QUIET_MS,
   LOOKUP_SETTLE_MS,
@@ -63,25 +64,20 @@ export type DhtOptions = {
 }
 
 /** Something that waits: for quiet, for a bound, or to be told that it is over. */
-function createWait(
-  clock: Clock,
-  maxMs: number,
-): { quiet(ms: number): void; done(): void; over: Promise<void>; signal: AbortSignal } {
-  const controller = new AbortController()
+function createWait(clock: Clock, maxMs: number): { quiet(ms: number): void; done(): void; over: Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>()
   let quietTimer: Timer | undefined
   const done = (): void => {
     quietTimer?.cancel()
     limit.cancel()
     resolve()
-    controller.abort()
   }
   const limit = clock.after(maxMs, done)
   const quiet = (ms: number): void => {
     quietTimer?.cancel()
     quietTimer = clock.after(ms, done)
   }
-  return { quiet, done, over: promise, signal: controller.signal }
+  return { quiet, done, over: promise }
 }
 
 async function drain(events: AsyncIterable<QueryEvent>, each: (event: QueryEvent) => void): Promise<void> {
@@ -94,6 +90,11 @@ async function drain(events: AsyncIterable<QueryEvent>, each: (event: QueryEvent
 
 export function createDht({ kad, clock, open, store, listKeepers, expectsPeers }: DhtOptions): Dht {
   const table = kad.routingTable
+  /** What the routing table holds: the library tells of changes only. */
+  const near = new Map<string, PeerId>()
+  const detail = (event: Event): PeerId => (event as CustomEvent<PeerId>).detail
+  table.addEventListener?.('peer:add', (event) => near.set(detail(event).toString(), detail(event)))
+  table.addEventListener?.('peer:remove', (event) => near.delete(detail(event).toString()))
   const onPeer = (callback: () => void): void => table.addEventListener?.('peer:add', callback)
 
   const firstPeer = async (): Promise<void> => {
@@ -113,8 +114,10 @@ export function createDht({ kad, clock, open, store, listKeepers, expectsPeers }
     const key = kadKey(kind, id)
     const raw = key.subarray(key.length - 32)
     const wait = createWait(clock, LOOKUP_MAX_MS)
+    const stop = new AbortController()
     const answered = new Map<string, string>()
     let best: Entry | undefined
+    let ended = false
     const answer = (from: string, bytes: Uint8Array): void => {
       const entry = openOrNot(() => open(kind, raw, bytes))
       if (!entry || answered.has(from)) return
@@ -124,11 +127,16 @@ export function createDht({ kad, clock, open, store, listKeepers, expectsPeers }
       const agree = [...answered.values()].filter((other) => other === name).length
       wait.quiet(agree >= LOOKUP_AGREE ? LOOKUP_SETTLE_MS : LOOKUP_QUIET_MS)
     }
-    const query = drain(kad.get(key, { signal: wait.signal }), (event) => {
+    const query = drain(kad.get(key, { signal: stop.signal }), (event) => {
       if (event.name === 'PEER_RESPONSE' && event.record) answer(event.from.toString(), event.record.value)
     })
-    void query.then(wait.done)
+    void query.then(() => {
+      ended = true
+      wait.done()
+    })
     await wait.over
+    if (!best && !ended) await new Promise<void>((resolve) => void clock.after(LOOKUP_GRACE_MS, resolve))
+    stop.abort()
     return best
   }
 
@@ -164,10 +172,11 @@ export function createDht({ kad, clock, open, store, listKeepers, expectsPeers }
   }
 
   /**
-   * Calls `ask` for the close peers that answer. In a network of fewer than REPLICATION nodes each of them is close and
-   * is asked at once; in a larger one the first quiet moment shows which are, and late ones are asked when they come.
+   * Calls `ask` for the close peers. In a network of fewer than REPLICATION nodes each of them is close and is asked at
+   * once; in a larger one the first quiet moment shows which are, and late ones are asked when they come.
    */
   const closePeers = async (key: Uint8Array, ask: (peer: PeerId) => void): Promise<void> => {
+    if (table.size < REPLICATION) for (const peer of [...near.values()]) ask(peer)
     const search = createWait(clock, PUBLISH_SEARCH_MAX_MS)
     const first: PeerId[] = []
     let collecting = true

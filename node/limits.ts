@@ -37,8 +37,9 @@ export const LOOKUP_AGREE = 3
 export const LOOKUP_SETTLE_MS = 40
 /** No new answer for this long after a valid one: done. */
 export const LOOKUP_QUIET_MS = 250
-/** Whatever happens. */
+/** Whatever happens, but for LOOKUP_GRACE_MS when nothing has come: a starved process sees its timers first. */
 export const LOOKUP_MAX_MS = 900
+export const LOOKUP_GRACE_MS = 50
 /** How long a look-up or a publish waits for the first DHT peer of a node that has just started. */
 export const LOOKUP_FIRST_PEER_MS = 600
 export const LOOKUPS_MAX = 256

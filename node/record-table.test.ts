@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openHomeRecord, openRegionRecord, systemClock } from '#protocol'
+import { HOUR_MS, homeRecord, recordOf, testRegion, testUser } from './fixtures.ts'
+import { memoryStorage, type NodeStorage, nextRegionRecord, silentEvents } from './index.ts'
+import { homeEntry, openEntry, regionEntry } from './record-kinds.ts'
+import { openRecordTable, type RecordTable } from './record-table.ts'
+
+const open = (storage: NodeStorage): Promise<RecordTable> => openRecordTable(storage, systemClock, silentEvents)
+
+test('floors: only newer, or later not-after of the same; another one of that version never; across restarts', async () => {
+  const storage = memoryStorage()
+  const table = await open(storage)
+  const [user, region, elsewhere] = [testUser(), testRegion(), testRegion()]
+  const now = systemClock.now()
+  const entry = (version: number, notAfterMs = now + HOUR_MS, home = region) =>
+    homeEntry(openHomeRecord(homeRecord(user, home, version, notAfterMs), now))
+  const [first, second, renewed, other] = [
+    entry(1),
+    entry(2),
+    entry(2, now + 2 * HOUR_MS),
+    entry(2, now + 3 * HOUR_MS, elsewhere),
+  ]
+  assert.equal(table.offer(first, 'stranger'), 'newer')
+  assert.equal(table.offer(second, 'stranger'), 'newer')
+  const check = (floors: RecordTable): void => {
+    assert.equal(floors.offer(first, 'stranger'), 'older')
+    assert.equal(floors.offer(other, 'self'), 'conflict')
+    assert.equal(floors.offer(second, 'self'), 'same')
+  }
+  check(table)
+  await table.flushed()
+  const again = await open(storage)
+  assert.equal(again.known('home', user.userId), undefined)
+  assert.equal((await again.load('home', user.userId))?.version, 2)
+  check(again)
+  assert.equal(again.offer(renewed, 'stranger'), 'newer')
+  assert.equal(again.offer(second, 'stranger'), 'older')
+  await again.flushed()
+  assert.equal((await (await open(storage)).load('home', user.userId))?.notAfterMs, renewed.notAfterMs)
+})
+
+test('what expires is forgotten, on disk too', async () => {
+  const storage = memoryStorage()
+  const table = await open(storage)
+  const user = testUser()
+  const now = systemClock.now()
+  const entry = homeEntry(openHomeRecord(homeRecord(user, testRegion(), 1, now - 1_000), now))
+  table.offer(entry, 'self')
+  assert.equal(table.known('home', user.userId), undefined)
+  await table.flushed()
+  await open(storage)
+  assert.deepEqual(await storage.range('', { after: undefined, limit: 10 }), [])
+})
+
+test('a write that fails is said to whoever waits for it', async () => {
+  const failures: unknown[] = []
+  const broken: NodeStorage = { ...memoryStorage(), put: () => Promise.reject(new Error('disk full')) }
+  const table = await openRecordTable(broken, systemClock, {
+    ...silentEvents,
+    storageFailed: (error) => void failures.push(error),
+  })
+  table.offer(regionEntry(openRegionRecord(recordOf(testRegion(), [], 1), systemClock.now())), 'self')
+  await assert.rejects(table.flushed(), /disk full/)
+  assert.equal(failures.length, 1)
+})
+
+test('region records: versions rise at each signing, after a restart, and above what others have seen', async () => {
+  const [storage, region] = [memoryStorage(), testRegion()]
+  const sign = async (from: NodeStorage, known: number | undefined): Promise<number> => {
+    const seen = known === undefined ? undefined : openRegionRecord(recordOf(region, [], known), systemClock.now())
+    const record = await nextRegionRecord(
+      region.keys,
+      { name: 'n', nodes: [], revokedKeys: [] },
+      from,
+      seen,
+      systemClock.now(),
+    )
+    return openRegionRecord(record, systemClock.now()).version
+  }
+  assert.deepEqual([await sign(storage, undefined), await sign(storage, undefined), await sign(storage, 1)], [1, 2, 3])
+  assert.equal(await sign(memoryStorage(), 7), 8)
+})
+
+test('a record for another id, or bytes that are none, is refused with its reason', () => {
+  assert.throws(() => openEntry('home', new Uint8Array([1, 2, 3]), 0), { code: 'malformed' })
+  assert.throws(() => openEntry('region', new Uint8Array(2 ** 20), 0), { code: 'too_large' })
+})
