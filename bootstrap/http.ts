@@ -38,7 +38,7 @@ function addRoutes(app: FastifyInstance, node: ParleyNode, clock: Clock): void {
   }
   // Public and the same for everybody: a page in a browser may read it too.
   app.addHook('onSend', async (_request, reply) => void reply.header('access-control-allow-origin', '*'))
-  app.get('/v1/regions', async () => ({ regions: await list(), timeMs: clock.now() }))
+  app.get('/v1/regions', async () => ({ regions: await list(), multiaddrs: node.multiaddrs(), timeMs: clock.now() }))
   app.get('/v1/health', async () => ({ status: 'ok', peers: node.peers().length, timeMs: clock.now() }))
   app.setNotFoundHandler((_request, reply) => {
     void reply.code(404).send({ error: { code: 'not_found', message: 'no such page', retry: false, facts: {} } })

@@ -21,6 +21,8 @@ export type ProcessEvents = {
   stopped(): void
   /** The process ends after this. */
   storeFailed(error: Error): void
+  /** An entry service did not answer; the node goes on with what it knew. */
+  entryFailed(error: unknown): void
   /** A fault of ours that ended one request or session, not the process. */
   fault(where: string, error: unknown): void
 }
@@ -216,6 +218,8 @@ function processEvents(log: Logger, m: Meters): ProcessEvents {
     stopped: () => log.info('stopped'),
     storeFailed: (error) =>
       log.fatal({ err: error }, 'the store failed: this process ends and takes over from its journal'),
+    entryFailed: (error) =>
+      log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'entry service'),
     fault(where, error) {
       m.faults.inc()
       log.error({ where, err: error }, 'fault')

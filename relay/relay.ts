@@ -2,7 +2,7 @@
 // other and ended in the opposite one.
 import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
-import { nextRegionRecord, openAdmission, type ParleyNode, type RegionKeys, startNode } from '#node'
+import { nextRegionRecord, openAdmission, type ParleyNode, startNode } from '#node'
 import {
   type Clock,
   type Random,
@@ -61,9 +61,22 @@ type Base = {
   readonly fail: (error: Error) => void
 }
 
-type Late = { node: ParleyNode; gateway: Gateway | undefined; relay: Relay }
+/**
+ * Accounts publish through the node, the node renews by accounts, both speak to sessions of a gateway that needs them:
+ * a circle, closed step by step while the relay starts. Nothing is asked for before it is there.
+ */
+type Circle = {
+  node: ParleyNode | undefined
+  gateway: Gateway | undefined
+  relay: Relay | undefined
+}
 
-function openAccounts(base: Base, store: Store, late: Late): { accounts: Accounts; prekeys: Prekeys } {
+function started<T>(part: T | undefined): T {
+  if (part === undefined) throw new Error('a part of the relay was used before it was started')
+  return part
+}
+
+function openAccounts(base: Base, store: Store, circle: Circle): { accounts: Accounts; prekeys: Prekeys } {
   const { config, secrets, clock, events } = base
   const rows = accountRows(store)
   const accounts = createAccounts({
@@ -72,14 +85,14 @@ function openAccounts(base: Base, store: Store, late: Late): { accounts: Account
     keys: secrets.keys,
     policy: registrationPolicy(config.accounts.registration),
     onChange({ home, manifest }, what) {
-      if (what === 'registered') events.accounts.registered(manifest.userId)
+      const { userId } = manifest
+      if (what === 'registered') events.accounts.registered(userId)
       if (what === 'replaced') {
-        events.accounts.manifestReplaced(manifest.userId)
-        late.relay.manifestChanged(manifest)
+        events.accounts.manifestReplaced(userId)
+        started(circle.relay).manifestChanged(manifest)
       }
-      late.node.directory
-        .publishHome(home.record)
-        .catch((error: unknown) => events.accounts.publishFailed(manifest.userId, error))
+      const published = started(circle.node).directory.publishHome(home.record)
+      published.catch((error: unknown) => events.accounts.publishFailed(userId, error))
     },
   })
   const prekeys = createPrekeys({
@@ -89,21 +102,37 @@ function openAccounts(base: Base, store: Store, late: Late): { accounts: Account
     region: secrets.keys.regionId,
     onLow(user, device, counts) {
       events.accounts.prekeysLow(user)
-      late.gateway?.sessions.notify(user, device, { case: 'prekeysLow', value: counts })
+      circle.gateway?.sessions.notify(user, device, { case: 'prekeysLow', value: counts })
     },
     onGiven: events.accounts.prekeysGiven,
   })
   return { accounts, prekeys }
 }
 
-async function openNode(base: Base, store: Store, accounts: () => Accounts, record: () => Promise<SignedRecord>) {
+/** Makes the region's next record, for where this node is reached now. */
+function recordMaker(base: Base, store: Store, circle: Circle): () => Promise<SignedRecord> {
+  const { config, secrets, clock } = base
+  return () => {
+    const node = started(circle.node)
+    const place = { peerId: node.peerId, multiaddrs: node.multiaddrs(), clientUrls: started(circle.gateway).urls }
+    const description = { name: config.name, nodes: [place], revokedKeys: [] }
+    const known = node.directory.knownRegion(secrets.keys.regionId)
+    return nextRegionRecord(secrets.keys, description, nodeStorage(store), known, clock.now())
+  }
+}
+
+async function openNode(
+  base: Base,
+  store: Store,
+  accounts: Accounts,
+  record: () => Promise<SignedRecord | undefined>,
+): Promise<ParleyNode> {
   const { config, secrets, clock, random, events } = base
-  const failed = (error: unknown) => events.process.fault('entry point', error)
   return startNode({
     key: secrets.nodeSecret,
     listen: config.mesh.listen,
     announce: config.mesh.announce,
-    bootstrap: await entryPoints(config.mesh.bootstrap, store, clock, failed),
+    bootstrap: await entryPoints(config.mesh.bootstrap, store, clock, events.process.entryFailed),
     mode: 'server',
     storage: nodeStorage(store),
     clock,
@@ -111,29 +140,27 @@ async function openNode(base: Base, store: Store, accounts: () => Accounts, reco
     admission: openAdmission,
     certificate: secrets.certificate,
     journalPosition: () => store.committed(),
-    renewal: {
-      home: async (home) => (await accounts().renew(home.userId))?.home.record,
-      region: record,
-    },
+    renewal: { home: async (home) => (await accounts.renew(home.userId))?.home.record, region: record },
     events: events.node,
   })
 }
 
-async function openRules(
-  base: Base,
-  store: Store,
-  replayed: readonly Replayed[],
-  directory: RelayDirectory,
-  late: Late,
-  attach: ReturnType<typeof lateHooks>['attach'],
-) {
+type RulesParts = {
+  readonly store: Store
+  readonly replayed: readonly Replayed[]
+  readonly node: ParleyNode
+  readonly directory: RelayDirectory
+  readonly attach: ReturnType<typeof lateHooks>['attach']
+}
+
+async function openRules(base: Base, parts: RulesParts): Promise<Relay> {
   const { clock, random, events, secrets, fail } = base
-  const links = linkAdapter(late.node.links, (error) => events.process.fault('link', error))
+  const links = linkAdapter(parts.node.links, (error) => events.process.fault('link', error))
+  const { directory } = parts
   const ports = { region: secrets.keys.regionId, clock, random, links: links.port, directory, events: events.relay }
-  const engine = createRelay(ports, store, RULE_LIMITS, fail)
-  attach(engine)
-  await engine.takeOver(replayed)
-  late.relay = engine.relay
+  const engine = createRelay(ports, parts.store, RULE_LIMITS, fail)
+  parts.attach(engine)
+  await engine.takeOver(parts.replayed)
   links.serve(engine.relay)
   return engine.relay
 }
@@ -155,36 +182,29 @@ function keepTicking(clock: Clock, relay: Relay, fail: (error: Error) => void): 
   return () => timer.cancel()
 }
 
-function openClientPort(
-  base: Base,
-  parts: {
-    store: Store
-    accounts: Accounts
-    prekeys: Prekeys
-    people: RelayDirectory
-    late: Late
-    record: () => SignedRecord | undefined
-  },
-) {
+type ClientPortParts = {
+  readonly store: Store
+  readonly accounts: Accounts
+  readonly prekeys: Prekeys
+  readonly people: RelayDirectory
+  readonly relay: Relay
+  readonly record: () => SignedRecord | undefined
+}
+
+function openClientPort(base: Base, parts: ClientPortParts): Promise<Gateway> {
   const { config, secrets, bootId, clock, random, events } = base
-  const { store, accounts, prekeys, people, late, record } = parts
+  const { regionId } = secrets.keys
+  const { store, relay, record, ...rest } = parts
+  const { nodeKey, certificate } = secrets
   return openGateway(
     {
-      identity: {
-        regionId: secrets.keys.regionId,
-        regionName: config.name,
-        nodeKey: secrets.nodeKey,
-        certificate: secrets.certificate,
-        bootId,
-      },
+      ...rest,
+      identity: { regionId, regionName: config.name, nodeKey, certificate, bootId },
       clock,
       random,
       events: events.gateway,
-      accounts,
-      prekeys,
-      people,
-      relay: () => late.relay,
-      readEntries: createPages(store, secrets.keys.regionId),
+      relay: () => relay,
+      readEntries: createPages(store, regionId),
       regionRecord: record,
       metrics: events.metrics,
       trouble: () => (store.hasRoom() ? undefined : 'no room: the disk is full or too slow'),
@@ -193,42 +213,32 @@ function openClientPort(
   )
 }
 
-/** Makes the region's record for where this node is reached now. */
-function recordMaker(base: Base, store: Store, late: Late): () => Promise<SignedRecord> {
-  const { config, secrets, clock } = base
-  const keys: RegionKeys = secrets.keys
-  return () => {
-    const { node, gateway } = late
-    const nodes = [{ peerId: node.peerId, multiaddrs: node.multiaddrs(), clientUrls: gateway?.urls ?? [] }]
-    const known = node.directory.knownRegion(keys.regionId)
-    return nextRegionRecord(keys, { name: config.name, nodes, revokedKeys: [] }, nodeStorage(store), known, clock.now())
-  }
-}
+type Assembled = { readonly node: ParleyNode; readonly gateway: Gateway; readonly store: Store }
 
-async function assemble(base: Base, stack: AsyncDisposableStack, read: { current: () => Readings }): Promise<Late> {
-  const { config, bootId, clock, events, fail } = base
+async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assembled> {
+  const { config, bootId, clock, fail } = base
   const { hooks, attach } = lateHooks(fail)
   const backend = await openLevel({ directory: join(config.dataDir, 'store'), bootId })
   const { store, replayed } = await openStore({ backend, hooks, clock })
   stack.use(store)
-  const late = { gateway: undefined } as unknown as Late
-  const { accounts, prekeys } = openAccounts(base, store, late)
-  const makeRecord = recordMaker(base, store, late)
-  late.node = stack.use(await openNode(base, store, () => accounts, makeRecord))
-  const directory = createDirectory({ region: base.secrets.keys.regionId, clock, accounts, prekeys, node: late.node })
+  const circle: Circle = { node: undefined, gateway: undefined, relay: undefined }
+  const { accounts, prekeys } = openAccounts(base, store, circle)
+  const makeRecord = recordMaker(base, store, circle)
+  const node = stack.use(await openNode(base, store, accounts, async () => (circle.gateway ? makeRecord() : undefined)))
+  circle.node = node
+  const directory = createDirectory({ region: base.secrets.keys.regionId, clock, accounts, prekeys, node })
   await accounts.preload()
-  const relay = await openRules(base, store, replayed, directory, late, attach)
-  answerRequests({ accounts, prekeys, node: late.node, flushed: () => store.flushed() })
+  const relay = await openRules(base, { store, replayed, node, directory, attach })
+  circle.relay = relay
+  answerRequests({ accounts, prekeys, node, flushed: () => store.flushed() })
   stack.defer(keepTicking(clock, relay, fail))
   let record: SignedRecord | undefined
-  const parts = { store, accounts, prekeys, people: directory, late, record: () => record }
-  late.gateway = stack.use(await openClientPort(base, parts))
-  const { gateway, node } = late
-  read.current = () => ({ ...gateway.sessions.counts(), linksUp: node.links.up().length, store: { ...store.stats() } })
+  const parts = { store, accounts, prekeys, people: directory, relay, record: () => record }
+  const gateway = stack.use(await openClientPort(base, parts))
+  circle.gateway = gateway
   record = await makeRecord()
   await node.directory.publishRegion(record)
-  stack.defer(() => events.process.stopping())
-  return late
+  return { node, gateway, store }
 }
 
 /**
@@ -239,25 +249,31 @@ export async function startRelay(config: RelayConfig, options: RelayOptions = {}
   const { clock = systemClock, random = systemRandom } = options
   const log = options.log ?? pino({ level: config.log.level }, pino.destination(2))
   const failed = Promise.withResolvers<Error>()
-  const read = { current: (): Readings => ({ sockets: 0, sessions: 0, linksUp: 0, store: {} }) }
-  const events = createEvents(log, () => read.current())
-  const secrets = await readSecrets(config.dataDir, clock.now())
+  let read = (): Readings => ({ sockets: 0, sessions: 0, linksUp: 0, store: {} })
+  const events = createEvents(log, () => read())
   const fail = (error: Error): void => {
     events.process.storeFailed(error)
     failed.resolve(error)
   }
+  const secrets = await readSecrets(config.dataDir, clock.now())
   const base: Base = { config, secrets, bootId: random.bytes(BOOT_ID_BYTES), clock, random, events, fail }
   await using stack = new AsyncDisposableStack()
   stack.defer(() => events.process.stopped())
-  const { node, gateway } = await assemble(base, stack, read)
+  const { node, gateway, store } = await assemble(base, stack)
+  stack.defer(() => events.process.stopping())
+  read = () => ({ ...gateway.sessions.counts(), linksUp: node.links.up().length, store: { ...store.stats() } })
   const owned = stack.move()
-  const clientUrls = gateway?.urls ?? []
-  const facts = { regionId: secrets.keys.regionId, peerId: node.peerId, clientUrls, multiaddrs: node.multiaddrs() }
+  const facts = {
+    regionId: secrets.keys.regionId,
+    peerId: node.peerId,
+    clientUrls: gateway.urls,
+    multiaddrs: node.multiaddrs(),
+  }
   events.process.started(facts)
   return {
     ...facts,
     name: config.name,
-    healthUrl: `${gateway?.listening}/v1/health`,
+    healthUrl: `${gateway.listening}/v1/health`,
     failed: failed.promise,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }

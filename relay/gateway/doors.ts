@@ -5,7 +5,8 @@ import { SIGN_INS_PENDING_MAX, SOCKETS_MAX, SOCKETS_PER_ADDRESS_MAX } from '../l
 export const SUBPROTOCOL = 'parley.v1'
 export const SESSION_PATH = '/v1/session'
 
-const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/
+/** A proxy or a local network: what is limited by address is limited by other things there. */
+export const isLoopback = (address: string): boolean => /^(127\.|::1$|::ffff:127\.)/.test(address)
 
 export type Doors = {
   /** Counts a socket in, or says why not. */
@@ -25,7 +26,7 @@ export function createDoors(): Doors {
         return new ParleyError('overloaded', 'this node is full', { limit: `${SOCKETS_MAX}` }, 10_000)
       if (pending >= SIGN_INS_PENDING_MAX) return new ParleyError('overloaded', 'too many sign-ins at once', {}, 1_000)
       const here = perAddress.get(address) ?? 0
-      if (here >= SOCKETS_PER_ADDRESS_MAX && !LOOPBACK.test(address)) {
+      if (here >= SOCKETS_PER_ADDRESS_MAX && !isLoopback(address)) {
         return new ParleyError(
           'overloaded',
           'too many sockets from this address',

@@ -64,7 +64,8 @@ function handleErrors(http: Http, events: GatewayEvents): void {
 export async function createHttp(events: GatewayEvents, trustProxy: boolean): Promise<Http> {
   const http = Fastify({
     logger: false,
-    trustProxy,
+    // One hop: the address that the proxy itself saw, not what the client claims.
+    trustProxy: trustProxy ? (_address, hop) => hop === 0 : false,
     bodyLimit: HTTP_BODY_MAX_BYTES,
     requestTimeout: HTTP_REQUEST_MS,
     keepAliveTimeout: HTTP_KEEP_ALIVE_MS,

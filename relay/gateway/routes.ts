@@ -19,6 +19,7 @@ import {
 } from '#protocol'
 import { createBudgets } from '../accounts/budgets.ts'
 import { ACCOUNT_BUDGET, ANONYMOUS_BUDGET, HTTP_BODY_MAX_BYTES } from '../limits.ts'
+import { isLoopback } from './doors.ts'
 import type { Http } from './http.ts'
 import type { GatewayParts, Reader } from './parts.ts'
 import * as schema from './schemas.ts'
@@ -73,12 +74,15 @@ function publicRoutes(http: Http, parts: GatewayParts): void {
 /** Records that prove themselves: no token, but a budget for each address. */
 function accountRoutes(http: Http, parts: GatewayParts): void {
   const budget = createBudgets(ANONYMOUS_BUDGET, parts.clock)
+  const spend = (address: string): void => {
+    if (!isLoopback(address)) budget.spend(address)
+  }
   const shape = { body: schema.AccountBody, response: { 200: schema.HomeRecordAnswer } }
   http.post(
     '/v1/accounts',
     { schema: { ...shape, summary: 'Opens an account, or takes a newer manifest of it' } },
     async (request) => {
-      budget.spend(request.ip)
+      spend(request.ip)
       const { manifest, head } = request.body
       const account = await parts.accounts.register(readRecord(manifest), readRecord(head), request.ip)
       return { homeRecord: toBase64(HomeRecordSchema, account.home.record) }
@@ -88,7 +92,7 @@ function accountRoutes(http: Http, parts: GatewayParts): void {
     '/v1/manifest',
     { schema: { ...shape, summary: 'Takes a newer manifest of an account of this region' } },
     async (request) => {
-      budget.spend(request.ip)
+      spend(request.ip)
       const { manifest, head } = request.body
       const account = await parts.accounts.replaceManifest(readRecord(manifest), readRecord(head))
       return { homeRecord: toBase64(HomeRecordSchema, account.home.record) }
