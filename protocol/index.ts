@@ -102,7 +102,17 @@ export {
   encodeLinkResponse,
   type RelayItem,
 } from './link-frames.ts'
-export { epochOf, isPosition, NOWHERE, nextOf, nOf, type Position, positionOf, positionText } from './position.ts'
+export {
+  earlier,
+  epochOf,
+  isPosition,
+  NOWHERE,
+  nextOf,
+  nOf,
+  type Position,
+  positionOf,
+  positionText,
+} from './position.ts'
 export { openPrekeys, type Prekeys } from './prekeys.ts'
 export {
   countersign,

@@ -36,3 +36,7 @@ export function nextOf(p: Position): Position {
 export function positionText(p: Position): string {
   return `${epochOf(p)}.${nOf(p)}`
 }
+
+export function earlier(a: Position, b: Position): Position {
+  return a < b ? a : b
+}

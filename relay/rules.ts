@@ -11,5 +11,6 @@ export type {
   RelayHooks,
   RelayPorts,
 } from './rules/ports.ts'
+export { SimulatedDisk } from './store/simulated.ts'
 export { openStore } from './store/store.ts'
 export type { Backend, Replayed, Store, StoreHooks, StoreLimits } from './store/types.ts'

@@ -6,7 +6,7 @@
 //   r<author><k>               a held submission (at the author's home): rev, kind, stop, bytes
 //   m<kind><member><device>    a register
 //
-// Partition `i/<userId>`, key convId: the inbox row. Partition `f/<regionId>`, key `<convId> <stream>`: a lag row.
+// Partition `k`, key convId: conversations of which entries are kept. Partition `i/<userId>`, key convId: the inbox row. Partition `f/<regionId>`, key `<convId> <stream>`: a lag row.
 import {
   type ConvId,
   convIdBytes,
@@ -41,6 +41,8 @@ export const feedPartition = (region: RegionId): string => `f/${region}`
 export const LOG_STREAM = 'l'
 export const submissionStream = (author: Author): string => `s${author.key}`
 export const registerStream = (name: string): string => `g${name}`
+/** Partition of the conversations of which entries are kept: where a restart and the retention look. */
+export const KEPT = 'k'
 export const STATE_KEY = 's'
 export const POSITION_KEY = '!'
 export const entryKey = (at: Position): string => `e${hex(at, 14)}`
@@ -96,7 +98,8 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
     feeds,
     activityMs: 0,
     dirty: true,
-    stored: false,
+    pins: 0,
+    kept: false,
   }
 }
 
@@ -131,7 +134,7 @@ function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation 
   conv.safe = from.u53() as Position
   conv.activityMs = from.u53()
   conv.dirty = false
-  conv.stored = true
+  conv.kept = conv.low < conv.head
   return conv
 }
 

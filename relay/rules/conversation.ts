@@ -107,8 +107,10 @@ export type Conversation = {
   /** Time of the newest entry, host's clock, ms. */
   activityMs: number
   dirty: boolean
-  /** The state row exists in the store. */
-  stored: boolean
+  /** Listed among the conversations of which entries are kept. */
+  kept: boolean
+  /** Who holds on to this object between turns: it must not be forgotten and read again meanwhile. */
+  pins: number
 }
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')

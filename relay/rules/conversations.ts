@@ -8,6 +8,7 @@ import {
   conversationPartition,
   type Founding,
   inboxPartition,
+  KEPT,
   loadConversation,
   newConversation,
   registerName,
@@ -32,12 +33,21 @@ export class Conversations {
   /** Heads of the commits under way: what is settled when they count. */
   readonly #heads: { commit: number; conv: Conversation; head: Conversation['head'] }[] = []
   readonly #load: Core['load']
+  readonly #opened: (conv: Conversation) => void
 
-  constructor(store: Store, here: RegionId, loadedMax: number, load: Core['load']) {
+  /** `opened`: a conversation was read from rows; what signals had said of it is to be heard again. */
+  constructor(
+    store: Store,
+    here: RegionId,
+    loadedMax: number,
+    load: Core['load'],
+    opened: (conv: Conversation) => void,
+  ) {
     this.#store = store
     this.#here = here
     this.#loadedMax = loadedMax
     this.#load = load
+    this.#opened = opened
   }
 
   /** Runs the step at once if the conversation is in memory, else when it has been read; `undefined` if there is none. */
@@ -56,7 +66,10 @@ export class Conversations {
     this.#loading.set(id, steps)
     this.#load(loadConversation(this.#store, id, this.#here), (found) => {
       this.#loading.delete(id)
-      if (found) this.#keep(found)
+      if (found) {
+        this.#keep(found)
+        this.#opened(found)
+      }
       for (const next of steps) next(this.#loaded.get(id))
     })
   }
@@ -79,20 +92,21 @@ export class Conversations {
 
   #keep(conv: Conversation): void {
     this.#loaded.set(conv.id, conv)
-    if (this.#loaded.size > this.#loadedMax) this.#evict()
   }
 
-  /** What is idle goes, oldest first; a conversation that is waited for or owed stays. */
-  #evict(): void {
+  /** Between turns: what is idle goes, oldest first; a conversation that is waited for or owed stays. */
+  evict(): void {
     let looked = 0
     for (const [id, conv] of this.#loaded) {
       if (this.#loaded.size <= this.#loadedMax || looked++ > 64) return
       const busy =
         conv.dirty ||
+        conv.pins > 0 ||
+        conv.settled !== conv.head ||
         this.#dirtyInbox.has(conv) ||
         [...conv.feeds.values()].some((f) => f.window.size > 0 || f.reading.size > 0)
       this.#loaded.delete(id)
-      if (busy || conv.settled !== conv.head) this.#loaded.set(id, conv)
+      if (busy) this.#loaded.set(id, conv)
     }
   }
 
@@ -123,6 +137,7 @@ export class Conversations {
   putRegister(conv: Conversation, register: Register): void {
     const name = registerName(register)
     conv.registers.set(name, register)
+    this.changed(conv)
     this.#store.put(conversationPartition(conv.id), `m${name}`, writeRegister(register))
   }
 
@@ -131,13 +146,21 @@ export class Conversations {
     for (const conv of this.#dirty) {
       this.#store.put(conversationPartition(conv.id), STATE_KEY, writeState(conv))
       conv.dirty = false
-      conv.stored = true
+      this.#listKept(conv)
       for (const author of conv.authors.values()) this.#writeWindow(conv, author)
       this.#heads.push({ commit, conv, head: conv.head })
     }
     this.#dirty.clear()
     for (const [conv, members] of this.#dirtyInbox) for (const member of members) this.#writeInbox(conv, member)
     this.#dirtyInbox.clear()
+  }
+
+  #listKept(conv: Conversation): void {
+    const kept = conv.low < conv.head
+    if (kept === conv.kept) return
+    conv.kept = kept
+    if (kept) this.#store.put(KEPT, conv.id, new Uint8Array(0))
+    else this.#store.delete(KEPT, conv.id)
   }
 
   #writeWindow(conv: Conversation, author: Author): void {

@@ -21,15 +21,18 @@ export type Core = {
 /** Link items that wait for the commit they were computed from. */
 export class Outbox {
   readonly #waiting: { gate: number; region: RegionId; item: Item }[] = []
+  readonly #committed: () => number
   readonly #send: (region: RegionId, item: Item) => void
 
-  constructor(send: (region: RegionId, item: Item) => void) {
+  constructor(committed: () => number, send: (region: RegionId, item: Item) => void) {
+    this.#committed = committed
     this.#send = send
   }
 
-  /** Gates only rise, so the queue stays sorted. */
+  /** Gates only rise, so the queue stays sorted. What waits for nothing leaves at once. */
   after(gate: number, region: RegionId, item: Item): void {
-    this.#waiting.push({ gate, region, item })
+    if (gate <= this.#committed()) this.#send(region, item)
+    else this.#waiting.push({ gate, region, item })
   }
 
   committed(commit: number): void {

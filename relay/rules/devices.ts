@@ -6,6 +6,7 @@ import {
   type Cursor,
   convIdOf,
   type DeviceFrame,
+  earlier,
   isPosition,
   limits,
   type Manifest,
@@ -195,25 +196,33 @@ export class Devices {
         this.#core.sessions.behind(session, conv, at)
         return
       }
-      // A cursor beyond the head is honest: a replica pushes before its own commit, and may forget what it pushed.
-      const row = conv.inbox.get(member)
-      if (!row || !moveCursor(row, session.device, at > conv.head ? conv.head : at)) return
-      const manifest = this.#core.ports.directory.knownManifest(session.port.userId)
-      if (isDone(row, manifest, conv.head)) conv.inbox.delete(member)
-      this.#core.convs.inboxChanged(conv, member)
-      this.#log.cursorMoved(conv)
-      this.#registers.cursorMoved(conv, member)
+      this.#acknowledged(session, conv, member, at)
     })
+  }
+
+  /** A cursor beyond the head is honest: a replica pushes before its own commit, and may forget what it pushed. */
+  #acknowledged(session: SessionState, conv: Conversation, member: number, at: Position): void {
+    const row = conv.inbox.get(member)
+    if (!row || !moveCursor(row, session.device, earlier(at, conv.head))) return
+    const manifest = this.#core.ports.directory.knownManifest(session.port.userId)
+    if (isDone(row, manifest, conv.head)) conv.inbox.delete(member)
+    this.#core.convs.inboxChanged(conv, member)
+    this.#log.cursorMoved(conv)
+    this.#registers.cursorMoved(conv, member)
   }
 
   #pull(session: SessionState, pull: Pull): void {
     const after = place(pull)
     const maxBytes = Math.min(Math.max(pull.maxBytes, 1), limits.PAGE_MAX_BYTES)
     this.#named(session, pull.conv, (conv, member) => {
+      // Whoever pulls from a place has everything up to it, durably.
+      this.#acknowledged(session, conv, member, after)
       session.views.set(conv.id, { live: false, sent: after })
+      conv.pins++
       this.#core.load(readEntries(this.#core.store, conv, after, conv.head, maxBytes), (entries) => {
+        conv.pins--
         if (!this.#core.sessions.isOpen(session)) return
-        const from = after < conv.low ? conv.low : after
+        const from = Math.max(after, conv.low)
         const last = (from + entries.length) as Position
         const gate = conv.hostedHere ? this.#core.store.gate() : 0
         this.#core.sessions.page(session, conv, member, entries, last, after < conv.low ? conv.low : undefined, gate)

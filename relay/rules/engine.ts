@@ -2,10 +2,10 @@
 // then one frame per socket and one item per stream leave. What has to be read first is loaded, and goes on in a turn of
 // its own. Commits bracket the turns: before one is closed the changed conversations are written into it, after it
 // counts what waited for it leaves.
-import { type HomeRecord, type RegionId, limits as wire } from '#protocol'
+import { type ConvId, type HomeRecord, type RegionId, limits as wire } from '#protocol'
 import type { Replayed, Store, StoreHooks } from '../store/types.ts'
 import type { Conversation } from './conversation.ts'
-import { LOG_STREAM } from './conversation-rows.ts'
+import { KEPT, LOG_STREAM } from './conversation-rows.ts'
 import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
 import { Devices } from './devices.ts'
@@ -41,6 +41,9 @@ export function createRelay(
   return new Engine(ports, store, limits, failed)
 }
 
+/** Conversations that a sweep after a restart looks at. */
+const KEPT_PER_SWEEP = 32
+
 class Engine implements RelayEngine, Relay {
   readonly #ports: RelayPorts
   readonly #limits: RuleLimits
@@ -57,6 +60,7 @@ class Engine implements RelayEngine, Relay {
   #depth = 0
   #sweptMs: number
   #ended = false
+  #walked: string | undefined = ''
   readonly relay: Relay = this
   readonly hooks: RelayHooks = {
     closing: (commit) => this.#closing(commit),
@@ -74,7 +78,7 @@ class Engine implements RelayEngine, Relay {
     this.#core = {
       ports,
       store,
-      convs: new Conversations(store, ports.region, limits.conversations, load),
+      convs: new Conversations(store, ports.region, limits.conversations, load, (conv) => this.#opened(conv)),
       sessions: new Sessions(limits.sessionBacklogBytes, recordsOf),
       feeds: new Feeds(
         store,
@@ -86,7 +90,10 @@ class Engine implements RelayEngine, Relay {
           demoted: (region, streams) => ports.events.demoted(region, streams),
         },
       ),
-      outbox: new Outbox((region, item) => ports.links.send(region, item)),
+      outbox: new Outbox(
+        () => store.committed(),
+        (region, item) => ports.links.send(region, item),
+      ),
       load,
     }
     this.#introductions = new Introductions(ports.links, recordsOf)
@@ -118,6 +125,7 @@ class Engine implements RelayEngine, Relay {
     this.#regions.flush()
     this.#log.flush()
     this.#core.sessions.flush(this.#core.store.committed())
+    this.#core.convs.evict()
   }
 
   #load<T>(reading: Promise<T>, then: (value: T) => void): void {
@@ -128,6 +136,12 @@ class Engine implements RelayEngine, Relay {
     if (this.#ended) return
     this.#ended = true
     this.#failed(error instanceof Error ? error : new Error(String(error)))
+  }
+
+  #opened(conv: Conversation): void {
+    if (conv.hostedHere) this.#log.hostSafe(conv, undefined)
+    else if (conv.safe < conv.settled || hasSequencedRun(conv)) this.#regions.askSafe(conv)
+    if (conv.low < conv.head) this.#log.cursorMoved(conv)
   }
 
   // --- commits
@@ -211,7 +225,7 @@ class Engine implements RelayEngine, Relay {
       const feed = conv.feeds.get(region)
       if (!feed) continue
       feed.sent.clear()
-      if (!conv.hostedHere && hasSequencedRun(conv)) this.#regions.askSafe(conv)
+      if (!conv.hostedHere && (conv.safe < conv.settled || hasSequencedRun(conv))) this.#regions.askSafe(conv)
     }
   }
 
@@ -247,6 +261,7 @@ class Engine implements RelayEngine, Relay {
 
   /** Looks after what a lost signal may have left behind, and lets what only rides in commits have one. */
   #sweep(): void {
+    this.#walkKept()
     const { feeds, convs, store, sessions } = this.#core
     if (this.#log.hasTrimmable() || convs.hasInboxChanges() || feeds.wantsCommit()) store.note(new Uint8Array(0))
     if (sessions.hasPaused()) this.#devices.resumePaused()
@@ -258,6 +273,19 @@ class Engine implements RelayEngine, Relay {
       this.#lag.sweep(region)
       for (const { conv, stream } of feeds.waiting(region)) this.#resume(conv, region, stream)
     }
+  }
+
+  /** After a restart nobody may come back to a conversation that could be trimmed: look at each once. */
+  #walkKept(): void {
+    const from = this.#walked
+    if (from === undefined) return
+    this.#walked = undefined
+    const options = { from, to: undefined, limit: KEPT_PER_SWEEP, reverse: false }
+    this.#load(this.#core.store.range(KEPT, options), (rows) => {
+      for (const [id] of rows) this.#core.convs.with(id as ConvId, () => {})
+      const last = rows[rows.length - 1]
+      if (rows.length === KEPT_PER_SWEEP && last) this.#walked = `${last[0]}\0`
+    })
   }
 
   inspect(): ReturnType<RelayEngine['inspect']> {

@@ -56,6 +56,7 @@ export class Feeds {
   readonly #destinations = new Map<RegionId, Destination>()
   /** Destinations that ever were, in the store: whose lag rows to serve after a restart. */
   readonly #registered = new Set<string>()
+  #takenOver = false
   /** Registers in commits that are under way: they are sent when these count. */
   readonly #registers: { item: WindowItem; region: RegionId }[] = []
 
@@ -138,6 +139,7 @@ export class Feeds {
 
   #promote(d: Destination): void {
     for (const [name, { conv, stream }] of d.promotable) {
+      conv.pins--
       const feed = feedOf(conv, d.region)
       if (!feed.lag.has(stream) || (feed.acked.get(stream) ?? 0) < this.#hooks.streamHead(conv, stream)) continue
       feed.lag.delete(stream)
@@ -209,7 +211,11 @@ export class Feeds {
 
   /** The lag row goes with the next commit if the stream has caught up by then. */
   mayPromote(conv: Conversation, region: RegionId, stream: string): void {
-    this.#to(region).promotable.set(lagKey(conv.id, stream), { conv, stream })
+    const { promotable } = this.#to(region)
+    const name = lagKey(conv.id, stream)
+    if (promotable.has(name)) return
+    promotable.set(name, { conv, stream })
+    conv.pins++
   }
 
   /**
@@ -269,6 +275,7 @@ export class Feeds {
 
   /** Nothing below this commit is needed by a feed. */
   trimBelow(): number {
+    if (!this.#takenOver) return 0
     let low = Number.POSITIVE_INFINITY
     for (const d of this.#destinations.values()) {
       if (d.window.length > 0 || d.settled < d.position) low = Math.min(low, d.settled + 1)
@@ -296,13 +303,15 @@ export class Feeds {
         if (commit > (positions.get(item.region) ?? 0) && !owed.has(name)) owed.set(name, item)
       }
     }
+    for (const [name, { region, key }] of owed) if (await this.#store.get(feedPartition(region), key)) owed.delete(name)
+    // From here on in one go: a commit that carried the positions and not the lag rows would forget what is owed.
     const end = replayed[replayed.length - 1]?.commit ?? 0
     for (const region of this.#registered as Set<RegionId>) this.#to(region).position = end
     for (const { region, key, from } of owed.values()) {
       this.#to(region).position = end
-      if (await this.#store.get(feedPartition(region), key)) continue
       this.#store.put(feedPartition(region), key, writeNumber(from))
     }
+    this.#takenOver = true
   }
 
   /** Every region that this node ever owed something. */

@@ -59,6 +59,8 @@ export class LagServer {
 
   /** A link came up, or went: start over. */
   reset(region: RegionId): void {
+    const queue = this.#queues.get(region)
+    for (const { conv } of [...(queue?.waiting ?? []), ...(queue?.serving.values() ?? [])]) conv.pins--
     this.#queues.delete(region)
   }
 
@@ -95,6 +97,7 @@ export class LagServer {
     const { conv: id, stream } = readLagKey(key)
     this.#core.convs.with(id, (conv) => {
       if (!conv || this.#queues.get(region) !== queue || queue.serving.has(key)) return
+      conv.pins++
       queue.waiting.push({ conv, stream })
       this.run(region)
     })
@@ -104,7 +107,10 @@ export class LagServer {
     const feed = feedOf(conv, region)
     const from = feed.lag.get(stream)
     const name = lagKey(conv.id, stream)
-    if (from === undefined || queue.serving.has(name)) return
+    if (from === undefined || queue.serving.has(name)) {
+      conv.pins--
+      return
+    }
     const acked = Math.max(feed.acked.get(stream) ?? 0, from - 1)
     const sent = feed.sent.get(stream)
     if (sent === undefined || sent < acked) feed.sent.set(stream, acked)
@@ -121,10 +127,14 @@ export class LagServer {
     const { conv, stream } = serving
     if (!queue.serving.delete(lagKey(conv.id, stream))) return
     const feed = feedOf(conv, region)
+    conv.pins--
     if (!feed.lag.has(stream)) return
     if ((feed.acked.get(stream) ?? 0) >= this.#core.feeds.head(conv, stream))
       this.#core.feeds.mayPromote(conv, region, stream)
-    else if (more) queue.waiting.push({ conv, stream })
+    else if (more) {
+      conv.pins++
+      queue.waiting.push({ conv, stream })
+    }
   }
 
   acknowledged(conv: Conversation, region: RegionId, stream: string): void {

@@ -4,8 +4,10 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import {
   EmptySchema,
   type EntryHeader,
+  earlier,
   epochOf,
   ItemKind,
+  NOWHERE,
   nOf,
   type Position,
   PositionSchema,
@@ -102,7 +104,7 @@ export class Log {
   safeUpTo(conv: Conversation, safe: Position): void {
     if (safe > conv.safe) {
       conv.safe = safe
-      this.#trimmable.add(conv)
+      this.cursorMoved(conv)
     }
     for (const author of conv.authors.values()) {
       if (!conv.members[author.member]?.local) continue
@@ -130,7 +132,9 @@ export class Log {
 
   /** A cursor moved: entries may have become needless. */
   cursorMoved(conv: Conversation): void {
+    if (this.#trimmable.has(conv)) return
     this.#trimmable.add(conv)
+    conv.pins++
   }
 
   hasTrimmable(): boolean {
@@ -140,6 +144,7 @@ export class Log {
   /** Deletes what nobody needs any more; rides in a commit that is being closed, or makes one. */
   trim(): void {
     for (const conv of this.#trimmable) {
+      conv.pins--
       this.#dropHeld(conv)
       this.#dropEntries(conv)
     }
@@ -158,7 +163,7 @@ export class Log {
 
   /** A region keeps an entry until its members' devices have it and every member region has it. */
   #dropEntries(conv: Conversation): void {
-    let low = conv.safe < conv.settled ? conv.safe : conv.settled
+    let low = earlier(conv.safe, conv.settled)
     for (const [m, member] of conv.members.entries()) {
       if (!member.local) continue
       const at = lowestCursor(conv.inbox.get(m), this.#core.ports.directory.knownManifest(member.userId), conv.head)
@@ -180,6 +185,7 @@ export class Log {
     }
     const moved = safe > conv.safe
     if (moved) this.safeUpTo(conv, safe)
+    if (conv.safe === NOWHERE) return
     for (const region of conv.feeds.keys()) if (moved || region === repeatTo) this.#sendSafe(conv, region)
   }
 

@@ -1,16 +1,15 @@
 // What other regions may say over a link. Every item is bound to the region that the link authenticated, and checked to
 // be one that this region may send.
-import { create, type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import {
   type ConvId,
   chainHash,
-  checkEntry,
-  decode,
+  decodeItem,
+  earlier,
   epochOf,
-  IntroSchema,
+  type Intro,
   ItemKind,
   isPosition,
-  LogSchema,
   type LogState,
   LogStateSchema,
   limits,
@@ -19,16 +18,13 @@ import {
   type Position,
   positionOf,
   type RegionId,
-  RegistersSchema,
+  type RelayItem,
   readHeader,
-  SafeSchema,
   type StreamKey,
   type Submission,
-  SubmissionStateSchema,
-  SubmissionsSchema,
 } from '#protocol'
 import { type Author, authorOf, type Conversation, nextPlace } from './conversation.ts'
-import { LOG_STREAM, submissionStream } from './conversation-rows.ts'
+import { LOG_STREAM, registerName, registerStream, submissionStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes } from './founding.ts'
 import { isDeviceOf } from './host.ts'
@@ -64,14 +60,15 @@ export class Regions {
 
   item(region: RegionId, item: Item): void {
     this.#core.feeds.heard(region)
-    if (item.kind === ItemKind.INTRO) {
-      this.#intro(region, item)
+    const said = decodeItem(item.kind, item.body)
+    if (said.kind === ItemKind.INTRO) {
+      this.#intro(region, item.conv, said.value)
       return
     }
     this.#with(region, item.conv, (conv) => {
       if (!conv) throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
       if (!conv.feeds.has(region)) throw new ParleyError('not_member', 'no member of this conversation lives there')
-      this.#about(region, conv, item)
+      this.#about(region, conv, said)
     })
   }
 
@@ -90,13 +87,12 @@ export class Regions {
     }
   }
 
-  #intro(region: RegionId, item: Item): void {
+  #intro(region: RegionId, id: ConvId, intro: Intro): void {
     const { ports, convs } = this.#core
-    const intro = open(IntroSchema, item)
     learnHomes(intro.homeRecords, ports.directory, ports.clock.now())
-    this.#with(region, item.conv, (conv) => {
+    this.#with(region, id, (conv) => {
       if (conv) return
-      const founding = foundingOf(item.conv, intro.genesis, (user) => ports.directory.knownHome(user))
+      const founding = foundingOf(id, intro.genesis, (user) => ports.directory.knownHome(user))
       ensureLocal(founding, ports.region)
       if (!founding.members.some((m) => m.region === region)) {
         throw new ParleyError('not_member', 'introduced by a region where no member lives')
@@ -105,38 +101,39 @@ export class Regions {
     })
   }
 
-  #about(region: RegionId, conv: Conversation, item: Item): void {
+  #about(region: RegionId, conv: Conversation, item: Exclude<RelayItem, { kind: typeof ItemKind.INTRO }>): void {
     switch (item.kind) {
-      case ItemKind.SUBMISSIONS: {
-        const { author, items } = open(SubmissionsSchema, item)
-        return this.#onSubmissions(region, conv, this.#author(region, conv, author), items)
-      }
+      case ItemKind.SUBMISSIONS:
+        this.#onSubmissions(region, conv, this.#author(region, conv, item.value.author), item.value.items)
+        return
       case ItemKind.SUBMISSION_STATE: {
-        const state = open(SubmissionStateSchema, item)
         if (conv.host !== region) throw new ParleyError('not_host', 'a verdict of a region that is not the host')
-        const author = this.#localAuthor(conv, state.author)
-        this.#submissions.onState(conv, author, state)
+        const author = this.#localAuthor(conv, item.value.author)
+        this.#submissions.onState(conv, author, item.value)
         this.#lag.acknowledged(conv, region, submissionStream(author))
         return
       }
       case ItemKind.LOG:
-        return this.#onLog(region, conv, open(LogSchema, item))
+        this.#onLog(region, conv, item.value)
+        return
       case ItemKind.LOG_STATE:
-        return this.#onLogState(region, conv, open(LogStateSchema, item))
+        this.#onLogState(region, conv, item.value)
+        return
       case ItemKind.SAFE: {
         if (conv.host !== region) throw new ParleyError('not_host', '`safe` of a region that is not the host')
-        const safe = place(open(SafeSchema, item))
         // What this replica lacks cannot be safe: it is a member region itself.
-        return this.#log.safeUpTo(conv, safe < conv.settled ? safe : conv.settled)
+        this.#log.safeUpTo(conv, earlier(place(item.value), conv.settled))
+        return
       }
       case ItemKind.REGISTERS:
-        for (const update of open(RegistersSchema, item).items) this.#registers.fromRegion(conv, region, update)
+        for (const update of item.value.items) this.#registers.fromRegion(conv, region, update)
         return
       case ItemKind.REGISTERS_STATE:
-        for (const update of open(RegistersSchema, item).items) this.#registers.onState(conv, region, update)
+        for (const update of item.value.items) {
+          this.#registers.onState(conv, region, update)
+          this.#lag.acknowledged(conv, region, registerStream(registerName(update)))
+        }
         return
-      default:
-        throw new ParleyError('malformed', `unknown item kind ${item.kind}`)
     }
   }
 
@@ -190,7 +187,6 @@ export class Regions {
     if (conv.host !== region)
       throw new ParleyError('not_host', 'entries of a region that does not host the conversation')
     for (const bytes of log.entry) {
-      checkEntry(bytes)
       const header = readHeader(bytes)
       if (header.at <= conv.head) {
         this.#again.add(conv)
@@ -253,10 +249,6 @@ export class Regions {
   askSafe(conv: Conversation): void {
     this.#sendLogState(conv, conv.settled, false)
   }
-}
-
-function open<T extends DescMessage>(schema: T, item: Item): MessageShape<T> {
-  return decode(schema, item.body, limits.LINK_BATCH_MAX_BYTES)
 }
 
 function place(at: { epoch: number; n: number }): Position {

@@ -13,7 +13,7 @@ import {
 import type { Conversation, Register } from './conversation.ts'
 import { registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { highestCursor, newInboxRow } from './inbox.ts'
+import { highestCursor, isDone, newInboxRow } from './inbox.ts'
 import type { Introductions } from './introductions.ts'
 import type { Senders } from './senders.ts'
 import type { SessionState } from './sessions.ts'
@@ -48,7 +48,10 @@ export class Registers {
     if (this.#due.has(name)) return
     const last = this.#lastMs.get(name) ?? Number.NEGATIVE_INFINITY
     if (now - last >= QUIET_MS) this.#deliver(conv, member, now)
-    else this.#due.set(name, { conv, member, atMs: Math.max(now, last + EVERY_MS) })
+    else {
+      this.#due.set(name, { conv, member, atMs: Math.max(now, last + EVERY_MS) })
+      conv.pins++
+    }
   }
 
   tick(): void {
@@ -56,6 +59,7 @@ export class Registers {
     for (const [name, { conv, member, atMs }] of this.#due) {
       if (atMs > now) continue
       this.#due.delete(name)
+      conv.pins--
       this.#deliver(conv, member, now)
     }
     if (this.#lastMs.size > LAST_TOLD_MAX) this.#lastMs.clear()
@@ -88,7 +92,10 @@ export class Registers {
       if (!member.local || m === register.member) continue
       const told = new Set<string>()
       for (const session of this.#core.sessions.ofUser(member.userId)) {
-        if (session.opening) continue
+        if (session.opening) {
+          session.opening.add(conv.id)
+          continue
+        }
         this.#core.sessions.register(session, conv, register, 0)
         told.add(session.device)
       }
@@ -110,7 +117,10 @@ export class Registers {
       if (register.member !== member) this.#core.sessions.register(session, conv, register, 0)
     }
     const row = conv.inbox.get(member)
-    if (row?.unmarked.delete(session.device)) this.#core.convs.inboxChanged(conv, member)
+    if (!row?.unmarked.delete(session.device)) return
+    const manifest = this.#core.ports.directory.knownManifest(session.port.userId)
+    if (isDone(row, manifest, conv.head)) conv.inbox.delete(member)
+    this.#core.convs.inboxChanged(conv, member)
   }
 
   /** A read mark of the session's own device. */

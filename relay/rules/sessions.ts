@@ -60,6 +60,8 @@ export type SessionState = {
 
 const newDraft = (): Draft => ({ names: [], verdicts: [], runs: [], behind: [], registers: [] })
 const AT_ONCE = 0
+/** Names, verdicts, entries … of one frame: together well below FRAME_ITEMS_MAX. */
+const LIST_MAX = limits.FRAME_ITEMS_MAX / 8
 /** Entries of one frame: well below FRAME_MAX_BYTES, with room for the rest. */
 const FRAME_ENTRIES_MAX_BYTES = limits.FRAME_MAX_BYTES / 2
 
@@ -215,7 +217,7 @@ export class Sessions {
     this.#draft(session, gate).runs.push({
       conv: ref,
       entry: entries.map((entry) => own(session, member, entry)),
-      headHash: atHead ? conv.hash : new Uint8Array(0),
+      headHash: last === conv.head ? conv.hash : new Uint8Array(0),
       page: true,
       head: conv.head,
       base,
@@ -273,37 +275,68 @@ function own(session: SessionState, member: number, entry: Uint8Array): Uint8Arr
 /** One frame, or several when the entries do not fit one. The head's hash goes with the last entry. */
 function framesOf(draft: Draft): HomeFrame[] {
   const frames: HomeFrame[] = []
+  const heads = Math.ceil(Math.max(draft.names.length, draft.verdicts.length) / LIST_MAX)
+  for (let i = 0; i < heads; i++) {
+    frames.push(create(HomeFrameSchema, { names: slice(draft.names, i), verdicts: slice(draft.verdicts, i) }))
+  }
+  for (const entries of runsOf(draft)) frames.push(create(HomeFrameSchema, { entries }))
+  const tails = Math.ceil(Math.max(draft.behind.length, draft.registers.length) / LIST_MAX)
+  for (let i = 0; i < tails; i++) {
+    frames.push(create(HomeFrameSchema, { behind: slice(draft.behind, i), registers: slice(draft.registers, i) }))
+  }
+  return merged(frames)
+}
+
+const slice = <T>(list: readonly T[], i: number): T[] => list.slice(i * LIST_MAX, (i + 1) * LIST_MAX)
+
+/** One of each kind is the usual case, and is one frame. */
+function merged(frames: HomeFrame[]): HomeFrame[] {
+  const lists = (f: HomeFrame): number => f.names.length + f.verdicts.length + f.behind.length + f.registers.length
+  const out: HomeFrame[] = []
+  for (const frame of frames) {
+    const last = out[out.length - 1]
+    const fits =
+      last && lists(last) + lists(frame) <= 2 * LIST_MAX && (last.entries.length === 0 || frame.entries.length === 0)
+    if (!last || !fits) {
+      out.push(frame)
+      continue
+    }
+    for (const list of ['names', 'verdicts', 'entries', 'behind', 'registers'] as const) {
+      ;(last[list] as unknown[]).push(...frame[list])
+    }
+  }
+  return out
+}
+
+/** The runs, cut where a frame is full. */
+function runsOf(draft: Draft): MessageInitShape<typeof EntriesSchema>[][] {
+  const out: MessageInitShape<typeof EntriesSchema>[][] = []
   let runs: MessageInitShape<typeof EntriesSchema>[] = []
   let bytes = 0
-  const cut = (last: boolean): void => {
-    const first = frames.length === 0
-    frames.push(
-      create(HomeFrameSchema, {
-        names: first ? draft.names : [],
-        verdicts: first ? draft.verdicts : [],
-        entries: runs,
-        behind: last ? draft.behind : [],
-        registers: last ? draft.registers : [],
-      }),
-    )
+  let count = 0
+  const cut = (): void => {
+    if (runs.length > 0) out.push(runs)
     runs = []
     bytes = 0
+    count = 0
   }
   for (const run of draft.runs) {
     let entries: Uint8Array[] = []
     for (const entry of run.entry) {
-      if (bytes > 0 && bytes + entry.length > FRAME_ENTRIES_MAX_BYTES) {
+      if (count > 0 && (bytes + entry.length > FRAME_ENTRIES_MAX_BYTES || count >= LIST_MAX)) {
         if (entries.length > 0) runs.push(wireRun(run, entries, false))
         entries = []
-        cut(false)
+        cut()
       }
       entries.push(entry)
       bytes += entry.length + 8
+      count++
     }
     runs.push(wireRun(run, entries, true))
+    count++
   }
-  cut(true)
-  return frames
+  cut()
+  return out
 }
 
 function wireRun(run: Run, entry: Uint8Array[], last: boolean): MessageInitShape<typeof EntriesSchema> {

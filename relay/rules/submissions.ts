@@ -2,16 +2,10 @@
 // node is both, the second follows the first in the same step.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
-  EmptySchema,
   type EntryHeader,
-  epochOf,
   ItemKind,
   limits,
-  nOf,
-  type ParleyError,
-  ParleyError as Refused,
   type RegionId,
-  refusalOf,
   type Submission,
   SubmissionSchema,
   type SubmissionState,
@@ -20,7 +14,7 @@ import {
   VerdictSchema,
   writeEntry,
 } from '#protocol'
-import { type Author, type Conversation, findHeld, type Held, memberOf, nextPlace, putHeld } from './conversation.ts'
+import { type Author, type Conversation, findHeld, type Held, nextPlace, putHeld } from './conversation.ts'
 import { conversationPartition, heldKey, readHeld, submissionStream, writeHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
@@ -30,8 +24,8 @@ import { deviceText } from './inbox.ts'
 import type { Log } from './log.ts'
 import type { Senders } from './senders.ts'
 import type { SessionState } from './sessions.ts'
+import { behindVerdict, heldVerdict, homeVerdict, hostVerdict, waitVerdict } from './verdicts.ts'
 
-type Outcome = NonNullable<Verdict['outcome']['case']> extends never ? never : Verdict['outcome']
 type Pending = { dueMs: number; gate: number; conv: Conversation; author: Author; k: number; rev: number }
 
 export type SubmissionLimits = {
@@ -55,23 +49,18 @@ export class Submissions {
     this.#limits = submissionLimits
   }
 
-  #tell(
-    session: SessionState,
-    conv: Conversation,
-    k: number,
-    rev: number,
-    outcome: Outcome,
-    tag: Uint8Array,
-    gate: number,
-  ): void {
+  #tell(session: SessionState, conv: Conversation, verdict: Verdict, gate: number): void {
+    const { k, rev, outcome, tag } = verdict
     this.#core.sessions.verdict(session, conv.id, { k, rev, outcome, tag }, gate)
   }
 
   /** A device hands its home a submission. */
-  fromDevice(session: SessionState, conv: Conversation, author: Author, submission: Submission): void {
+  fromDevice(session: SessionState, conv: Conversation, author: Author, said: Submission): void {
+    // The device's small number means nothing beyond its session.
+    const submission = { ...said, conv: 0 }
     const { store, ports } = this.#core
     ports.events.submitted(1)
-    const bytes = toBinary(SubmissionSchema, { ...submission, conv: 0 })
+    const bytes = toBinary(SubmissionSchema, submission)
     const facts = {
       k: submission.k,
       tag: submission.tag,
@@ -80,50 +69,16 @@ export class Submissions {
       size: bytes.length,
     }
     const outcome = homeTake(author, facts, this.#room(author))
-    const answer = (o: Outcome, tag: Uint8Array, gate: number): void =>
-      this.#tell(session, conv, submission.k, submission.rev, o, tag, gate)
-    switch (outcome.do) {
-      case 'take':
-      case 'replace':
-        this.#keep(session, conv, author, submission, bytes)
-        return
-      case 'sequenced': {
-        const { at, tag } = outcome.placed
-        const value = { $typeName: 'parley.v1.Position' as const, epoch: epochOf(at), n: nOf(at) }
-        answer({ case: 'sequenced', value }, tag, conv.hostedHere ? store.gate() : 0)
-        this.#log.repeatSafe(conv, author, session)
-        return
-      }
-      case 'past':
-        return answer({ case: 'past', value: create(EmptySchema) }, submission.tag, 0)
-      case 'held': {
-        if (!outcome.stop) return answer({ case: 'held', value: create(EmptySchema) }, submission.tag, store.gate())
-        const stop = fromBinary(VerdictSchema, outcome.stop)
-        return this.#tell(session, conv, submission.k, stop.rev, stop.outcome, submission.tag, store.gate())
-      }
-      case 'behind':
-        return this.#tell(
-          session,
-          conv,
-          outcome.k,
-          0,
-          { case: 'behind', value: create(EmptySchema) },
-          submission.tag,
-          store.gate(),
-        )
-      case 'conflict':
-        return answer(
-          { case: 'final', value: refusalOf(new Refused('conflict', 'this k has another content')) },
-          submission.tag,
-          store.gate(),
-        )
-      case 'no_room':
-        return answer(
-          { case: 'wait', value: refusalOf(new Refused('no_room', 'too much is held for this device', {}, 1_000)) },
-          submission.tag,
-          0,
-        )
+    if (outcome.do === 'take' || outcome.do === 'replace') {
+      this.#keep(session, conv, author, submission, bytes)
+      return
     }
+    const stop = outcome.do === 'held' && outcome.stop ? fromBinary(VerdictSchema, outcome.stop) : undefined
+    const verdict = homeVerdict(outcome, submission, stop)
+    // A replica's entries were committed by their host; what this home only holds or believes waits for its commit.
+    const gate = outcome.do === 'no_room' || (outcome.do === 'sequenced' && !conv.hostedHere) ? 0 : store.gate()
+    this.#tell(session, conv, verdict, gate)
+    if (outcome.do === 'sequenced') this.#log.repeatSafe(conv, author, session)
   }
 
   #room(author: Author): Budget {
@@ -163,6 +118,7 @@ export class Submissions {
     if (known) this.#core.store.put(conversationPartition(conv.id), heldKey(author, held.k), row)
     else this.#core.store.create(conversationPartition(conv.id), heldKey(author, held.k), row)
     const dueMs = this.#core.ports.clock.monotonic() + limits.HELD_AFTER_MS
+    conv.pins++
     this.#untold.push({ dueMs, gate: this.#core.store.gate(), conv, author, k: held.k, rev: held.rev })
   }
 
@@ -183,13 +139,16 @@ export class Submissions {
       this.#numberHeld(conv, author)
       return
     }
-    if (outcome.do === 'behind') return this.#wait(conv, author, held, bytes)
-    const verdict = verdictOf(outcome, held.k, held.rev)
+    if (outcome.do === 'behind') {
+      this.#wait(conv, author, held, bytes)
+      return
+    }
+    const verdict = hostVerdict(outcome, held)
     if (!verdict) throw new Error(`a home took k ${held.k} that its own log answers with ${outcome.do}`)
     const stopped = { ...held, stop: toBinary(VerdictSchema, verdict) }
     putHeld(author, stopped)
     this.#core.store.put(conversationPartition(conv.id), heldKey(author, held.k), writeHeld(stopped, bytes))
-    this.#tell(session, conv, held.k, held.rev, verdict.outcome, held.tag, this.#core.store.gate())
+    this.#tell(session, conv, { ...verdict, tag: held.tag }, this.#core.store.gate())
   }
 
   /** At a host that is also the home: what was kept behind a stop is numbered as soon as it is next. */
@@ -212,7 +171,7 @@ export class Submissions {
   }
 
   #stop(conv: Conversation, author: Author, held: Held, row: Uint8Array, outcome: HostOutcome): void {
-    const verdict = verdictOf(outcome, held.k, held.rev)
+    const verdict = hostVerdict(outcome, held)
     if (verdict) this.#stopWith(conv, author, held, readHeld(held.k, row).submission, verdict)
   }
 
@@ -221,7 +180,7 @@ export class Submissions {
     putHeld(author, stopped)
     this.#core.store.put(conversationPartition(conv.id), heldKey(author, held.k), writeHeld(stopped, submission))
     for (const session of this.#sessionsOf(conv, author)) {
-      this.#tell(session, conv, held.k, held.rev, verdict.outcome, held.tag, this.#core.store.gate())
+      this.#tell(session, conv, { ...verdict, tag: held.tag }, this.#core.store.gate())
     }
   }
 
@@ -261,7 +220,9 @@ export class Submissions {
       const outcome = store.hasRoom() ? hostTake(conv, author, submission, this.#manifestOf(conv)) : undefined
       if (outcome?.do === 'append') this.#append(conv, author, submission)
       else if (outcome?.do !== 'duplicate') {
-        verdict = outcome ? verdictOf(outcome, submission.k, submission.rev) : waitVerdict(submission)
+        verdict = outcome
+          ? hostVerdict(outcome, { k: submission.k, rev: submission.rev })
+          : waitVerdict({ k: submission.k, rev: submission.rev }, 'full_disk', 'the host has no room', 5_000)
         if (outcome?.do !== 'past') break
       }
     }
@@ -321,7 +282,7 @@ export class Submissions {
 
   #passBehind(conv: Conversation, author: Author, k: number): void {
     for (const session of this.#sessionsOf(conv, author)) {
-      this.#tell(session, conv, k, 0, { case: 'behind', value: create(EmptySchema) }, new Uint8Array(0), 0)
+      this.#tell(session, conv, behindVerdict(k), 0)
     }
   }
 
@@ -350,11 +311,12 @@ export class Submissions {
     let told = 0
     while (told < this.#untold.length && this.#untold[told]!.dueMs <= now && this.#untold[told]!.gate <= committed) {
       const { conv, author, k, rev } = this.#untold[told++]!
+      conv.pins--
       const held = k > author.last ? findHeld(author, k) : undefined
       if (!held || held.rev !== rev || held.stop) continue
       this.#core.ports.events.held(1)
       for (const session of this.#sessionsOf(conv, author)) {
-        this.#tell(session, conv, k, rev, { case: 'held', value: create(EmptySchema) }, held.tag, 0)
+        this.#tell(session, conv, heldVerdict({ k, rev, tag: held.tag }), 0)
       }
     }
     if (told > 0) this.#untold.splice(0, told)
@@ -365,44 +327,8 @@ export class Submissions {
     for (const held of author.run) {
       if (!held.stop || held.k <= author.last) continue
       const verdict = fromBinary(VerdictSchema, held.stop)
-      this.#tell(session, conv, held.k, held.rev, verdict.outcome, held.tag, this.#core.store.gate())
+      this.#tell(session, conv, { ...verdict, tag: held.tag }, this.#core.store.gate())
     }
     this.#log.repeatSafe(conv, author, session)
-  }
-
-  memberIndex(conv: Conversation, session: SessionState): number {
-    const member = memberOf(conv, session.port.userId)
-    if (member === undefined) throw new Refused('not_member', 'not a member of this conversation')
-    return member
-  }
-}
-
-function waitVerdict(submission: Submission): Verdict {
-  const refusal: ParleyError = new Refused('full_disk', 'the host has no room', {}, 5_000)
-  return create(VerdictSchema, {
-    k: submission.k,
-    rev: submission.rev,
-    outcome: { case: 'wait', value: refusalOf(refusal) },
-  })
-}
-
-function verdictOf(outcome: HostOutcome, k: number, rev: number): Verdict | undefined {
-  switch (outcome.do) {
-    case 'append':
-    case 'duplicate':
-      return undefined
-    case 'past':
-      return create(VerdictSchema, { k, rev, outcome: { case: 'past', value: create(EmptySchema) } })
-    case 'behind':
-      return create(VerdictSchema, { k: outcome.k, rev: 0, outcome: { case: 'behind', value: create(EmptySchema) } })
-    case 'stale': {
-      const value = { $typeName: 'parley.v1.StaleManifests' as const, code: 'stale_manifest', newest: [] }
-      const newest = outcome.newest.map((v) => ({ $typeName: 'parley.v1.ManifestVersion' as const, ...v }))
-      return create(VerdictSchema, { k, rev, outcome: { case: 'stale', value: { ...value, newest } } })
-    }
-    case 'final': {
-      const refusal = refusalOf(new Refused(outcome.code, `the host refuses it: ${outcome.code}`))
-      return create(VerdictSchema, { k, rev, outcome: { case: 'final', value: refusal } })
-    }
   }
 }

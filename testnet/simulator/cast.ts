@@ -1,0 +1,126 @@
+// The people and regions of every simulated network: real signed records, made once for the process and the same in
+// every run, so that a seed spends its time on schedules and not on signatures.
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  countersign,
+  DeviceSchema,
+  GrantBody_Purpose,
+  GrantBodySchema,
+  grant,
+  type Home,
+  HomeBodySchema,
+  type Manifest,
+  ManifestBodySchema,
+  openHomeRecord,
+  openManifest,
+  type RegionId,
+  regionIdBytes,
+  regionIdOfRootKey,
+  type SigningKey,
+  sha256,
+  signingKey,
+  signRecord,
+  simulatedRandom,
+  type UserId,
+  userIdBytes,
+  userIdOfRootKey,
+} from '#protocol'
+
+/** When simulated time begins, ms. */
+export const START_MS = Date.UTC(2026, 0, 1)
+const COUNTERSIGNED_FOR_MS = 80 * 86_400_000
+
+export type SimRegion = {
+  readonly id: RegionId
+  readonly name: string
+  readonly key: SigningKey
+  readonly root: SigningKey
+}
+export type SimPerson = {
+  readonly userId: UserId
+  readonly name: string
+  readonly region: RegionId
+  readonly manifest: Manifest
+  readonly home: Home
+}
+export type Cast = { readonly regions: readonly SimRegion[]; readonly people: readonly SimPerson[] }
+
+const casts = new Map<string, Cast>()
+
+/** `people` persons for each of `regions` regions. */
+export function castOf(regions: number, people: number): Cast {
+  const name = `${regions} ${people}`
+  let cast = casts.get(name)
+  if (!cast) {
+    cast = makeCast(regions, people)
+    casts.set(name, cast)
+  }
+  return cast
+}
+
+function makeCast(regionCount: number, peopleCount: number): Cast {
+  const random = simulatedRandom(0x5eed)
+  const regions = Array.from({ length: regionCount }, (_, i): SimRegion => {
+    const root = signingKey(random.bytes(32))
+    return { id: regionIdOfRootKey(root.publicKey), name: `R${i + 1}`, root, key: signingKey(random.bytes(32)) }
+  })
+  const people = regions.flatMap((region, r) =>
+    Array.from({ length: peopleCount }, (_, p) => makePerson(`${'abcdef'[r]}${p + 1}`, region, random)),
+  )
+  return { regions, people }
+}
+
+function makePerson(name: string, region: SimRegion, random: ReturnType<typeof simulatedRandom>): SimPerson {
+  const root = signingKey(random.bytes(32))
+  const key = signingKey(random.bytes(32))
+  const userId = userIdOfRootKey(root.publicKey)
+  const by = grant(
+    create(GrantBodySchema, { purpose: GrantBody_Purpose.MANIFEST, key: key.publicKey, rootEpoch: 1 }),
+    root,
+  )
+  const identity = random.bytes(33)
+  identity[0] = 5
+  const device = create(DeviceSchema, {
+    number: 1,
+    registrationEpoch: 1,
+    registrationVersion: 1,
+    deviceKey: signingKey(random.bytes(32)).publicKey,
+    signalIdentityKey: identity,
+    signalRegistrationId: 1,
+  })
+  const common = {
+    userId: userIdBytes(userId),
+    rootEpoch: 1,
+    version: 1,
+    homeRegion: regionIdBytes(region.id),
+    homeGeneration: 1,
+  }
+  const manifestBody = toBinary(ManifestBodySchema, create(ManifestBodySchema, { ...common, devices: [device] }))
+  const manifest = signRecord('parley/manifest/v1', manifestBody, key, by)
+  const homeBody = toBinary(HomeBodySchema, create(HomeBodySchema, { ...common, manifestHash: sha256(manifestBody) }))
+  const head = signRecord('parley/home/v1', homeBody, key, by)
+  const record = countersign(
+    head,
+    region.id,
+    region.key,
+    operationalGrant(region),
+    START_MS,
+    START_MS + COUNTERSIGNED_FOR_MS,
+  )
+  return {
+    userId,
+    name,
+    region: region.id,
+    manifest: openManifest(manifest, START_MS),
+    home: openHomeRecord(record, START_MS),
+  }
+}
+
+function operationalGrant(region: SimRegion) {
+  const body = create(GrantBodySchema, {
+    purpose: GrantBody_Purpose.OPERATIONAL,
+    key: region.key.publicKey,
+    rootEpoch: 1,
+  })
+  return grant(body, region.root)
+}
