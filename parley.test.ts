@@ -12,7 +12,7 @@ const program = join(root, 'parley.ts')
 const launcher = join(root, 'bin/parley.mjs')
 
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  relay: ['init', 'start', 'check'],
+  relay: ['init', 'start', 'check', 'renew'],
   bootstrap: ['start'],
   account: ['create', 'show'],
   contact: ['add', 'list', 'verify'],

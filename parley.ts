@@ -18,7 +18,7 @@ type Folder = {
 const FOLDERS: readonly Folder[] = [
   {
     load: () => import('./relay/commands.ts'),
-    commands: { relay: 'run a relay node of a region (init, start, check)' },
+    commands: { relay: 'run a relay node of a region (init, start, check, renew)' },
   },
   {
     load: () => import('./bootstrap/commands.ts'),
@@ -64,6 +64,8 @@ const ADVICE: { readonly [code in RefusalCode]: Advice } = {
   not_member: ['refused', 'ask a member to add you'],
   unknown_user: ['refused', 'check the id, or ask the person to create the account first'],
   unknown_device: ['refused', 'create the profile anew with `parley account create --recover`'],
+  no_session: OURS,
+  undecryptable: ['refused', 'nothing to do; it is asked for again by itself'],
   unknown_conversation: ['refused', 'add the other person with `parley contact add`'],
   unknown_region: ['refused', 'check the region id, or wait until the region has published its record'],
   bad_name: OURS,
@@ -92,7 +94,8 @@ const ADVICE: { readonly [code in RefusalCode]: Advice } = {
 const HELP_AFTER = `
 Every command has --help with an example.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the other side, 4 unreachable or timed out.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by the other side, 4 unreachable or timed out,
+5 the store of a relay failed.
 
 Examples:
   parley testnet --demo                   a whole network on this machine, with a demo conversation

@@ -25,5 +25,9 @@ export const PORT_SEARCH_MAX = 500
 export const HEALTH_MAX_MS = 30_000
 export const HEALTH_EVERY_MS = 50
 
+/** Random bytes in a passphrase that nobody types. */
+export const PASSPHRASE_BYTES = 18
+/** Ctrl-C that comes twice within this time is one. */
+export const SIGNALS_TOGETHER_MS = 1_000
 /** One message of the demo, from `send` to its read mark. */
 export const DEMO_STEP_MAX_MS = 30_000
