@@ -147,7 +147,9 @@ describe('the client port', () => {
 
   it('refuses upgrades with a wrong path, subprotocol or origin, and takes an allowed page', async () => {
     const status = async (options: Parameters<typeof dial>[1]) => {
-      const [, response] = await once(dial(node.url, options), 'unexpected-response')
+      const [, response] = await once(dial(node.url, options), 'unexpected-response', {
+        signal: AbortSignal.timeout(5_000),
+      })
       return (response as { statusCode: number }).statusCode
     }
     assert.equal(await status({ path: '/v1/elsewhere' }), 404)
