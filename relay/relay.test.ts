@@ -19,6 +19,7 @@ import {
   limits,
   openHomeRecord,
   openRegionRecord,
+  type ParleyError,
   PrekeyBundleSchema,
   positionOf,
   readHeader,
@@ -202,8 +203,20 @@ describe('two relays', () => {
     for (const { socket } of [atNorth, atSouth, other]) socket.close()
   })
 
-  it('refuse a second process on the same data', async () => {
+  it('refuse a second process on the same data, and a port that is in use, leaving nothing open', async () => {
     await assert.rejects(start('north'), { code: 'store_in_use' })
+    await make('third', [])
+    const taken = new URL(north.clientUrls[0]!).host
+    for (const key of ['client.listen', 'mesh.listen']) {
+      const config = await loadConfig(join(directory, 'third'), {}, new Map([[key, taken]]))
+      await assert.rejects(startRelay(config, { log }), (error: ParleyError) => {
+        assert.equal(error.code, 'bad_argument')
+        assert.match(error.message, /in use/)
+        return true
+      })
+    }
+    const third = await start('third')
+    await third[Symbol.asyncDispose]()
   })
 })
 

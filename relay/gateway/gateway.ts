@@ -82,6 +82,34 @@ function listenedOn(http: Http): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
+function cannotListen(error: unknown, where: string): unknown {
+  const { code } = error as NodeJS.ErrnoException
+  const facts = (next: string) => ({ key: 'client.listen', next })
+  switch (code) {
+    case 'EADDRINUSE':
+      return new ParleyError(
+        'bad_argument',
+        `the client address ${where} is in use`,
+        facts('stop what listens there, or set another client.listen (--listen)'),
+      )
+    case 'EACCES':
+      return new ParleyError(
+        'bad_argument',
+        `no rights to listen on ${where}`,
+        facts('choose a port above 1023, or put a proxy in front'),
+      )
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return new ParleyError(
+        'bad_argument',
+        `${where} is no address of this machine`,
+        facts('set client.listen to one that it has, or to 0.0.0.0 with --client-url'),
+      )
+    default:
+      return error
+  }
+}
+
 /** One timer for all sockets. */
 function keepSweeping(parts: GatewayParts, sessions: Sessions): () => void {
   let timer: Timer
@@ -109,9 +137,7 @@ export async function openGateway(parts: GatewayParts, options: GatewayOptions):
     await http.listen({ host, port })
   } catch (error) {
     await http.close()
-    const { code } = error as NodeJS.ErrnoException
-    const why = code === 'EADDRINUSE' ? 'another program listens there' : (code ?? 'unknown reason')
-    throw new ParleyError('bad_argument', `cannot listen on ${host}:${port}: ${why}`, { key: 'client.listen' })
+    throw cannotListen(error, `${host}:${port}`)
   }
   const listening = listenedOn(http)
   const urls = options.urls.length > 0 ? options.urls : [listening]
