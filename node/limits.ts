@@ -109,8 +109,10 @@ export const LINK_STREAMS_PER_PEER_MAX = 4
 // --- requests
 export const REQUEST_PROTOCOL = '/parley/request/1'
 export const REQUEST_FRAME_MAX_BYTES = protocol.REQUEST_MAX_BYTES + 1_024
-/** Requests under way on one stream, both as asked and as answered. */
+/** Requests under way to one peer. */
 export const REQUESTS_PER_PEER_MAX = 64
+/** Requests under way from one peer: it may have given some up that are still being worked on. */
+export const REQUESTS_SERVED_PER_PEER_MAX = 2 * REQUESTS_PER_PEER_MAX
 export const REQUEST_HANDLER_MAX_MS = 15_000
 export const REQUEST_IDENTITY_WAIT_MS = 1_000
 /** Answers that nobody asked for before the stream is cut. */

@@ -117,7 +117,7 @@ export class Link {
       version: LINK_VERSION,
       bootNonce,
       journalPosition: BigInt(journalPosition),
-      timeMs: BigInt(timeMs),
+      timeMs: BigInt(Math.floor(timeMs)),
       ...(certificate ? { certificate } : {}),
     })
     this.#write([encodeHello(hello)])

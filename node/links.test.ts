@@ -14,7 +14,7 @@ import { type LinkHello, LinkHelloSchema, ParleyError, type SignedRecord, signin
 import { recordOf, type TestNode, type TestRegion, testNode, testRegion, until } from './fixtures.ts'
 import { certifyNode, type LinkItem, type ParleyNode } from './index.ts'
 import { LINK_CREDIT_BYTES, LINK_PROTOCOL, LINK_QUEUE_MAX_BYTES } from './limits.ts'
-import { decodeFrame, encodeBatch, encodeHello } from './link-codec.ts'
+import { decodeFrame, encodeBatch, encodeHello, encodePing } from './link-codec.ts'
 import { FrameReader } from './wire.ts'
 
 type Seen = {
@@ -280,9 +280,18 @@ test('credit bounds what is in flight, the queue what waits; who ignores credit 
   assert.ok(queued > LINK_QUEUE_MAX_BYTES * 0.9 && queued <= LINK_QUEUE_MAX_BYTES, 'the queue is full')
   const received = (): number =>
     link.frames.reduce((sum, frame) => sum + (frame.case === 'batch' ? frame.value.items.length * body.length : 0), 0)
-  await until('the credit is used', () => received() > LINK_CREDIT_BYTES * 0.9)
-  await until('there is room again', () => target.links.send(south.regionId, item(1, 'x')))
-  assert.ok(received() < LINK_CREDIT_BYTES + 2 ** 19, 'no more than the credit came')
+  await until('credit and queue are full', () => {
+    while (target.links.send(south.regionId, { id: id(1), kind: 1, body }));
+    return target.links.backlog(south.regionId) > LINK_CREDIT_BYTES + LINK_QUEUE_MAX_BYTES - 2 * body.length
+  })
+  // What answers a ping comes behind everything that was sent before.
+  link.stream.send(encodePing(1))
+  await until('a pong', () => link.frames.some((frame) => frame.case === 'pong'))
+  assert.ok(
+    received() > LINK_CREDIT_BYTES * 0.9 && received() < LINK_CREDIT_BYTES + 2 ** 19,
+    'what the credit allows, and no more',
+  )
+  assert.ok(!target.links.send(south.regionId, { id: id(1), kind: 1, body }))
   assert.equal(seen.down.length, 0)
   // A credit for more than was sent is a lie.
   link.stream.send(new Uint8Array([0, 0, 0, 8, 0x1a, 6, 8, 255, 255, 255, 255, 15]))

@@ -124,6 +124,11 @@ export class LinkKeeper implements Links {
     return this.#peers.get(peerId)?.region
   }
 
+  /** Whether the link in use was dialled from here; undefined when there is none. */
+  dialledByUs(region: RegionId): boolean | undefined {
+    return this.#primary(region)?.dialledByUs
+  }
+
   /** The node that `send` goes to. */
   peerOf(region: RegionId): string | undefined {
     return this.#primary(region)?.peerId
@@ -220,7 +225,7 @@ export class LinkKeeper implements Links {
       return
     }
     const base = Math.min(LINK_BACKOFF_MAX_MS, LINK_BACKOFF_MS * 2 ** Math.min(destination.failures, 16))
-    const pause = base * (0.5 + this.#options.random.fraction() / 2)
+    const pause = Math.round(base * (0.5 + this.#options.random.fraction() / 2))
     destination.timer?.cancel()
     destination.timer = this.#options.clock.after(pause, () => this.#connect(region, destination))
   }

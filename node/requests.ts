@@ -19,6 +19,7 @@ import {
   REQUEST_IDENTITY_WAIT_MS,
   REQUEST_PEERS_MAX,
   REQUESTS_PER_PEER_MAX,
+  REQUESTS_SERVED_PER_PEER_MAX,
   type RequestMethod,
   UNSOLICITED_MAX,
 } from './limits.ts'
@@ -201,7 +202,7 @@ export function createRequests({ network, links, clock, events }: RequestOptions
     }
     const serve = (bytes: Uint8Array): void => {
       const { id, method, body } = decode(LinkRequestSchema, bytes, REQUEST_FRAME_MAX_BYTES)
-      if (open >= REQUESTS_PER_PEER_MAX) {
+      if (open >= REQUESTS_SERVED_PER_PEER_MAX) {
         refuse(id, method, new ParleyError('overloaded', 'too many requests at once'))
         return
       }

@@ -1,0 +1,165 @@
+// The keeping of links without sockets: two nodes on a virtual clock, as the simulator runs them.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  openRegionRecord,
+  ParleyError,
+  type Region,
+  type RegionId,
+  SimulatedClock,
+  signingKey,
+  simulatedRandom,
+  systemClock,
+  systemRandom,
+} from '#protocol'
+import { type TestRegion, testRegion } from './fixtures.ts'
+import {
+  certifyNode,
+  LinkKeeper,
+  openAdmission,
+  type PeerStream,
+  type RegionBook,
+  type StreamEvents,
+  signRegionRecord,
+  silentEvents,
+} from './index.ts'
+
+const DELAY_MS = 5
+
+type World = { readonly clock: SimulatedClock; readonly nodes: Map<string, SimulatedNode>; cut: boolean }
+type SimulatedNode = {
+  readonly keeper: LinkKeeper
+  readonly key: Uint8Array
+  readonly log: string[]
+  accept(stream: PeerStream): void
+  appeared(peer: string): void
+}
+
+/** Both ends of a stream; bytes take DELAY_MS. */
+function streamPair(world: World, from: [string, Uint8Array], to: [string, Uint8Array]): [PeerStream, PeerStream] {
+  const ends: (StreamEvents | undefined)[] = [undefined, undefined]
+  const side = (me: number, [peerId, peerKey]: [string, Uint8Array]): PeerStream => ({
+    peerId,
+    peerKey,
+    open(events) {
+      ends[me] = events
+      const later = (run: (other: StreamEvents) => void): void =>
+        void world.clock.after(DELAY_MS, () => world.cut || run(ends[1 - me]!))
+      return {
+        write: (bytes) => {
+          later((other) => other.received(bytes))
+          return true
+        },
+        end: () => later((other) => other.closed(undefined)),
+      }
+    },
+  })
+  return [side(0, to), side(1, from)]
+}
+
+function addNode(world: World, peerId: string, region: TestRegion, book: Map<RegionId, Region>): SimulatedNode {
+  const key = signingKey(systemRandom.bytes(32)).publicKey
+  const log: string[] = []
+  const regions: RegionBook = {
+    knownRegion: (id) => book.get(id),
+    findRegion: async (id) => book.get(id),
+    rootEpoch: () => 0,
+    noteRootEpoch: () => undefined,
+  }
+  const node = { key, log } as unknown as { -readonly [K in keyof SimulatedNode]: SimulatedNode[K] }
+  node.keeper = new LinkKeeper({
+    network: {
+      peerId,
+      async dial(to) {
+        const other = world.nodes.get(to)
+        if (!other || world.cut) throw new ParleyError('unreachable', 'cut')
+        const [mine, theirs] = streamPair(world, [peerId, key], [to, other.key])
+        world.clock.after(DELAY_MS, () => other.accept(theirs))
+        log.push(`dial ${to}`)
+        return mine
+      },
+      serve(handlers) {
+        node.accept = handlers.stream
+        node.appeared = handlers.peer
+      },
+    },
+    book: regions,
+    clock: world.clock,
+    random: simulatedRandom(peerId.length),
+    admission: openAdmission,
+    certificate: certifyNode(region.keys, key, 0),
+    bootNonce: systemRandom.bytes(16),
+    journalPosition: () => 0,
+    events: silentEvents,
+    defer: (callback) => void world.clock.after(0, callback),
+  })
+  node.keeper.serve({
+    up: (_region, peer) => void log.push(`up ${peer}`),
+    down: (_region, peer) => void log.push(`down ${peer}`),
+    items: (_region, items) => void log.push(...items.map(({ body }) => `item ${Buffer.from(body)}`)),
+  })
+  const now = systemClock.now()
+  const record = signRegionRecord(
+    region.keys,
+    { name: peerId, nodes: [{ peerId, multiaddrs: [], clientUrls: [] }], revokedKeys: [] },
+    1,
+    now,
+    now + 3_600_000,
+  )
+  book.set(region.regionId, openRegionRecord(record, now))
+  world.nodes.set(peerId, node)
+  return node
+}
+
+/** Promises settle between the steps. */
+async function run(world: World, ms: number): Promise<void> {
+  const until = world.clock.now() + ms
+  for (;;) {
+    await new Promise<void>((resolve) => void setImmediate(resolve))
+    if (!world.clock.step(until)) break
+  }
+  world.clock.advanceTo(until)
+}
+
+function twoNodes(): { world: World; a: SimulatedNode; b: SimulatedNode; north: TestRegion; south: TestRegion } {
+  const world: World = { clock: new SimulatedClock(systemClock.now()), nodes: new Map(), cut: false }
+  const [north, south, book] = [testRegion(), testRegion(), new Map<RegionId, Region>()]
+  return { world, north, south, a: addNode(world, 'a', north, book), b: addNode(world, 'b', south, book) }
+}
+
+test('when both dial at once, the link that the smaller peer id dialled stays', async () => {
+  const { world, a, b, north, south } = twoNodes()
+  a.keeper.want(south.regionId)
+  b.keeper.want(north.regionId)
+  await run(world, 1_000)
+  assert.deepEqual(
+    [a.log.filter((line) => line.startsWith('dial')), b.log.filter((line) => line.startsWith('dial'))],
+    [['dial b'], ['dial a']],
+  )
+  assert.deepEqual(a.keeper.dialledByUs(south.regionId), true)
+  assert.deepEqual(b.keeper.dialledByUs(north.regionId), false)
+  assert.ok(
+    a.keeper.send(south.regionId, { id: new Uint8Array(32), kind: 1, body: new Uint8Array(Buffer.from('hello')) }),
+  )
+  await run(world, 100)
+  assert.ok(b.log.includes('item hello'))
+})
+
+test('after a cut wire: down at both ends by silence, tried again with pauses, and at once when the peer appears', async () => {
+  const { world, a, b, south } = twoNodes()
+  a.keeper.want(south.regionId)
+  await run(world, 1_000)
+  world.cut = true
+  await run(world, 20_000)
+  assert.deepEqual([a.log.at(-1), b.log.at(-1)], ['down b', 'down a'])
+  world.cut = false
+  a.appeared('b')
+  await run(world, 4 * DELAY_MS + 1)
+  assert.ok(a.keeper.isUp(south.regionId))
+  // And without anybody appearing: within ten seconds of the heal.
+  world.cut = true
+  await run(world, 60_000)
+  world.cut = false
+  await run(world, 6_000)
+  assert.ok(a.keeper.isUp(south.regionId))
+})
