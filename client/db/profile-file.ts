@@ -107,6 +107,7 @@ function openDatabase(directory: string, key: Buffer): ProfileFile {
   try {
     database.pragma(`key = "x'${key.toString('hex')}'"`)
     key.fill(0)
+    database.pragma('cipher_log_level = NONE')
     database.pragma('locking_mode = EXCLUSIVE')
     database.pragma('journal_mode = WAL')
     database.pragma('synchronous = FULL')

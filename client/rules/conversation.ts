@@ -32,8 +32,8 @@ export type Conversation = {
   safeK: number
   /** The lowest stale k that waits for a newer manifest, and the versions it waits for. */
   stale: Stale | undefined
-  /** The home's word for a session: nothing has to be pulled any more. */
-  live: boolean
+  /** The home has said so, and the page that reaches its head has not come yet. */
+  behind: boolean
   /** The device's own small number for it in this session, 0 = not named yet. */
   ref: number
   /** The last cursor that was sent back as a rewind or pull without effect, and when. */
@@ -90,7 +90,7 @@ export function openConversation(db: DbReader, row: ConversationRow, self: UserI
     pipe: newPipe(),
     safeK: 0,
     stale: undefined,
-    live: false,
+    behind: false,
     ref: 0,
     askedAt: NOWHERE,
     askedAtMs: Number.NEGATIVE_INFINITY,

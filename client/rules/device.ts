@@ -11,7 +11,6 @@ import {
   openManifest,
   ParleyError,
   type Position,
-  positionOf,
   type UserId,
 } from '#protocol'
 import { LOOK_UP_AGAIN_MAX_MS, QUEUE_MAX, TURN_INPUTS_MAX } from '../limits.ts'
@@ -27,6 +26,7 @@ import { restartPipe } from './pipe.ts'
 import type { DevicePorts, HomeSession } from './ports.ts'
 import { all } from './schema.ts'
 import { sealWaiting } from './sealing.ts'
+import { isNumbered } from './slot.ts'
 import { sendTurn } from './wire-out.ts'
 
 export type OwnContent = { readonly kind: 'text' | 'data'; readonly body: Uint8Array }
@@ -64,8 +64,14 @@ export type Device = {
   markRead(conv: ConvId, upTo: Position): Promise<void>
   /** What the owner of the profile says about somebody. */
   describe(user: UserId, says: { name?: string; accepted?: boolean; verified?: boolean }): Promise<void>
+  /** Asks the home who this is, if that is not known yet. */
+  want(user: UserId): Promise<void>
   /** Verified records from elsewhere: the own manifest, a link. */
   learn(manifest: Manifest): Promise<void>
+  /** All at once, and forgets the row `forget` of the own table with it. */
+  sendAll(items: readonly { readonly to: UserId; readonly content: OwnContent }[], forget: string): Promise<void>
+  /** Conversations of which the home has more than has been taken; contents without a number. */
+  status(): { readonly behind: number; readonly waiting: number }
   /** Resolves when nothing waits for a turn. */
   settled(): Promise<void>
   /** Nothing more is taken; resolves after the turn that is under way. */
@@ -262,7 +268,7 @@ class Engine {
     for (const conversation of this.#core.conversations.values()) {
       restartPipe(conversation.pipe, lowestNotSafe(conversation))
       conversation.ref = 0
-      conversation.live = false
+      conversation.behind = false
       conversation.askedAtMs = Number.NEGATIVE_INFINITY
       if (conversation.slots.size > 0) turn.touched.add(conversation)
       if (conversation.row.ownRead > conversation.row.ownReadTold) turn.marks.add(conversation)
@@ -292,7 +298,7 @@ class Engine {
     }
     for (const behind of frame.behind) {
       const conversation = this.#theirs(behind.conv)
-      if (conversation) takeBehindHead(turn, conversation, positionOf(behind.headEpoch, behind.headN))
+      if (conversation) takeBehindHead(turn, conversation)
     }
     for (const run of frame.entries) {
       const conversation = this.#theirs(run.conv)
@@ -411,6 +417,10 @@ class Engine {
     })
   }
 
+  want(user: UserId): void {
+    if (!this.#core.people.peers(user)) this.#lookUps.want(user)
+  }
+
   learn(turn: Turn, manifest: Manifest): void {
     const change = this.#core.people.learnManifest(turn.draft, manifest)
     if (change) say(turn, { type: 'contact-changed', user: manifest.userId, change })
@@ -425,6 +435,16 @@ function conversationNamed(core: Core, conv: ConvId): Conversation {
   const conversation = core.conversations.get(conv)
   if (!conversation) throw new ParleyError('unknown_conversation', 'no such conversation', { conv })
   return conversation
+}
+
+function statusOf(core: Core): { behind: number; waiting: number } {
+  let behind = 0
+  let waiting = 0
+  for (const conversation of core.conversations.values()) {
+    if (conversation.behind) behind++
+    for (const slot of conversation.slots.values()) if (!isNumbered(slot)) waiting++
+  }
+  return { behind, waiting }
 }
 
 export function createDevice(ports: DevicePorts): Device {
@@ -443,7 +463,18 @@ export function createDevice(ports: DevicePorts): Device {
     markRead: (conv, upTo) => engine.call((turn) => markRead(turn, conversationNamed(core, conv), upTo)),
     describe: (user, says) =>
       engine.call((turn) => turn.draft.put('contacts', { ...core.people.ensure(turn.draft, user), ...says })),
+    want: (user) =>
+      engine.call((turn) => {
+        core.people.ensure(turn.draft, user)
+        turn.after.push(() => engine.want(user))
+      }),
     learn: (manifest) => engine.call((turn) => engine.learn(turn, manifest)),
+    sendAll: (items, forget) =>
+      engine.call((turn) => {
+        for (const { to, content } of items) sendTo(core, turn, to, content, undefined)
+        turn.draft.delete('self', [forget])
+      }),
+    status: () => statusOf(core),
     settled: () => engine.settled(),
     stop: () => engine.stop(),
   }

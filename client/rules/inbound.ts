@@ -5,7 +5,6 @@ import {
   type EntryHeader,
   KIND_CONTENT,
   KIND_SUPPLEMENT,
-  NOWHERE,
   ParleyError,
   type Position,
   HEADER_BYTES,
@@ -47,11 +46,12 @@ export async function takeEntries(
   if (!gap && taken.length > 0 && run.headHash.length > 0 && Buffer.compare(run.headHash, state.hash) !== 0) {
     lies(turn, conversation, 'the chain of this log has another hash at the home', cursor)
   }
-  if (cursor !== before) turn.acknowledged.add(conversation)
+  // What was taken before is acknowledged again: a home that crashed may have forgotten that it was.
+  if (cursor !== before || (!gap && run.entry.length > 0)) turn.acknowledged.add(conversation)
   if (gap) askAgain(core, turn, conversation, run.page)
   else if (run.page) {
-    conversation.live = cursor >= positionOf(run.headEpoch, run.headN)
-    if (!conversation.live) askAgain(core, turn, conversation, true)
+    conversation.behind = cursor < positionOf(run.headEpoch, run.headN)
+    if (conversation.behind) askAgain(core, turn, conversation, true)
   }
 }
 
@@ -242,8 +242,8 @@ export function wantKept(core: Core, conversation: Conversation, lookUps: LookUp
 }
 
 /** A head that the home names, for a conversation that it says this device is behind in. */
-export function takeBehindHead(turn: Turn, conversation: Conversation, head: Position): void {
-  conversation.live = head !== NOWHERE && conversation.row.cursor >= head
+export function takeBehindHead(turn: Turn, conversation: Conversation): void {
+  conversation.behind = true
   turn.pulled.add(conversation)
 }
 

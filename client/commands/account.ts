@@ -1,0 +1,128 @@
+// `parley account create|show`.
+import type { Command } from 'commander'
+import { renderUnicodeCompact } from 'uqr'
+import { ParleyError } from '#protocol'
+import { Parley, profileExists } from '../index.ts'
+import {
+  askSecret,
+  newPassphrase,
+  note,
+  openProfile,
+  type ProfileFlags,
+  printJson,
+  profileDirectory,
+  secretFrom,
+  withProfile,
+  write,
+} from './shared.ts'
+
+type CreateFlags = ProfileFlags & {
+  readonly bootstrap: string[]
+  readonly home?: string
+  readonly recover: boolean
+  readonly phraseFile?: string
+  readonly json: boolean
+}
+type ShowFlags = ProfileFlags & { readonly json: boolean; readonly qr: boolean }
+
+const CREATE_HELP = `
+Your home is the region that keeps your inbox. With --bootstrap the one that answers fastest is taken, with --home the
+one that you name. The recovery phrase is shown once and stored nowhere: with it, and only with it, you get the account
+back when this device is lost.
+
+Examples:
+  $ parley account create --name ana --home http://127.0.0.1:8101
+  $ parley account create --bootstrap http://127.0.0.1:4001 --profile ./ana --passphrase-file ./ana.pass --json
+  $ parley account create --recover --home http://127.0.0.1:8101     # asks for the phrase`
+
+const SHOW_HELP = `
+Example:
+  $ parley account show --name ana --qr`
+
+function collect(url: string, before: string[]): string[] {
+  return [...before, url]
+}
+
+export function registerAccount(program: Command): void {
+  const account = program.command('account').description('create or show your account')
+  withProfile(account.command('create'))
+    .description('make a new account, or get one back with its recovery phrase')
+    .option('--bootstrap <url>', 'a bootstrap node whose list of regions to choose from (may be repeated)', collect, [])
+    .option('--home <url>', 'a client URL of the region that is to be your home')
+    .option('--recover', 'get an account back: asks for the recovery phrase', false)
+    .option('--phrase-file <file>', 'with --recover: read the phrase from the first line of a file')
+    .option('--json', 'print one JSON object', false)
+    .addHelpText('after', CREATE_HELP)
+    .action(create)
+  withProfile(account.command('show'))
+    .description('show your id and the link to give to others')
+    .option('--qr', 'as a QR code too', false)
+    .option('--json', 'print one JSON object', false)
+    .addHelpText('after', SHOW_HELP)
+    .action(show)
+}
+
+function describe(parley: Parley): { userId: string; link: string; home: string; region: string; device: number; registration: string } {
+  const { regionId, name } = parley.homeRegion
+  return {
+    userId: parley.userId,
+    link: parley.link,
+    home: name,
+    region: regionId,
+    device: parley.device.number,
+    registration: parley.device.registration,
+  }
+}
+
+async function create(flags: CreateFlags): Promise<void> {
+  const directory = profileDirectory(flags)
+  if (profileExists(directory)) {
+    throw new ParleyError('already_registered', `there is a profile in ${directory} already`, {
+      next: 'use it, or name another with --name or --profile',
+    })
+  }
+  if (!flags.home && flags.bootstrap.length === 0) {
+    throw new ParleyError('bad_argument', 'where is the account to live?', { next: 'give --home URL or --bootstrap URL' })
+  }
+  if (flags.phraseFile && !flags.recover) throw new ParleyError('bad_argument', '--phrase-file goes with --recover')
+  const where = { ...(flags.home && { home: flags.home }), bootstraps: flags.bootstrap }
+  if (flags.recover) {
+    const recoveryPhrase = flags.phraseFile
+      ? await secretFrom(flags.phraseFile)
+      : await askSecret('Recovery phrase (24 words)', 'give it with --phrase-file')
+    const passphrase = await newPassphrase(flags)
+    await using parley = await Parley.recover(directory, { ...where, passphrase, recoveryPhrase })
+    if (flags.json) return printJson({ ...describe(parley), profile: directory })
+    return write(`Your account is back, on a new device. Older devices stop counting.\n\n${summary(parley, directory)}`)
+  }
+  const passphrase = await newPassphrase(flags)
+  const { parley, recoveryPhrase } = await Parley.create(directory, { ...where, passphrase })
+  await using _ = parley
+  if (flags.json) return printJson({ ...describe(parley), profile: directory, recoveryPhrase })
+  await write(summary(parley, directory))
+  await write(`\nRecovery phrase, shown this once and stored nowhere:\n\n${inRows(recoveryPhrase)}\n`)
+  note('Write it down and keep it away from this device. Whoever has it is you; without it a lost device is a lost account.')
+}
+
+function summary(parley: Parley, directory: string): string {
+  const { name, regionId } = parley.homeRegion
+  return [
+    `Your id:   ${parley.userId}`,
+    `Your link: ${parley.link}`,
+    `Home:      ${name} (${regionId})`,
+    `Profile:   ${directory}`,
+    '',
+  ].join('\n')
+}
+
+function inRows(phrase: string): string {
+  const words = phrase.split(' ').map((word, i) => `${`${i + 1}`.padStart(2)} ${word.padEnd(10)}`)
+  return Array.from({ length: 6 }, (_, row) => `  ${words.slice(row * 4, row * 4 + 4).join(' ')}`.trimEnd()).join('\n')
+}
+
+async function show(flags: ShowFlags): Promise<void> {
+  await using parley = await openProfile(flags)
+  if (flags.json) return printJson({ ...describe(parley), profile: profileDirectory(flags) })
+  await write(summary(parley, profileDirectory(flags)))
+  if (flags.qr) await write(`\n${renderUnicodeCompact(parley.link)}\n`)
+}

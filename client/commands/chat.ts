@@ -1,0 +1,235 @@
+// `parley chat`: a conversation in lines. What comes in is written above the line that is being typed, which is then
+// drawn again; how far one's own last message came stands in the prompt.
+import { createInterface, type Interface } from 'node:readline'
+import { styleText } from 'node:util'
+import type { Command } from 'commander'
+import { comparisonDigits } from '#crypto'
+import { ParleyError, type UserId } from '#protocol'
+import type { Message, Parley, ParleyEvent } from '../index.ts'
+import { openProfile, parseCount, type ProfileFlags, untilInterrupted, withProfile } from './shared.ts'
+
+type ChatFlags = ProfileFlags & { readonly to: string; readonly history: number }
+
+const HELP = `
+Type a line and press Enter. The marks in front of the prompt say how far your last line came:
+  ·  kept here    ◷  held by your home    ✓  numbered by the host    ✓✓  delivered    ✓✓ read
+
+Commands: /cancel takes your last line back if it has no number yet, /digits shows the 60 digits to compare,
+/quit or Ctrl-D leaves.
+
+Example:
+  $ parley chat --name ana --to ben`
+
+export function registerChat(program: Command): void {
+  withProfile(program.command('chat'))
+    .description('talk in this terminal')
+    .requiredOption('--to <who>', 'alias, id or link')
+    .option('--history <n>', 'how many earlier messages to show', parseCount, 20)
+    .addHelpText('after', HELP)
+    .action(chat)
+}
+
+const LONG_AGO_MS = 20 * 3_600_000
+
+function timeOf(timeMs: number, nowMs: number): string {
+  const date = new Date(timeMs)
+  const clock = `${`${date.getHours()}`.padStart(2, '0')}:${`${date.getMinutes()}`.padStart(2, '0')}`
+  return nowMs - timeMs > LONG_AGO_MS ? `${date.toISOString().slice(0, 10)} ${clock}` : clock
+}
+
+/** Nothing that somebody sends may move the cursor or change colours of this terminal. */
+export function printable(bytes: Uint8Array): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what must not get through
+  return Buffer.from(bytes).toString().replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
+}
+
+class Screen {
+  readonly #readline: Interface
+  readonly #out = process.stdout
+
+  constructor(readline: Interface) {
+    this.#readline = readline
+  }
+
+  /** Above the line that is being typed. */
+  print(line: string): void {
+    if (!this.#out.isTTY) {
+      this.#out.write(`${line}\n`)
+      return
+    }
+    this.#out.write(`\r\u001b[J${line}\n`)
+    this.#readline.prompt(true)
+  }
+
+  prompt(text: string): void {
+    this.#readline.setPrompt(text)
+    if (this.#out.isTTY) this.#readline.prompt(true)
+  }
+
+  /** The line just entered becomes a line of the conversation. */
+  replaceEntered(line: string): void {
+    if (this.#out.isTTY) this.#out.write('\u001b[1A\r\u001b[J')
+    this.#out.write(`${line}\n`)
+  }
+}
+
+class Chat {
+  readonly #parley: Parley
+  readonly #with: UserId
+  readonly #name: string
+  readonly #screen: Screen
+  #lastK = 0
+  #connected = ''
+
+  constructor(parley: Parley, user: UserId, screen: Screen) {
+    this.#parley = parley
+    this.#with = user
+    this.#name = parley.contact(user)?.name || `${user.slice(0, 14)}…`
+    this.#screen = screen
+  }
+
+  #ticks(message: Message): string {
+    const { delivered, peerRead } = this.#parley.marks(this.#with)
+    if (message.status === 'cancelled' || message.status === 'failed') return styleText('red', `✗ ${message.code || 'cancelled'}`)
+    if (message.status === 'waiting') return '·'
+    if (message.status === 'held') return '◷'
+    if (message.at <= peerRead) return styleText('cyan', '✓✓ read')
+    return message.at <= delivered ? '✓✓' : '✓'
+  }
+
+  #line(message: Message): string {
+    const { kind, body, mine, timeMs } = message
+    const when = styleText('dim', timeOf(timeMs, Date.now()))
+    const who = mine ? styleText('dim', 'you') : styleText('bold', this.#name)
+    const unread = styleText('dim', kind === 'gone' ? '(no longer there)' : '(cannot be read yet; asked for again)')
+    const says = kind === 'text' || kind === 'data' ? printable(body) : unread
+    return `${when} ${who}: ${says}${mine ? `  ${styleText('dim', this.#ticks(message))}` : ''}`
+  }
+
+  start(history: number): void {
+    for (const message of this.#parley.history(this.#with, { limit: history })) {
+      this.#screen.print(this.#line(message))
+      if (message.mine) this.#lastK = message.k
+    }
+    this.#parley.connect()
+    this.refresh()
+    void this.#read()
+  }
+
+  refresh(): void {
+    const last = this.#lastK > 0 ? this.#own(this.#lastK) : undefined
+    const state = this.#parley.state.is === 'connected' ? '' : styleText('yellow', '(offline) ')
+    this.#screen.prompt(`${state}${last ? `${this.#ticks(last)} ` : ''}${this.#name} ▸ `)
+  }
+
+  #own(k: number): Message | undefined {
+    return this.#parley.history(this.#with, { limit: 100 }).findLast((message) => message.mine && message.k === k)
+  }
+
+  async #read(): Promise<void> {
+    const newest = this.#parley.history(this.#with, { limit: 1 }).at(-1)
+    if (newest && !newest.mine) await this.#parley.markRead(this.#with, newest.at)
+  }
+
+  hear(event: ParleyEvent): void {
+    switch (event.type) {
+      case 'message':
+        if (event.message.from !== this.#with) return
+        this.#screen.print(`${this.#line(event.message)}${event.late ? styleText('dim', '  (sent again)') : ''}`)
+        void this.#read()
+        return
+      case 'state':
+        if (event.state === 'failed') this.#screen.print(styleText('red', `your line was refused: ${event.code}`))
+        if (event.state === 'cancelled') this.#screen.print(styleText('dim', 'your line was taken back'))
+        return this.refresh()
+      case 'contact-changed':
+        if (event.user === this.#with) this.#screen.print(styleText('yellow', changeText(this.#name, event.change)))
+        return
+      case 'look-up-failed':
+        if (event.user === this.#with) this.#screen.print(styleText('yellow', `${this.#name} was not found yet: ${event.message}`))
+        return
+      case 'host-lies':
+        return this.#screen.print(styleText('red', `the relay contradicts itself: ${event.what}`))
+      case 'device-replaced':
+        return this.#screen.print(styleText('yellow', 'this profile was an old copy; it goes on as a new device'))
+      case 'connection':
+        return this.#connection(event.state.is, event.state.is === 'connected' ? '' : (event.state.error?.message ?? ''))
+      default:
+        return this.refresh()
+    }
+  }
+
+  #connection(is: string, why: string): void {
+    if (is === 'connecting' && why !== '' && why !== this.#connected) this.#screen.print(styleText('dim', `(${why}; trying again)`))
+    this.#connected = why
+    this.refresh()
+  }
+
+  /** False when the person leaves. */
+  async entered(line: string): Promise<boolean> {
+    switch (line.trim()) {
+      case '':
+        return true
+      case '/quit':
+        return false
+      case '/digits':
+        this.#screen.print(comparisonDigits(this.#parley.userId, this.#with).join(' '))
+        return true
+      case '/cancel': {
+        const conv = this.#parley.conversationWith(this.#with)
+        const could = this.#lastK > 0 && (await this.#parley.cancel(conv, this.#lastK))
+        if (!could) this.#screen.print(styleText('dim', 'your last line has its number already'))
+        return true
+      }
+    }
+    const { k } = await this.#parley.send(this.#with, line)
+    this.#lastK = k
+    const own = this.#own(k)
+    if (own) this.#screen.replaceEntered(`${styleText('dim', timeOf(own.timeMs, Date.now()))} ${styleText('dim', 'you')}: ${printable(own.body)}`)
+    return true
+  }
+}
+
+function changeText(name: string, change: string): string {
+  if (change === 'root') return `${name} has set the account up anew with the recovery phrase; the id is the same`
+  if (change === 'devices') return `${name} uses other devices now`
+  if (change === 'home') return `${name} has moved to another home region`
+  return `${name} was found`
+}
+
+async function chat(flags: ChatFlags): Promise<void> {
+  await using parley = await openProfile(flags)
+  const user = parley.resolve(flags.to)
+  const readline = createInterface({ input: process.stdin, output: process.stdout, terminal: process.stdout.isTTY })
+  const talk = new Chat(parley, user, new Screen(readline))
+  const heard = (event: ParleyEvent): void => talk.hear(event)
+  const interrupted = untilInterrupted()
+  const { promise: stopped, reject } = Promise.withResolvers<never>()
+  stopped.catch(() => undefined)
+  parley.on('event', heard)
+  parley.on('connection', ({ state }) => {
+    if (state.is === 'stopped' && state.error) reject(state.error)
+  })
+  interrupted.signal.addEventListener('abort', () => readline.close())
+  readline.on('SIGINT', () => readline.close())
+  try {
+    talk.start(flags.history)
+    await Promise.race([stopped, lines(readline, talk)])
+  } finally {
+    parley.off('event', heard)
+    interrupted.stop()
+    readline.close()
+  }
+}
+
+async function lines(readline: Interface, talk: Chat): Promise<void> {
+  for await (const line of readline) {
+    try {
+      if (!(await talk.entered(line))) return
+    } catch (error) {
+      if (!(error instanceof ParleyError) || error.code === 'closing') throw error
+      process.stderr.write(`\n${error.message}\n`)
+    }
+    talk.refresh()
+  }
+}

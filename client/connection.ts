@@ -1,0 +1,121 @@
+// Staying connected: the ways into the home region one after another, with growing, jittered waits between rounds, and
+// what each refusal means. The region's record is refreshed when no way in works.
+import { type Clock, type HomeFrame, ParleyError, type ProofOptions, type Random, type Region, type Timer } from '#protocol'
+import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './limits.ts'
+import { originsOf } from './regions.ts'
+import type { HomeSession } from './rules/ports.ts'
+import { type OpenSession, openSession } from './session.ts'
+
+export type ConnectionState =
+  | { readonly is: 'connecting'; readonly error: ParleyError | undefined }
+  | { readonly is: 'connected'; readonly origin: string }
+  /** Nothing more is tried: the account has to do something about it. */
+  | { readonly is: 'stopped'; readonly error: ParleyError | undefined }
+
+export type ConnectionPorts = {
+  readonly clock: Clock
+  readonly random: Random
+  region(): Region
+  readonly proof: () => Omit<ProofOptions, 'nowMs'>
+  readonly online: (home: OpenSession) => void
+  readonly offline: (home: HomeSession) => void
+  readonly receive: (home: HomeSession, frame: HomeFrame) => void
+  readonly changed: (state: ConnectionState) => void
+  /** What can be done about a refusal before the next try: 'again' at once, 'later' with a wait, 'stop'. */
+  readonly remedy: (error: ParleyError) => Promise<'again' | 'later' | 'stop'>
+}
+
+export type Connection = {
+  readonly state: () => ConnectionState
+  readonly session: () => OpenSession | undefined
+  start(): void
+  stop(error?: ParleyError): void
+}
+
+export function keepConnected(ports: ConnectionPorts): Connection {
+  const { clock, random } = ports
+  let state: ConnectionState = { is: 'stopped', error: undefined }
+  let session: OpenSession | undefined
+  let timer: Timer | undefined
+  let failures = 0
+  let round = 0
+  let running = false
+
+  const become = (next: ConnectionState): void => {
+    state = next
+    ports.changed(next)
+  }
+
+  const later = (error: ParleyError | undefined): void => {
+    if (!running) return
+    become({ is: 'connecting', error })
+    const wait = Math.min(RECONNECT_MAX_MS, RECONNECT_FIRST_MS * 2 ** Math.min(failures++, 16))
+    const atLeast = error?.retryAfterMs ?? 0
+    timer = clock.after(Math.max(atLeast, Math.ceil(wait * (0.5 + random.fraction() / 2))), () => void attempt())
+  }
+
+  const stop = (error: ParleyError | undefined): void => {
+    running = false
+    timer?.cancel()
+    const open = session
+    session = undefined
+    open?.close()
+    if (open) ports.offline(open)
+    become({ is: 'stopped', error })
+  }
+
+  const failed = async (error: ParleyError): Promise<void> => {
+    const remedy = await ports.remedy(error).catch(() => 'later' as const)
+    if (!running) return
+    if (remedy === 'stop') stop(error)
+    else if (remedy === 'again' && failures < 3) {
+      failures++
+      void attempt()
+    } else later(error)
+  }
+
+  const attempt = async (): Promise<void> => {
+    if (!running) return
+    const region = ports.region()
+    const origins = originsOf(region)
+    const origin = origins[round++ % Math.max(1, origins.length)]
+    if (!origin) return failed(new ParleyError('unreachable', `region ${region.name} names no way in`))
+    try {
+      const opened = await openSession({
+        origin,
+        regionId: region.regionId,
+        clock,
+        random,
+        proof: ports.proof,
+        receive: ports.receive,
+        ended: (home, reason) => {
+          if (session !== home) return
+          session = undefined
+          ports.offline(home)
+          void failed(reason ?? new ParleyError('unreachable', 'the connection was lost'))
+        },
+      })
+      if (!running) return opened.close()
+      session = opened
+      failures = 0
+      become({ is: 'connected', origin })
+      ports.online(opened)
+      opened.start()
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+      await failed(error)
+    }
+  }
+
+  return {
+    state: () => state,
+    session: () => session,
+    start() {
+      if (running) return
+      running = true
+      become({ is: 'connecting', error: undefined })
+      void attempt()
+    },
+    stop,
+  }
+}

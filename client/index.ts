@@ -1,0 +1,8 @@
+// The SDK of a device.
+export type { ConnectionState } from './connection.ts'
+export type { Contact } from './contacts.ts'
+export { profileExists } from './db/profile-file.ts'
+export { type CreateOptions, Parley, type ParleyEvent, type ParleyEvents, type Ports, type Sending } from './parley.ts'
+export type { DeviceEvent, Message } from './rules/ports.ts'
+export type { MessageKind, MessageStatus } from './rules/schema.ts'
+export type { Stage } from './waiters.ts'

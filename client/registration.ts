@@ -1,0 +1,224 @@
+// An account comes into being, or back: keys are made, stored, and only then shown to a home.
+import { toBinary } from '@bufbuild/protobuf'
+import {
+  createAccount,
+  type DeviceKeys,
+  describeDevice,
+  type NewAccount,
+  newDeviceKeys,
+  newRecoveryPhrase,
+  packDeviceKeys,
+  recoverAccount,
+  rootKeyOfPhrase,
+  succeedManifest,
+  unpackDeviceKeys,
+} from '#crypto'
+import {
+  type Clock,
+  decode,
+  limits,
+  type Manifest,
+  openManifest,
+  ParleyError,
+  type Random,
+  readGenesis,
+  type Region,
+  type SignedRecord,
+  SignedRecordSchema,
+  type UserId,
+  userIdOfRootKey,
+} from '#protocol'
+import {
+  type OwnRecords,
+  packResends,
+  putBootstraps,
+  putOwn,
+  putRegion,
+  putSelf,
+  readAccount,
+  readDevice,
+  readOwnHead,
+  readOwnManifest,
+  readSelf,
+  type Resend,
+} from './account.ts'
+import { ask, fromBase64 } from './http.ts'
+import { REPLACE_SELF_MS } from './limits.ts'
+import { fastestEntry, originsOf, regionAt } from './regions.ts'
+import { authorText } from './rules/conversation.ts'
+import { all, type DeviceDb } from './rules/schema.ts'
+
+export type Where = {
+  /** Origin of the region that is to be home; undefined: the fastest that the bootstrap nodes list. */
+  readonly home: string | undefined
+  readonly bootstraps: readonly string[]
+}
+
+type Ports = { readonly clock: Clock; readonly random: Random }
+
+const base64 = (record: SignedRecord): string => Buffer.from(toBinary(SignedRecordSchema, record)).toString('base64')
+
+async function entryOf(where: Where, clock: Clock): Promise<{ region: Region; origin: string }> {
+  if (where.home) return { region: await regionAt(where.home, clock), origin: where.home }
+  return fastestEntry(where.bootstraps, clock)
+}
+
+async function tellHome(origin: string, method: 'POST' | 'PUT', records: { manifest: SignedRecord; head: SignedRecord }): Promise<void> {
+  const path = method === 'POST' ? '/v1/accounts' : '/v1/manifest'
+  const body = { manifest: base64(records.manifest), head: base64(records.head) }
+  await ask({ method, origin, path, token: undefined, body })
+}
+
+function store(db: DeviceDb, own: OwnRecords, region: Region, bootstraps: readonly string[]): void {
+  db.transaction((tx) => {
+    putOwn(tx, own)
+    putRegion(tx, region)
+    putBootstraps(tx, bootstraps)
+  })
+}
+
+/** The recovery phrase is returned, never stored. */
+export async function registerNew(db: DeviceDb, where: Where, { clock, random }: Ports): Promise<string> {
+  const { region, origin } = await entryOf(where, clock)
+  const phrase = newRecoveryPhrase(random)
+  const made = createAccount(rootKeyOfPhrase(phrase), { homeRegion: region.regionId, fallbackRegions: [] }, random)
+  store(db, made, region, where.bootstraps)
+  await tellHome(origin, 'POST', made)
+  return phrase
+}
+
+/** The newest manifest that the home region has of this account; `unknown_user` when it has none. */
+async function manifestAt(origin: string, user: string, clock: Clock): Promise<Manifest> {
+  const path = `/v1/accounts/${user}`
+  const answer = await ask<{ manifest?: unknown }>({ method: 'GET', origin, path, token: undefined, body: undefined })
+  const record = decode(SignedRecordSchema, fromBase64(answer?.manifest), 2 * limits.RECORD_MAX_BYTES)
+  const manifest = openManifest(record, clock.now())
+  if (manifest.userId !== user) throw new ParleyError('wrong_root', 'the home answered with the account of somebody else')
+  return manifest
+}
+
+/** The account of the phrase again, with a new device; everything that older devices hold stops counting. */
+export async function registerAgain(db: DeviceDb, where: Where, phrase: string, { clock, random }: Ports): Promise<void> {
+  const rootKey = rootKeyOfPhrase(phrase)
+  const { region, origin } = await entryOf(where, clock)
+  const previous = await manifestAt(origin, userIdOfRootKey(rootKey.publicKey), clock)
+  const home = { homeRegion: region.regionId, fallbackRegions: previous.fallbackRegions }
+  const made: NewAccount = recoverAccount(rootKey, previous, home, random)
+  store(db, made, region, where.bootstraps)
+  await tellHome(origin, 'POST', made)
+}
+
+/** The home has lost the account, or never heard of it because the answer was lost: the same records again. */
+export async function registerOnceMore(db: DeviceDb, region: Region, clock: Clock): Promise<void> {
+  const records = { manifest: readOwnManifest(db, clock.now()).record, head: readOwnHead(db) }
+  await firstThatAnswers(region, (origin) => tellHome(origin, 'POST', records))
+}
+
+async function firstThatAnswers(region: Region, request: (origin: string) => Promise<void>): Promise<void> {
+  let last: unknown = new ParleyError('unreachable', `region ${region.name} names no way in`)
+  for (const origin of originsOf(region)) {
+    try {
+      return await request(origin)
+    } catch (error) {
+      last = error
+      if (!(error instanceof ParleyError) || !error.retry) throw error
+    }
+  }
+  throw last
+}
+
+function membersOf(bytes: Uint8Array): readonly UserId[] {
+  const genesis = readGenesis(bytes)
+  return genesis.kind === 'direct' ? genesis.members : []
+}
+
+/** What this device never got a number for, as far as this copy knows. */
+function unsaid(db: DeviceDb): Resend[] {
+  const device = readDevice(db)
+  const key = { ...device, device: device.number }
+  return all(db, 'conversations').flatMap(({ conv, genesis }) =>
+    membersOf(genesis).flatMap((to, i) => {
+      const member = 1 - i
+      return all(db, 'messages', conv, authorText(member, key)).flatMap(({ kind, status, body }) =>
+        (kind === 'text' || kind === 'data') && (status === 'waiting' || status === 'held') ? [{ to, kind, body }] : [],
+      )
+    }),
+  )
+}
+
+/**
+ * This profile is an old copy of one that lived on. Its device stops counting and a new one takes its place; contents
+ * that never got a number go out again under the new one. Returns false when that was done within the last day: two
+ * copies that replace each other for ever help nobody.
+ */
+export async function replaceSelf(db: DeviceDb, region: Region, { clock, random }: Ports): Promise<boolean> {
+  const now = clock.now()
+  const account = readAccount(db)
+  let pending = readPending(db)
+  if (!pending) {
+    const last = readSelf(db, 'replaced')
+    if (last && now - Number(Buffer.from(last).readBigUInt64BE()) < REPLACE_SELF_MS) return false
+    pending = await prepareReplacement(db, region, { clock, random })
+    const bytes = packPending(pending)
+    // Kept before the home hears of it: a crash in between finds the same device again.
+    db.transaction((tx) => putSelf(tx, 'pending', bytes))
+  }
+  const { device, manifest, head } = pending
+  await firstThatAnswers(region, (origin) => tellHome(origin, 'PUT', { manifest, head }))
+  const resends = unsaid(db)
+  const at = Buffer.alloc(8)
+  at.writeBigUInt64BE(BigInt(now))
+  db.transaction((tx) => {
+    putOwn(tx, { device, account, manifest, head })
+    putSelf(tx, 'replaced', new Uint8Array(at))
+    putSelf(tx, 'resend', packResends(resends))
+    tx.delete('self', ['counter'])
+    tx.delete('self', ['pending'])
+    for (const { kind, key } of all(tx, 'keys')) tx.delete('keys', [kind, key])
+    for (const { conv, k } of all(tx, 'outbox')) tx.delete('outbox', [conv, k])
+    for (const { conv, k } of all(tx, 'sealed')) tx.delete('sealed', [conv, k])
+    for (const row of all(tx, 'conversations')) {
+      tx.put('conversations', { ...row, lastK: 0, burnt: 0, stateKey: undefined, stateKeyK: 0, asked: 0 })
+    }
+    for (const row of all(tx, 'messages')) {
+      if (row.status === 'waiting' || row.status === 'held') tx.delete('messages', [row.conv, row.author, row.k])
+    }
+  })
+  return true
+}
+
+type Replacement = { readonly device: DeviceKeys; readonly manifest: SignedRecord; readonly head: SignedRecord }
+
+async function prepareReplacement(db: DeviceDb, region: Region, { clock, random }: Ports): Promise<Replacement> {
+  const account = readAccount(db)
+  const old = readDevice(db)
+  const previous = await newestOf(db, region, clock)
+  const next = { rootEpoch: previous.rootEpoch, version: previous.version + 1 }
+  const device = newDeviceKeys(account.userId, old.number, next, random)
+  const others = previous.devices.filter(({ number }) => number !== old.number)
+  return { device, ...succeedManifest(account, previous, { devices: [...others, describeDevice(device)], home: undefined }) }
+}
+
+function packPending({ device, manifest, head }: Replacement): Uint8Array {
+  const plain = { device: Buffer.from(packDeviceKeys(device)).toString('base64'), manifest: base64(manifest), head: base64(head) }
+  return new Uint8Array(Buffer.from(JSON.stringify(plain)))
+}
+
+export function readPending(db: DeviceDb): Replacement | undefined {
+  const value = readSelf(db, 'pending')
+  if (!value) return undefined
+  const plain = JSON.parse(Buffer.from(value).toString()) as Record<'device' | 'manifest' | 'head', string>
+  const record = (text: string): SignedRecord => decode(SignedRecordSchema, fromBase64(text), 2 * limits.RECORD_MAX_BYTES)
+  return { device: unpackDeviceKeys(fromBase64(plain.device)), manifest: record(plain.manifest), head: record(plain.head) }
+}
+
+/** The home's manifest when it is newer than this copy's: the life that went on may have changed it. */
+async function newestOf(db: DeviceDb, region: Region, clock: Clock): Promise<Manifest> {
+  const own = readOwnManifest(db, clock.now())
+  let newest = own
+  await firstThatAnswers(region, async (origin) => {
+    const there = await manifestAt(origin, own.userId, clock)
+    if (there.rootEpoch > own.rootEpoch || there.version > own.version) newest = there
+  })
+  return newest
+}

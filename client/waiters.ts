@@ -1,0 +1,87 @@
+// Promises about messages that were sent: each waits for its stage and costs nothing when nobody asks.
+import { type ConvId, ParleyError, type Position } from '#protocol'
+import type { DeviceEvent } from './rules/ports.ts'
+
+export type Stage = 'held' | 'sequenced' | 'delivered'
+
+type Waiter = {
+  readonly stage: Stage
+  readonly resolve: (at: Position) => void
+  readonly reject: (error: ParleyError) => void
+}
+
+export type Waiters = {
+  /** Resolves with the message's place (NOWHERE for `held`); rejects when it is cancelled or fails. */
+  wait(conv: ConvId, k: number, stage: Stage): Promise<Position>
+  hear(event: DeviceEvent): void
+  endAll(error: ParleyError): void
+}
+
+export function failure(state: 'cancelled' | 'failed', code: string): ParleyError {
+  if (state === 'cancelled') return new ParleyError('closing', 'the message was cancelled', { code: 'cancelled' })
+  return new ParleyError('conflict', `the message was refused: ${code}`, { code })
+}
+
+export function createWaiters(): Waiters {
+  const waiting = new Map<ConvId, Map<number, Waiter[]>>()
+  const placed = new Map<ConvId, Map<number, Position>>()
+
+  const settle = (conv: ConvId, k: number, act: (waiter: Waiter) => boolean): void => {
+    const ofConv = waiting.get(conv)
+    const left = ofConv?.get(k)?.filter((waiter) => !act(waiter))
+    if (!ofConv || !left) return
+    if (left.length > 0) ofConv.set(k, left)
+    else {
+      ofConv.delete(k)
+      placed.get(conv)?.delete(k)
+    }
+  }
+
+  const state = (event: DeviceEvent & { type: 'state' }): void => {
+    const { conv, k, at } = event
+    if (event.state === 'cancelled' || event.state === 'failed') {
+      const error = failure(event.state, event.code)
+      return settle(conv, k, (waiter) => {
+        waiter.reject(error)
+        return true
+      })
+    }
+    settle(conv, k, (waiter) => {
+      if (waiter.stage === 'delivered' || (waiter.stage === 'sequenced' && event.state === 'held')) return false
+      waiter.resolve(at)
+      return true
+    })
+    if (event.state === 'sequenced' && waiting.get(conv)?.has(k)) {
+      if (!placed.has(conv)) placed.set(conv, new Map())
+      placed.get(conv)!.set(k, at)
+    }
+  }
+
+  const delivered = (conv: ConvId, upTo: Position): void => {
+    for (const [k, at] of placed.get(conv) ?? []) {
+      if (at > upTo) continue
+      settle(conv, k, (waiter) => {
+        waiter.resolve(at)
+        return true
+      })
+    }
+  }
+
+  return {
+    wait: (conv, k, stage) =>
+      new Promise((resolve, reject) => {
+        const ofConv = waiting.get(conv) ?? new Map<number, Waiter[]>()
+        waiting.set(conv, ofConv)
+        ofConv.set(k, [...(ofConv.get(k) ?? []), { stage, resolve, reject }])
+      }),
+    hear(event) {
+      if (event.type === 'state') state(event)
+      if (event.type === 'delivered') delivered(event.conv, event.upTo)
+    },
+    endAll(error) {
+      for (const ofConv of waiting.values()) for (const waiters of ofConv.values()) for (const { reject } of waiters) reject(error)
+      waiting.clear()
+      placed.clear()
+    },
+  }
+}
