@@ -15,9 +15,9 @@ const TALK: readonly (readonly [from: 0 | 1, text: string])[] = [
 ]
 
 type Say = (line: string) => void
-type Step = 'held' | 'in order' | 'received' | 'delivered' | 'read'
+type Step = 'held' | 'numbered' | 'received' | 'delivered' | 'read'
 /** What has to happen to each message; `held` only if it comes to that. */
-const NEEDED: readonly Step[] = ['in order', 'received', 'delivered', 'read']
+const NEEDED: readonly Step[] = ['numbered', 'received', 'delivered', 'read']
 
 const textOf = (message: Message): string => Buffer.from(message.body).toString('utf8')
 
@@ -44,7 +44,7 @@ async function follow(from: TestAccount, to: TestAccount, text: string, host: st
       if (event.state === 'held') tell('held', `at ${from.name}'s home, ${from.region}`)
       else if (event.state === 'sequenced') {
         at = event.at
-        tell('in order', `number ${positionText(event.at)}, by the host, ${host}`)
+        tell('numbered', `${positionText(event.at)} by the host, ${host}`)
       }
     } else if (event.type === 'delivered' && at !== undefined && event.upTo >= at)
       tell('delivered', `says ${to.region}`)
@@ -76,31 +76,32 @@ async function follow(from: TestAccount, to: TestAccount, text: string, host: st
 /** By id alone: the own home asks the DHT for the home record, and that home for the manifest. */
 async function find(from: TestAccount, to: TestAccount, say: Say): Promise<void> {
   const since = systemClock.monotonic()
-  let found = false
-  const hear = ({ user, change }: { user: string; change: string }): void => {
-    if (user === to.parley.userId && change === 'found') found = true
-  }
-  from.parley.on('contact-changed', hear)
   await from.parley.addContact(to.parley.userId, to.name)
-  await from.parley.until(() => found, DEMO_STEP_MAX_MS)
-  from.parley.off('contact-changed', hear)
+  await from.parley.lookUp(to.parley.userId, DEMO_STEP_MAX_MS)
   say(`  ${milliseconds(systemClock, since)}  ${from.name} found ${to.name} through the DHT: home ${to.region}`)
 }
 
-/** Every message once, in order, decrypted, the same for both; throws otherwise. */
-function check(people: readonly [TestAccount, TestAccount], received: ReadonlyMap<string, readonly string[]>): void {
-  for (const [i, me] of people.entries()) {
-    const other = people[i === 0 ? 1 : 0]
-    const history = me.parley
-      .history(other.parley.userId)
-      .map((message) => `${message.mine ? i : 1 - i} ${textOf(message)}`)
-    const wanted = TALK.map(([from, text]) => `${from} ${text}`)
-    if (JSON.stringify(history) !== JSON.stringify(wanted))
-      throw new Error(`${me.name}'s history is ${JSON.stringify(history)}`)
-    const came = JSON.stringify(received.get(me.name) ?? [])
-    const expected = JSON.stringify(TALK.filter(([from]) => from !== i).map(([, text]) => text))
-    if (came !== expected) throw new Error(`to ${me.name} came ${came}, expected ${expected}`)
-  }
+/** What one of the two ended up with: the whole history, and what came in while it ran. */
+export type Kept = {
+  readonly history: readonly (readonly [from: 0 | 1, text: string])[]
+  readonly received: readonly string[]
+}
+
+/** Every message once, in order, decrypted, the same for both: says what is not so. */
+export function talkFaults(kept: readonly [Kept, Kept], talk: typeof TALK = TALK): string[] {
+  return kept.flatMap(({ history, received }, i) => {
+    const faults: string[] = []
+    if (JSON.stringify(history) !== JSON.stringify(talk)) faults.push(`history ${i} is ${JSON.stringify(history)}`)
+    const wanted = JSON.stringify(talk.filter(([from]) => from !== i).map(([, text]) => text))
+    if (JSON.stringify(received) !== wanted) faults.push(`to ${i} came ${JSON.stringify(received)}, not ${wanted}`)
+    return faults
+  })
+}
+
+function keptBy(me: TestAccount, other: TestAccount, self: 0 | 1, received: readonly string[]): Kept {
+  const peer = self === 0 ? 1 : 0
+  const history = me.parley.history(other.parley.userId).map((it) => [it.mine ? self : peer, textOf(it)] as const)
+  return { history, received }
 }
 
 /** Makes `ana` and `ben` in the first two regions and lets them talk. Throws unless all of it arrived as it should. */
@@ -114,9 +115,9 @@ export async function holdDemo(network: Testnet, say: Say): Promise<readonly Tes
   await using _ana = ana.parley
   await using _ben = ben.parley
   const people = [ana, ben] as const
-  const received = new Map<string, string[]>(people.map(({ name }) => [name, []]))
-  for (const { name, parley } of people) {
-    parley.on('message', ({ message }) => void (message.mine || received.get(name)?.push(textOf(message))))
+  const received: readonly [string[], string[]] = [[], []]
+  for (const [i, { parley }] of people.entries()) {
+    parley.on('message', ({ message }) => void (message.mine || received[i]?.push(textOf(message))))
   }
   await Promise.all(people.map(({ parley }) => parley.connected(DEMO_STEP_MAX_MS)))
   say('')
@@ -125,7 +126,8 @@ export async function holdDemo(network: Testnet, say: Say): Promise<readonly Tes
   await find(ben, ana, say)
   const host = compareIds(ana.parley.userId, ben.parley.userId) < 0 ? ana.region : ben.region
   for (const [i, text] of TALK) await follow(people[i], people[i === 0 ? 1 : 0], text, host, say)
-  check(people, received)
+  const faults = talkFaults([keptBy(ana, ben, 0, received[0]), keptBy(ben, ana, 1, received[1])])
+  if (faults.length > 0) throw new Error(`not every message arrived once, in order: ${faults.join('; ')}`)
   say(`\n${TALK.length} messages: each one once, in order, decrypted, and the same history on both sides.`)
   return people
 }

@@ -128,7 +128,7 @@ async function startRegion(context: Context, name: string, entries: readonly str
 async function closeAll({ processes, ports, dir, temporary }: Context): Promise<void> {
   await Promise.all(processes.map((it) => it.stop()))
   for (const port of ports.splice(0)) port[Symbol.dispose]()
-  if (temporary) await rm(dir, { recursive: true, force: true })
+  if (temporary) await rm(dir, { recursive: true, force: true, maxRetries: 5 })
 }
 
 async function contextOf(options: TestnetOptions): Promise<Context> {
