@@ -243,6 +243,9 @@ describe('the client port', () => {
       records(person.first).manifest,
     )
     const nobody = makePerson(region.regionId).userId
+    const known = await ask(node.url, `/v1/accounts/${person.userId}`)
+    assert.equal(known.body.manifest, records(person.first).manifest)
+    assert.equal((await ask(node.url, `/v1/accounts/${nobody}`)).code, 'unknown_user')
     const refusals: [string, string, RequestInit?][] = [
       [`/v1/users/${nobody}`, 'unknown_user'],
       ['/v1/users/parley1nonsense', 'bad_id'],
@@ -272,6 +275,7 @@ describe('the client port', () => {
     const description = await ask(node.url, '/v1/openapi.json')
     const paths = [
       '/v1/accounts',
+      '/v1/accounts/{userId}',
       '/v1/manifest',
       '/v1/users/{userId}',
       '/v1/prekeys',

@@ -17,6 +17,7 @@ import {
   type SignedRecord,
   SignedRecordSchema,
 } from '#protocol'
+import type { Account } from '../accounts/accounts.ts'
 import { createBudgets } from '../accounts/budgets.ts'
 import { ACCOUNT_BUDGET, ANONYMOUS_BUDGET, HTTP_BODY_MAX_BYTES } from '../limits.ts'
 import { isLoopback } from './doors.ts'
@@ -77,6 +78,7 @@ function accountRoutes(http: Http, parts: GatewayParts): void {
   const spend = (address: string): void => {
     if (!isLoopback(address)) budget.spend(address)
   }
+  recoveryRoute(http, parts, spend)
   const shape = { body: schema.AccountBody, response: { 200: schema.HomeRecordAnswer } }
   http.post(
     '/v1/accounts',
@@ -100,6 +102,29 @@ function accountRoutes(http: Http, parts: GatewayParts): void {
   )
 }
 
+/** A recovery begins with nothing but a phrase: it needs the manifest that the new one follows, and has no session yet. */
+function recoveryRoute(http: Http, parts: GatewayParts, spend: (address: string) => void): void {
+  const shape = { params: schema.UserParams, response: { 200: schema.RecordsAnswer } }
+  http.get(
+    '/v1/accounts/:userId',
+    { schema: { ...shape, summary: 'The newest records of an account of this region' } },
+    async (request) => {
+      spend(request.ip)
+      const user = ensureUserId(request.params.userId)
+      const account = await parts.accounts.find(user)
+      if (!account) throw new ParleyError('unknown_user', 'no account of this region', { user })
+      return recordsOf(account)
+    },
+  )
+}
+
+function recordsOf({ home, manifest }: Account) {
+  return {
+    homeRecord: toBase64(HomeRecordSchema, home.record),
+    manifest: toBase64(SignedRecordSchema, manifest.record),
+  }
+}
+
 function peopleRoutes(http: Http, parts: GatewayParts): void {
   http.get(
     '/v1/users/:userId',
@@ -108,10 +133,7 @@ function peopleRoutes(http: Http, parts: GatewayParts): void {
       const user = ensureUserId(request.params.userId)
       const found = await parts.people.find(user)
       if (!found) throw new ParleyError('unknown_user', 'nobody with this id was found', { user })
-      return {
-        homeRecord: toBase64(HomeRecordSchema, found.home.record),
-        manifest: toBase64(SignedRecordSchema, found.manifest.record),
-      }
+      return recordsOf(found)
     },
   )
   http.post(
