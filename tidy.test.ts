@@ -43,13 +43,19 @@ const SCRIPTS_NOT_NEEDED = [
 ]
 
 const isTest = (path: string): boolean => path.endsWith('.test.ts')
+/** Test code that knows it runs in real time. */
+const isSupport = (path: string): boolean => isTest(path) || /(^|\/)(test-[\w-]+|fixtures)\.ts$/.test(path)
 const isProgram = (path: string): boolean =>
   path === 'parley.ts' || /(^|\/)commands(\.ts|\/)/.test(path) || /^testnet\/(main-job|sim|bench)/.test(path)
 
 type Ban = { readonly call: RegExp; readonly instead: string; readonly allowed: (path: string) => boolean }
 
 const BANS: readonly Ban[] = [
-  { call: /\bDate\.now\b|\bnew Date\(\s*\)/, instead: 'Clock.now()', allowed: (path) => path === 'protocol/clock.ts' },
+  {
+    call: /\bDate\.now\b|\bnew Date\(\s*\)/,
+    instead: 'Clock.now()',
+    allowed: (path) => path === 'protocol/clock.ts' || isSupport(path),
+  },
   { call: /\bperformance\.now\b/, instead: 'Clock.monotonic()', allowed: (path) => path === 'protocol/clock.ts' },
   { call: /\bMath\.random\b/, instead: 'Random', allowed: () => false },
   { call: /\bset(Timeout|Interval)\b/, instead: 'Clock.after()', allowed: (path) => path === 'protocol/clock.ts' },

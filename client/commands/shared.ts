@@ -8,7 +8,7 @@ import { ReadStream } from 'node:tty'
 import { confirm, isCancel, password } from '@clack/prompts'
 import { type Command, InvalidArgumentError } from 'commander'
 import { epochOf, nOf, ParleyError, positionText } from '#protocol'
-import { type Message, Parley } from '../index.ts'
+import { type Message, Parley, profileExists } from '../index.ts'
 
 export type ProfileFlags = { readonly profile?: string; readonly name: string; readonly passphraseFile?: string; readonly json?: boolean }
 
@@ -91,7 +91,10 @@ export async function newPassphrase({ passphraseFile }: ProfileFlags): Promise<s
 }
 
 export async function openProfile(flags: ProfileFlags): Promise<Parley> {
-  return Parley.open(profileDirectory(flags), { passphrase: await readPassphrase(flags) })
+  const directory = profileDirectory(flags)
+  // Before anybody types a passphrase for nothing.
+  if (!profileExists(directory)) throw new ParleyError('no_such_profile', `there is no profile in ${directory}`)
+  return Parley.open(directory, { passphrase: await readPassphrase(flags) })
 }
 
 /** Waits when the reader of the pipe is slow. */
