@@ -6,24 +6,23 @@ import {
   type ConvId,
   type HomeFrame,
   type Manifest,
-  type Notice,
-  openHomeRecord,
-  openManifest,
   ParleyError,
   type Position,
   type UserId,
 } from '#protocol'
-import { LOOK_UP_AGAIN_MAX_MS, QUEUE_MAX, TURN_INPUTS_MAX } from '../limits.ts'
+import { QUEUE_MAX, TURN_INPUTS_MAX } from '../limits.ts'
 import { type Conversation, lowestNotSafe, openConversation } from './conversation.ts'
-import { type Core, conversationOf, newTurn, ownAuthorOf, putRow, say, type Turn } from './core.ts'
+import { type Core, newTurn, ownAuthorOf, say, type Turn } from './core.ts'
 import { newDraft } from './draft.ts'
-import { readKept, takeBehindHead, takeEntries, wantKept } from './inbound.ts'
+import { type FrameParts, takeAnswer, takeFrame } from './home-frames.ts'
+import { wantKept } from './inbound.ts'
 import { type Answer, type LookUps, openLookUps } from './look-ups.ts'
-import { markRead, takeRegister, tryKeptMark } from './marks.ts'
-import { cancel, type JobLine, sendTo, takeVerdict } from './outbound.ts'
-import { ensureTogether, openPeople } from './people.ts'
+import { markRead, tryKeptMark } from './marks.ts'
+import { cancel, type JobLine, sendTo } from './outbound.ts'
+import { openPeople } from './people.ts'
 import { restartPipe } from './pipe.ts'
 import type { DevicePorts, HomeSession } from './ports.ts'
+import { keepPrekeys, type Prekeys } from './prekeys.ts'
 import { all } from './schema.ts'
 import { sealWaiting } from './sealing.ts'
 import { isNumbered } from './slot.ts'
@@ -82,6 +81,8 @@ class Engine {
   readonly #core: Core
   readonly #ports: DevicePorts
   readonly #lookUps: LookUps
+  readonly #prekeys: Prekeys
+  readonly #parts: FrameParts
   readonly #queue: Input[] = []
   #waiting: (() => void)[] = []
   #running = false
@@ -105,6 +106,8 @@ class Engine {
       answer: (answer) => this.put(answer),
       again: (user) => this.#pokeAll(user),
     })
+    this.#prekeys = keepPrekeys(this.#core, (counts) => this.put({ type: 'prekeys', counts }))
+    this.#parts = { core: this.#core, lookUps: this.#lookUps, prekeys: this.#prekeys }
     for (const row of all(ports.db, 'conversations')) {
       this.#core.conversations.set(row.conv, openConversation(ports.db, row, ports.self.userId))
     }
@@ -232,14 +235,14 @@ class Engine {
       case 'frame':
         if (this.#core.session?.home !== input.home) return
         try {
-          await this.#frame(turn, input.frame)
+          await takeFrame(this.#parts, turn, input.frame)
         } catch (error) {
           if (!(error instanceof ParleyError)) throw error
           input.home.end(error)
         }
         return
       case 'prekeys':
-        return this.#prekeys(turn, input.counts)
+        return this.#prekeys.take(turn, input.counts)
       case 'poke':
         turn.touched.add(input.conv)
         if (input.what === 'pull') turn.pulled.add(input.conv)
@@ -248,7 +251,7 @@ class Engine {
       case 'found':
       case 'bundle':
       case 'failed':
-        return this.#answer(turn, input)
+        return takeAnswer(this.#parts, turn, input)
     }
   }
 
@@ -275,146 +278,12 @@ class Engine {
     }
     this.#lookUps.online()
     for (const conversation of this.#core.conversations.values()) wantKept(this.#core, conversation, this.#lookUps)
-    turn.after.push(() => this.#countPrekeys(home))
+    turn.after.push(() => this.#prekeys.count(home))
   }
 
   #offline(): void {
     this.#core.session = undefined
     this.#lookUps.offline()
-  }
-
-  async #frame(turn: Turn, frame: HomeFrame): Promise<void> {
-    const session = this.#core.session!
-    for (const name of frame.names) {
-      if (name.ref !== session.theirs.size + 1) throw new ParleyError('bad_name', 'names are not dense')
-      session.theirs.set(name.ref, name.genesis[0] === 1 ? conversationOf(this.#core, turn, name.genesis) : undefined)
-      for (const record of name.homeRecords) this.#learnHome(turn, () => openHomeRecord(record, this.#ports.clock.now()))
-    }
-    for (const verdict of frame.verdicts) {
-      const conversation = session.mine[verdict.conv - 1]
-      if (!conversation) throw new ParleyError('bad_name', 'a verdict about a conversation without a name')
-      takeVerdict(this.#core, turn, conversation, verdict)
-      if (this.#core.stopped) return
-    }
-    for (const behind of frame.behind) {
-      const conversation = this.#theirs(behind.conv)
-      if (conversation) takeBehindHead(turn, conversation)
-    }
-    for (const run of frame.entries) {
-      const conversation = this.#theirs(run.conv)
-      if (conversation) await takeEntries(this.#core, turn, conversation, run, this.#lookUps)
-      if (this.#core.stopped) return
-    }
-    for (const update of frame.registers) {
-      const conversation = this.#theirs(update.conv)
-      if (conversation) takeRegister(this.#core, turn, conversation, update)
-    }
-    for (const notice of frame.notices) await this.#notice(turn, notice)
-    if (frame.pong > 0) this.#pong(turn, frame.pong)
-  }
-
-  #theirs(ref: number): Conversation | undefined {
-    const { theirs } = this.#core.session!
-    if (!theirs.has(ref)) throw new ParleyError('bad_name', 'a number that names no conversation')
-    return theirs.get(ref)
-  }
-
-  #pong(turn: Turn, number: number): void {
-    const { told } = this.#core.session!
-    while (told[0] && told[0].ping <= number) {
-      const { conversation, at } = told.shift()!
-      if (at > conversation.row.ownReadTold) putRow(turn, conversation, { ownReadTold: at })
-    }
-  }
-
-  /** A record that does not hold is the home's mistake, not a reason to stop: what is known stays. */
-  #learnHome(turn: Turn, open: () => ReturnType<typeof openHomeRecord>): void {
-    try {
-      const home = open()
-      const change = this.#core.people.learnHome(turn.draft, home)
-      if (change) say(turn, { type: 'contact-changed', user: home.userId, change })
-    } catch (error) {
-      if (!(error instanceof ParleyError)) throw error
-    }
-  }
-
-  async #learnManifest(turn: Turn, manifest: Manifest): Promise<void> {
-    const { userId } = manifest
-    const change = this.#core.people.learnManifest(turn.draft, manifest)
-    if (change) say(turn, { type: 'contact-changed', user: userId, change })
-    for (const conversation of this.#core.conversations.values()) {
-      if (!conversation.members.includes(userId)) continue
-      turn.touched.add(conversation)
-      await readKept(this.#core, turn, conversation, userId, this.#lookUps)
-    }
-  }
-
-  async #notice(turn: Turn, { what }: Notice): Promise<void> {
-    const now = this.#ports.clock.now()
-    if (what.case === 'prekeysLow') this.#prekeys(turn, what.value)
-    if (what.case === 'homeRecord') this.#learnHome(turn, () => openHomeRecord(what.value, now))
-    if (what.case !== 'manifest') return
-    try {
-      const manifest = openManifest(what.value, now)
-      // Only of people whom this device talks to: a home cannot fill the contacts.
-      if (this.#ports.db.get('contacts', [manifest.userId])) await this.#learnManifest(turn, manifest)
-    } catch (error) {
-      if (!(error instanceof ParleyError)) throw error
-    }
-  }
-
-  async #answer(turn: Turn, answer: Answer): Promise<void> {
-    const user = answer.type === 'bundle' ? answer.peer.userId : answer.user
-    try {
-      if (answer.type === 'failed') throw answer.error
-      if (answer.type === 'bundle') {
-        await this.#ports.cipher.setUp(answer.peer, answer.bundle)
-        this.#lookUps.setUp(answer.peer)
-      } else {
-        await this.#found(turn, answer)
-      }
-    } catch (error) {
-      if (!(error instanceof ParleyError)) throw error
-      this.#lookUps.failed(user)
-      say(turn, { type: 'look-up-failed', user, code: error.code, message: error.message })
-      return
-    }
-    for (const conversation of this.#core.conversations.values()) {
-      if (conversation.members.includes(user)) turn.touched.add(conversation)
-    }
-  }
-
-  async #found(turn: Turn, { user, home, manifest }: Answer & { type: 'found' }): Promise<void> {
-    ensureTogether(user, home, manifest)
-    this.#learnHome(turn, () => home)
-    await this.#learnManifest(turn, manifest)
-    if (!this.#lookUps.satisfies(user, manifest)) {
-      throw new ParleyError('too_old', 'the newest manifest that was found is older than one that is in use', { id: user })
-    }
-    this.#lookUps.answered(user)
-  }
-
-  #countPrekeys(home: HomeSession, waitMs = 1_000): void {
-    if (this.#core.session?.home !== home) return
-    this.#ports.directory.prekeyCounts().then(
-      (counts) => this.put({ type: 'prekeys', counts }),
-      () => this.#countPrekeysLater(home, waitMs),
-    )
-  }
-
-  #countPrekeysLater(home: HomeSession, waitMs: number): void {
-    const next = Math.min(LOOK_UP_AGAIN_MAX_MS, waitMs * 2)
-    this.#ports.clock.after(waitMs, () => this.#countPrekeys(home, next))
-  }
-
-  /** Private halves are committed before the public ones leave. */
-  #prekeys(turn: Turn, counts: { readonly oneTime: number; readonly oneTimeKyber: number }): void {
-    const upload = this.#ports.cipher.replenish(counts)
-    const home = this.#core.session?.home
-    if (!upload || !home) return
-    turn.after.push(() => {
-      this.#ports.directory.uploadPrekeys(upload).catch(() => this.#countPrekeysLater(home, 1_000))
-    })
   }
 
   want(user: UserId): void {

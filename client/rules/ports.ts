@@ -99,6 +99,8 @@ export type DeviceEvent =
   /** `devices`: theirs changed; `root`: everything was replaced with the recovery phrase. */
   | { readonly type: 'contact-changed'; readonly user: UserId; readonly change: ContactChange }
   | { readonly type: 'look-up-failed'; readonly user: UserId; readonly code: string; readonly message: string }
+  /** The home has prekeys of this device for whoever wants to write to it. */
+  | { readonly type: 'prekeys-stocked' }
   /** This profile is an old copy of one that lives on; the engine has stopped. */
   | { readonly type: 'old-copy'; readonly conv: ConvId; readonly k: number }
   /** The home or host said what cannot be true. */
