@@ -1,4 +1,5 @@
 // Regions, people and nodes made quickly, for this folder's tests.
+import { scheduler } from 'node:timers/promises'
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
   countersign,
@@ -140,6 +141,6 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   const end = systemClock.monotonic() + 10_000
   while (!(await holds())) {
     if (systemClock.monotonic() > end) throw new ParleyError('timeout', `waited in vain: ${what}`)
-    await new Promise<void>((resolve) => void setTimeout(resolve, 5))
+    await scheduler.wait(5)
   }
 }

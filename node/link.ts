@@ -5,41 +5,20 @@
 // moment is over (`defer`) or, on a busy stream, when the stream takes bytes again. So an idle link adds no delay, and
 // a busy one makes ever larger batches. Bytes in flight are bounded by the receiver's credit, those queued by a limit.
 import { create } from '@bufbuild/protobuf'
+import { errorOf, type LinkBatch, type LinkHello, LinkHelloSchema, ParleyError, type SignedRecord } from '#protocol'
 import {
-  errorOf,
-  type LinkBatch,
-  type LinkHello,
-  LinkHelloSchema,
-  limits,
-  ParleyError,
-  type SignedRecord,
-} from '#protocol'
-import {
-  LINK_BATCH_CUT_BYTES,
   LINK_CONTROL_FRAMES_MAX,
   LINK_CREDIT_BYTES,
   LINK_FRAME_MAX_BYTES,
   LINK_HEARTBEAT_MS,
   LINK_HELLO_MAX_BYTES,
   LINK_HELLO_MAX_MS,
-  LINK_ITEM_MAX_BYTES,
-  LINK_QUEUE_MAX_BYTES,
-  LINK_QUEUE_MAX_ITEMS,
   LINK_SILENCE_MAX_MS,
   LINK_VERSION,
 } from './limits.ts'
-import {
-  decodeFrame,
-  encodeBatch,
-  encodeCredit,
-  encodeHello,
-  encodePing,
-  encodePong,
-  encodeRefusal,
-  itemBytes,
-  nameBytes,
-} from './link-codec.ts'
-import { LinkNames, LinkNamesRead } from './link-names.ts'
+import { decodeFrame, encodeCredit, encodeHello, encodePing, encodePong, encodeRefusal } from './link-codec.ts'
+import { LinkNamesRead } from './link-names.ts'
+import { ensureItemFits, LinkQueue } from './link-queue.ts'
 import type { LinkItem } from './types.ts'
 import { FrameReader } from './wire.ts'
 
@@ -76,13 +55,7 @@ export class Link {
   readonly #defer: (callback: () => void) => void
   readonly #reader = new FrameReader()
   // out
-  readonly #names = new LinkNames()
-  #queue: LinkItem[] = []
-  #head = 0
-  #queuedBytes = 0
-  #batches = 0
-  #sentBytes = 0
-  #consumedByPeer = 0
+  readonly #out = new LinkQueue()
   #blocked = false
   #flushing = false
   #pongDue: number | undefined
@@ -129,23 +102,13 @@ export class Link {
 
   /** Bytes queued and in flight that the peer has not consumed. */
   get backlog(): number {
-    return this.#queuedBytes + this.#sentBytes - this.#consumedByPeer
+    return this.#out.backlog
   }
 
   /** False when nothing was queued: not up, or full. */
   send(item: LinkItem): boolean {
-    const bytes = itemBytes(item)
-    if (bytes > LINK_ITEM_MAX_BYTES) {
-      throw new ParleyError('too_large', 'link item over the limit', {
-        limit: `${LINK_ITEM_MAX_BYTES}`,
-        size: `${bytes}`,
-      })
-    }
-    if (this.#phase !== 'up') return false
-    if (this.#queuedBytes + bytes > LINK_QUEUE_MAX_BYTES || this.#queue.length - this.#head >= LINK_QUEUE_MAX_ITEMS)
-      return false
-    this.#queue.push(item)
-    this.#queuedBytes += bytes
+    ensureItemFits(item)
+    if (this.#phase !== 'up' || !this.#out.push(item)) return false
     this.#flushSoon()
     return true
   }
@@ -232,9 +195,8 @@ export class Link {
 
   #end(error: ParleyError | undefined, fault: boolean): void {
     this.#phase = 'ended'
-    this.#queue = []
+    this.#out.clear()
     this.#waiting = []
-    this.#queuedBytes = 0
     this.#pipe.end()
     this.#owner.ended(error, fault)
   }
@@ -283,9 +245,7 @@ export class Link {
   }
 
   #credit(consumed: number): void {
-    if (consumed < this.#consumedByPeer || consumed > this.#sentBytes)
-      throw new ParleyError('malformed', 'credit for bytes that were not sent')
-    this.#consumedByPeer = consumed
+    this.#out.consumed(consumed)
     this.#flushSoon()
   }
 
@@ -353,44 +313,11 @@ export class Link {
       out.push(encodeCredit(this.#consumedBytes, this.#received))
     }
     if (out.length > 0) this.#write(out)
-    while (
-      !this.#blocked &&
-      this.#phase === 'up' &&
-      this.#head < this.#queue.length &&
-      this.#sentBytes - this.#consumedByPeer < LINK_CREDIT_BYTES
-    ) {
-      const bytes = this.#nextBatch()
-      this.#sentBytes += bytes.length - 4
-      this.#write([bytes])
+    while (!this.#blocked && this.#phase === 'up') {
+      const batch = this.#out.nextBatch()
+      if (!batch) return
+      this.#write([batch])
     }
-  }
-
-  #nextBatch(): Uint8Array {
-    const names: { ref: number; id: Uint8Array }[] = []
-    const items: { ref: number; kind: number; body: Uint8Array }[] = []
-    let size = 0
-    while (this.#head < this.#queue.length && items.length + names.length + 2 <= limits.LINK_BATCH_ITEMS_MAX) {
-      const item = this.#queue[this.#head]!
-      const bytes = itemBytes(item)
-      if (size > 0 && (size + bytes + nameBytes > LINK_BATCH_CUT_BYTES || this.#names.recycles(item.id))) break
-      const name = this.#names.refOf(item.id)
-      if (name.isNew) {
-        names.push({ ref: name.ref, id: item.id })
-        size += nameBytes
-      }
-      items.push({ ref: name.ref, kind: item.kind, body: item.body })
-      size += bytes
-      this.#queuedBytes -= bytes
-      this.#head++
-    }
-    if (this.#head === this.#queue.length) {
-      this.#queue = []
-      this.#head = 0
-    } else if (this.#head > 1_024 && this.#head * 2 > this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head)
-      this.#head = 0
-    }
-    return encodeBatch({ number: ++this.#batches, names, items })
   }
 
   #write(frames: readonly Uint8Array[]): void {

@@ -152,8 +152,10 @@ export class LinkKeeper implements Links {
     })
   }
 
-  /** A region's record or root epoch has changed: links that rest on revoked or replaced keys end. */
+  /** A region's record has changed: links that rest on revoked or replaced keys end, a missing one is tried again. */
   regionChanged(region: Region): void {
+    const destination = this.#destinations.get(region.regionId)
+    if (destination?.wanted) this.#connect(region.regionId, destination)
     for (const peer of [...(this.#destinations.get(region.regionId)?.peers ?? [])]) {
       const error = outdated(peer, region, this.#options.book.rootEpoch(region.regionId))
       if (error) peer.link.cut(error)
@@ -207,7 +209,7 @@ export class LinkKeeper implements Links {
     destination.dialling = true
     this.#dialRegion(region, destination)
       .catch((error: unknown) => {
-        if (!(error instanceof ParleyError)) throw error
+        if (!(error instanceof ParleyError)) this.#options.events.storageFailed(error)
       })
       .finally(() => {
         destination.dialling = false

@@ -13,6 +13,7 @@ import {
   REQUEST_PROTOCOL,
   STOP_MAX_MS,
 } from './limits.ts'
+import type { RegionBook } from './link-network.ts'
 import { LinkKeeper } from './links.ts'
 import { startPublisher } from './publisher.ts'
 import { openRecordTable, type RecordTable } from './record-table.ts'
@@ -48,52 +49,38 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
   if (certificate && Buffer.compare(certificate.nodeKey, signingKey(options.key).publicKey) !== 0) {
     throw new ParleyError('not_granted', 'the node certificate is for another node key')
   }
+  const bootstrapPeers = options.bootstrap.map((address) => peerIdOf(address.split('/p2p/')[1] ?? ''))
+  await using started = new AsyncDisposableStack()
   const table = await openRecordTable(options.storage, clock, events)
+  started.defer(async () => {
+    await table.flushed().catch(() => undefined)
+    table.close()
+  })
   const open = createVerifier(clock)
-  const host = await startHost(options, { table, clock, admission, events, open }, await knownAddresses(table)).catch(
-    (error: unknown) => {
-      table.close()
-      throw error
-    },
-  )
-  const { libp2p, kad, guard } = host
-  const bootstrapPeers = options.bootstrap.map((address) => peerIdOf(address.split('/p2p/').at(-1) ?? ''))
+  const host = await startHost(options, { table, clock, admission, events, open }, await knownAddresses(table))
+  started.defer(() => stopInTime(host, options))
+  const { libp2p } = host
   const dht = createDht({
-    kad,
+    kad: host.kad,
     clock,
     open,
     store: (peer, key, value) => storeAt(libp2p, clock, peer, key, value),
-    expectsPeers: () => options.bootstrap.length > 0 || libp2p.getPeers().length > 0,
+    expectsPeers: () => bootstrapPeers.length > 0 || libp2p.getPeers().length > 0,
     listKeepers: () => bootstrapPeers.filter((peer) => libp2p.getConnections(peer).length > 0),
   })
-  const publisher = await startPublisher({
-    table,
-    dht,
-    storage: options.storage,
-    clock,
-    random,
-    renewal: options.renewal,
-    events,
-  })
+  const { storage, renewal } = options
+  const publisher = await startPublisher({ table, dht, storage, clock, random, renewal, events })
+  started.defer(() => publisher.close())
   const directory = createDirectory({ table, dht, publisher, clock, events })
-  const linkNetwork = libp2pLinkNetwork(libp2p)
-  const links = new LinkKeeper({
-    network: linkNetwork,
-    book: directory,
-    clock,
-    random,
-    admission,
-    certificate: options.certificate,
-    bootNonce: random.bytes(BOOT_NONCE_BYTES),
-    journalPosition: options.journalPosition,
-    events,
-    defer: setImmediate,
-  })
+  const links = createLinks(options, host, directory)
   table.watch((entry) => {
     if (entry.kind === 'region') links.regionChanged(entry.region)
   })
+  started.defer(() => links.shutdown())
   const requests = createRequests({ network: requestNetwork(host), links, clock, events })
-  const stopDialling = await keepBootstrapped(options, host)
+  started.defer(() => requests.close())
+  started.defer(await keepBootstrapped(options, host))
+  const owned = started.move()
 
   return {
     peerId: libp2p.peerId.toString(),
@@ -104,20 +91,28 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
     links,
     handle: requests.handle,
     request: requests.request,
-    async [Symbol.asyncDispose]() {
-      stopDialling()
-      requests.close()
-      links.shutdown()
-      publisher.close()
-      await table.flushed().catch(() => undefined)
-      table.close()
-      guard.close()
-      await stopInTime(host, options)
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
 
-async function stopInTime({ libp2p }: Host, { clock }: NodeOptions): Promise<void> {
+function createLinks(options: NodeOptions, { libp2p }: Host, book: RegionBook): LinkKeeper {
+  const { clock, random, admission, certificate, journalPosition, events } = options
+  return new LinkKeeper({
+    network: libp2pLinkNetwork(libp2p),
+    book,
+    clock,
+    random,
+    admission,
+    certificate,
+    bootNonce: random.bytes(BOOT_NONCE_BYTES),
+    journalPosition,
+    events,
+    defer: setImmediate,
+  })
+}
+
+async function stopInTime({ libp2p, guard }: Host, { clock }: NodeOptions): Promise<void> {
+  guard.close()
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = clock.after(STOP_MAX_MS, resolve)
   await Promise.race([libp2p.stop(), promise])

@@ -55,8 +55,7 @@ function peerStream(stream: Stream, connection: Connection): PeerStream {
   }
 }
 
-export function libp2pLinkNetwork(libp2p: Libp2p): LinkNetwork & { close(): Promise<void> } {
-  const removers: (() => void)[] = []
+export function libp2pLinkNetwork(libp2p: Libp2p): LinkNetwork {
   return {
     peerId: libp2p.peerId.toString(),
     async dial(peerId, multiaddrs) {
@@ -64,9 +63,7 @@ export function libp2pLinkNetwork(libp2p: Libp2p): LinkNetwork & { close(): Prom
       return peerStream(stream, connection)
     },
     serve(handlers) {
-      const onPeer = ({ detail }: CustomEvent<{ toString(): string }>): void => handlers.peer(detail.toString())
-      libp2p.addEventListener('peer:connect', onPeer)
-      removers.push(() => libp2p.removeEventListener('peer:connect', onPeer))
+      libp2p.addEventListener('peer:connect', ({ detail }) => handlers.peer(detail.toString()))
       const accept = (stream: Stream, connection: Connection): void => {
         let incoming: PeerStream
         try {
@@ -81,10 +78,6 @@ export function libp2pLinkNetwork(libp2p: Libp2p): LinkNetwork & { close(): Prom
         maxInboundStreams: LINK_STREAMS_PER_PEER_MAX,
         maxOutboundStreams: LINK_STREAMS_PER_PEER_MAX,
       })
-    },
-    async close() {
-      for (const remove of removers) remove()
-      await libp2p.unhandle(LINK_PROTOCOL)
     },
   }
 }
