@@ -184,7 +184,6 @@ describe('the directory', () => {
       accounts: accounts as Accounts,
       prekeys,
       node: { ...node, handle } as never,
-      flushed: async () => undefined,
     })
     const ask = (method: string, user: UserId, region: RegionId | undefined = there.regionId) => {
       const query = create(UserQuerySchema, { userId: userIdBytes(user), device: 1, requester: userIdBytes(user) })
@@ -198,7 +197,7 @@ describe('the directory', () => {
     await assert.rejects(ask('records', gone.userId), { code: 'not_home', facts: { home: there.regionId } })
     await assert.rejects(ask('records', nobody.userId), { code: 'unknown_user' })
     await assert.rejects(ask('bundle', here.userId), { code: 'not_found' })
-    const { regionless } = { regionless: handlers.get('bundle')! }
-    await assert.rejects(regionless({ peerId: 'peer', region: undefined }, new Uint8Array(0)), { code: 'not_admitted' })
+    const bundle = handlers.get('bundle')!
+    await assert.rejects(bundle({ peerId: 'peer', region: undefined }, new Uint8Array(0)), { code: 'not_admitted' })
   })
 })

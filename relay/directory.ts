@@ -164,7 +164,7 @@ export function createDirectory(parts: DirectoryParts): RelayDirectory {
   return {
     ...rulesPort(parts, strangers, askAbout),
     async find(user) {
-      const account = await accounts.find(user)
+      const account = await accounts.findCommitted(user)
       if (account) return account
       try {
         return await askAbout(user)
@@ -193,10 +193,9 @@ export function createDirectory(parts: DirectoryParts): RelayDirectory {
 export function answerRequests(
   parts: Pick<DirectoryParts, 'accounts' | 'prekeys'> & {
     readonly node: Pick<ParleyNode, 'handle'> & { readonly directory: Pick<Directory, 'knownHome'> }
-    readonly flushed: () => Promise<void>
   },
 ): void {
-  const { accounts, prekeys, node, flushed } = parts
+  const { accounts, prekeys, node } = parts
   const readQuery = (body: Uint8Array) => decode(UserQuerySchema, body, limits.RECORD_MAX_BYTES)
   const missing = (user: UserId): ParleyError => {
     const home = node.directory.knownHome(user)
@@ -205,9 +204,8 @@ export function answerRequests(
   }
   node.handle('records', async (_from, body) => {
     const user = userIdOf(readQuery(body).userId)
-    const account = await accounts.find(user)
+    const account = await accounts.findCommitted(user)
     if (!account) throw missing(user)
-    await flushed()
     const { home, manifest } = account
     return toBinary(UserRecordsSchema, create(UserRecordsSchema, { home: home.record, manifest: manifest.record }))
   })

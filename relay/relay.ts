@@ -230,7 +230,7 @@ async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assemb
   await accounts.preload()
   const relay = await openRules(base, { store, replayed, node, directory, attach })
   circle.relay = relay
-  answerRequests({ accounts, prekeys, node, flushed: () => store.flushed() })
+  answerRequests({ accounts, prekeys, node })
   stack.defer(keepTicking(clock, relay, fail))
   let record: SignedRecord | undefined
   const parts = { store, accounts, prekeys, people: directory, relay, record: () => record }

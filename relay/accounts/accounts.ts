@@ -29,7 +29,10 @@ export type Accounts = {
   register(manifest: SignedRecord, head: SignedRecord, address: string): Promise<Account>
   /** A newer manifest of an account that lives here; `unknown_user` otherwise. */
   replaceManifest(manifest: SignedRecord, head: SignedRecord): Promise<Account>
+  /** Pending state: for decisions here. */
   find(user: UserId): Promise<Account | undefined>
+  /** What may be shown to others: committed when it resolves. */
+  findCommitted(user: UserId): Promise<Account | undefined>
   /** From memory only. */
   known(user: UserId): Account | undefined
   /** Resolves when `counter` is committed as the last one of this device; `old_profile` when it is not above the last. */
@@ -132,6 +135,11 @@ export function createAccounts(parts: AccountsParts): Accounts {
     replaceManifest: (manifest, head) =>
       change(manifest, head, (user) => new ParleyError('unknown_user', 'no account of this region', { user })),
     find: (user) => load(user, parts, cache),
+    async findCommitted(user) {
+      const account = await load(user, parts, cache)
+      if (account) await parts.rows.flushed()
+      return account
+    },
     known: (user) => cache.get(user),
     async raiseSessionCounter(user, device, counter) {
       await turns(user, async () => {
