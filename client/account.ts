@@ -8,14 +8,34 @@ import {
   unpackAccountKeys,
   unpackDeviceKeys,
 } from '#crypto'
-import { decode, limits, type Manifest, openManifest, ParleyError, type Region, RegionBodySchema, SignedRecordSchema, type UserId } from '#protocol'
+import {
+  decode,
+  limits,
+  type Manifest,
+  openManifest,
+  ParleyError,
+  type Region,
+  RegionBodySchema,
+  SignedRecordSchema,
+  type UserId,
+} from '#protocol'
 import { readRegion, regionBytes } from './regions.ts'
 import type { DbReader, DbWriter, DeviceDb } from './rules/schema.ts'
 
 const RECORD_WHOLE_MAX_BYTES = 2 * limits.RECORD_MAX_BYTES
 const COUNTER_BYTES = 8
 
-export type SelfName = 'device' | 'account' | 'manifest' | 'head' | 'region' | 'bootstrap' | 'counter' | 'replaced' | 'pending' | 'resend'
+export type SelfName =
+  | 'device'
+  | 'account'
+  | 'manifest'
+  | 'head'
+  | 'region'
+  | 'bootstrap'
+  | 'counter'
+  | 'replaced'
+  | 'pending'
+  | 'resend'
 
 /** One of this account's own contents, to be said again by its new device. */
 export type Resend = { readonly to: UserId; readonly kind: 'text' | 'data'; readonly body: Uint8Array }
@@ -26,7 +46,10 @@ export function readSelf(db: DbReader, name: SelfName): Uint8Array | undefined {
 
 function needSelf(db: DbReader, name: SelfName): Uint8Array {
   const value = readSelf(db, name)
-  if (!value) throw new ParleyError('no_such_profile', 'this profile holds no account: it was not created to the end', { missing: name })
+  if (!value)
+    throw new ParleyError('no_such_profile', 'this profile holds no account: it was not created to the end', {
+      missing: name,
+    })
   return value
 }
 

@@ -1,6 +1,15 @@
 // Staying connected: the ways into the home region one after another, with growing, jittered waits between rounds, and
 // what each refusal means. The region's record is refreshed when no way in works.
-import { type Clock, type HomeFrame, ParleyError, type ProofOptions, type Random, type Region, type Timer } from '#protocol'
+import { MessageChannel } from 'node:worker_threads'
+import {
+  type Clock,
+  type HomeFrame,
+  ParleyError,
+  type ProofOptions,
+  type Random,
+  type Region,
+  type Timer,
+} from '#protocol'
 import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './limits.ts'
 import { originsOf } from './regions.ts'
 import type { HomeSession } from './rules/ports.ts'
@@ -32,6 +41,13 @@ export type Connection = {
   stop(error?: ParleyError): void
 }
 
+/** Timers do not keep a process alive; one that waits for its home to come back has to stay. */
+function holdProcess(): { close(): void } {
+  const { port1 } = new MessageChannel()
+  port1.ref()
+  return port1
+}
+
 export function keepConnected(ports: ConnectionPorts): Connection {
   const { clock, random } = ports
   let state: ConnectionState = { is: 'stopped', error: undefined }
@@ -40,6 +56,7 @@ export function keepConnected(ports: ConnectionPorts): Connection {
   let failures = 0
   let round = 0
   let running = false
+  let hold: { close(): void } | undefined
 
   const become = (next: ConnectionState): void => {
     state = next
@@ -56,6 +73,8 @@ export function keepConnected(ports: ConnectionPorts): Connection {
 
   const stop = (error: ParleyError | undefined): void => {
     running = false
+    hold?.close()
+    hold = undefined
     timer?.cancel()
     const open = session
     session = undefined
@@ -113,6 +132,7 @@ export function keepConnected(ports: ConnectionPorts): Connection {
     start() {
       if (running) return
       running = true
+      hold = holdProcess()
       become({ is: 'connecting', error: undefined })
       void attempt()
     },

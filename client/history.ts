@@ -47,7 +47,13 @@ export function historyPage(db: DbReader, conv: ConvId, self: UserId): History {
       const out = numbered(from as Position, true, limit).reverse()
       if (before !== undefined) return out
       const waiting = db
-        .scan('messages', { index: 'place', prefix: [conv, NOWHERE], from: undefined, reverse: false, limit: HISTORY_PAGE_MAX })
+        .scan('messages', {
+          index: 'place',
+          prefix: [conv, NOWHERE],
+          from: undefined,
+          reverse: false,
+          limit: HISTORY_PAGE_MAX,
+        })
         .sort((a, b) => a.k - b.k)
       return [...out, ...shown(waiting)].slice(-limit)
     },

@@ -56,9 +56,13 @@ export async function ask<T>(request: HttpRequest): Promise<T> {
   } catch (error) {
     if (error instanceof ParleyError) throw error
     const late = error instanceof DOMException && error.name === 'TimeoutError'
-    throw new ParleyError(late ? 'timeout' : 'unreachable', `${origin} ${late ? 'did not answer in time' : 'cannot be reached'}`, {
-      origin,
-    })
+    throw new ParleyError(
+      late ? 'timeout' : 'unreachable',
+      `${origin} ${late ? 'did not answer in time' : 'cannot be reached'}`,
+      {
+        origin,
+      },
+    )
   }
 }
 

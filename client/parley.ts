@@ -1,12 +1,8 @@
 // The SDK: a profile on disk, connected to its home.
-import { EventEmitter, on } from 'node:events'
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { on } from 'node:events'
 import {
   type Clock,
   type ConvId,
-  compareVersions,
-  directConvId,
   ensureUserId,
   isRefusalCode,
   limits,
@@ -18,35 +14,19 @@ import {
   systemRandom,
   type UserId,
 } from '#protocol'
-import { deviceSigningKey } from '#crypto'
-import {
-  putRegion,
-  raiseCounter,
-  readBootstraps,
-  readDevice,
-  readHomeRegion,
-  readOwnManifest,
-  readResends,
-} from './account.ts'
+import { readDevice, readHomeRegion, readOwnManifest, readResends } from './account.ts'
 import { signalCipher } from './cipher.ts'
-import { type Contact, contactOf, listContacts } from './contacts.ts'
 import { type Connection, type ConnectionState, keepConnected } from './connection.ts'
-import { createProfileFile, openProfileFile, type ProfileFile } from './db/profile-file.ts'
+import type { Contact } from './contacts.ts'
+import { openProfileFile, type ProfileFile } from './db/profile-file.ts'
 import { historyPage } from './history.ts'
 import { homeDirectory } from './home-directory.ts'
-import { readPending, registerAgain, registerNew, registerOnceMore, replaceSelf, type Where } from './registration.ts'
-import { refreshRegion } from './regions.ts'
+import { type ParleyEvent, Profile } from './profile.ts'
+import { makeProfile, registerAgain, registerNew, replaceSelf, type Where } from './registration.ts'
+import { proofOf, type Remedy, remedyFor } from './remedies.ts'
 import { createDevice, type Device } from './rules/device.ts'
-import type { DeviceEvent, Message } from './rules/ports.ts'
+import type { DeviceEvent } from './rules/ports.ts'
 import { createWaiters, failure, type Stage } from './waiters.ts'
-
-export type ParleyEvent =
-  | DeviceEvent
-  | { readonly type: 'connection'; readonly state: ConnectionState }
-  /** This profile was an old copy; it goes on as a new device. */
-  | { readonly type: 'device-replaced' }
-
-export type ParleyEvents = { [T in ParleyEvent['type']]: [ParleyEvent & { type: T }] } & { event: [ParleyEvent] }
 
 export type Ports = { readonly clock: Clock; readonly random: Random }
 
@@ -67,29 +47,14 @@ export type Sending = {
 
 const systemPorts: Ports = { clock: systemClock, random: systemRandom }
 const BUSY_MS = 250
+/** How long a new account waits until others can write to it. */
+const STOCK_MS = 10_000
 
 function whereOf({ home, bootstraps }: CreateOptions): Where {
   return { home, bootstraps: bootstraps ?? [] }
 }
 
-async function makeProfile<T>(
-  directory: string,
-  passphrase: string,
-  register: (profile: ProfileFile) => Promise<T>,
-): Promise<{ profile: ProfileFile; result: T }> {
-  const profile = await createProfileFile(directory, passphrase)
-  try {
-    return { profile, result: await register(profile) }
-  } catch (error) {
-    profile[Symbol.dispose]()
-    for (const file of ['profile.json', 'profile.db', 'profile.db-wal', 'profile.db-shm']) {
-      await rm(join(directory, file), { force: true })
-    }
-    throw error
-  }
-}
-
-export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposable {
+export class Parley extends Profile implements AsyncDisposable {
   readonly #profile: ProfileFile
   readonly #ports: Ports
   readonly #waiters = createWaiters()
@@ -99,8 +64,7 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
   #replacing = false
 
   private constructor(profile: ProfileFile, ports: Ports) {
-    super()
-    this.setMaxListeners(0)
+    super(profile.db, ports.clock)
     this.#profile = profile
     this.#ports = ports
     this.#connection = this.#makeConnection()
@@ -116,7 +80,9 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     const { profile, result } = await makeProfile(directory, options.passphrase, ({ db }) =>
       registerNew(db, whereOf(options), ports),
     )
-    return { parley: await Parley.#started(profile, ports), recoveryPhrase: result }
+    const parley = await Parley.#started(profile, ports)
+    await parley.#stocked()
+    return { parley, recoveryPhrase: result }
   }
 
   /** The account of a recovery phrase, on a new device; older devices stop counting. */
@@ -128,11 +94,17 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     const { profile } = await makeProfile(directory, options.passphrase, ({ db }) =>
       registerAgain(db, whereOf(options), options.recoveryPhrase, ports),
     )
-    return Parley.#started(profile, ports)
+    const parley = await Parley.#started(profile, ports)
+    await parley.#stocked()
+    return parley
   }
 
   /** `no_such_profile`, `wrong_passphrase`, `profile_in_use`. Not connected yet: see `connect`. */
-  static async open(directory: string, options: { readonly passphrase: string }, ports: Ports = systemPorts): Promise<Parley> {
+  static async open(
+    directory: string,
+    options: { readonly passphrase: string },
+    ports: Ports = systemPorts,
+  ): Promise<Parley> {
     return Parley.#started(await openProfileFile(directory, options.passphrase), ports)
   }
 
@@ -147,23 +119,14 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     }
   }
 
-  get userId(): UserId {
-    return readDevice(this.#profile.db).userId
-  }
-
-  /** What others need to write to this person. */
-  get link(): string {
-    return `parley:${this.userId}`
-  }
-
-  get device(): { readonly number: number; readonly registration: string } {
-    const { number, registrationEpoch, registrationVersion } = readDevice(this.#profile.db)
-    return { number, registration: `${registrationEpoch}.${registrationVersion}` }
-  }
-
-  get homeRegion(): { readonly regionId: string; readonly name: string } {
-    const { homeRegion } = readOwnManifest(this.#profile.db, this.#ports.clock.now())
-    return { regionId: homeRegion, name: readHomeRegion(this.#profile.db, this.#ports.clock.now()).name }
+  /** Nobody can write to an account before its home has prekeys of it. They also go with any later connection. */
+  async #stocked(): Promise<void> {
+    let stocked = false
+    this.once('prekeys-stocked', () => {
+      stocked = true
+    })
+    this.connect()
+    await this.until(() => stocked || this.state.is === 'stopped', STOCK_MS).catch(() => undefined)
   }
 
   get state(): ConnectionState {
@@ -222,30 +185,12 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     try {
       while (clock.monotonic() - quietSince < BUSY_MS || this.#device.status().behind > 0) {
         if (clock.monotonic() > until) throw new ParleyError('timeout', 'the home did not deliver everything in time')
-        await new Promise<void>((resolve) => void setTimeout(resolve, BUSY_MS / 5))
+        await new Promise<void>((resolve) => void clock.after(BUSY_MS / 5, resolve))
         if (this.#device.status().behind > 0) busy()
       }
     } finally {
       this.off('message', busy)
     }
-  }
-
-  contacts(): Contact[] {
-    return listContacts(this.#profile.db, this.userId)
-  }
-
-  contact(user: UserId): Contact | undefined {
-    return contactOf(this.#profile.db, user)
-  }
-
-  /** `who`: an id, a link, or a name among the contacts. Throws `bad_id` or `not_found`. */
-  resolve(who: string): UserId {
-    const text = who.trim().replace(/^parley:/i, '')
-    const named = this.contacts().filter(({ name }) => name !== '' && name === who.trim())
-    if (named.length === 1) return named[0]!.user
-    if (named.length > 1) throw new ParleyError('bad_argument', `several contacts are called ${who.trim()}: give the id`)
-    if (!/^parley1/i.test(text)) throw new ParleyError('not_found', `no contact is called ${who.trim()}`)
-    return ensureUserId(text)
   }
 
   /** By id or link; looks the person up when connected. */
@@ -261,7 +206,8 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     await this.connected(timeoutMs)
     let refused: ParleyError | undefined
     const failed = (event: { user: UserId; code: string; message: string }): void => {
-      if (event.user === user) refused = new ParleyError(isRefusalCode(event.code) ? event.code : 'malformed', event.message)
+      if (event.user === user)
+        refused = new ParleyError(isRefusalCode(event.code) ? event.code : 'malformed', event.message)
     }
     this.on('look-up-failed', failed)
     try {
@@ -293,7 +239,9 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     const kind = typeof content === 'string' ? 'text' : 'data'
     const body = new Uint8Array(typeof content === 'string' ? Buffer.from(content) : content)
     if (body.length > limits.CONTENT_MAX_BYTES) {
-      throw new ParleyError('too_large', `a message holds at most ${limits.CONTENT_MAX_BYTES} bytes`, { size: `${body.length}` })
+      throw new ParleyError('too_large', `a message holds at most ${limits.CONTENT_MAX_BYTES} bytes`, {
+        size: `${body.length}`,
+      })
     }
     const { conv, k } = await this.#device.send(to, { kind, body }, job)
     return this.sending(conv, k)
@@ -322,50 +270,8 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     return this.#device.cancel(conv, k)
   }
 
-  /** How far a job came: its last line that was accepted, with its k. */
-  job(name: string): { readonly line: number; readonly k: number; readonly conv: ConvId } | undefined {
-    return this.#profile.db.get('jobs', [name])
-  }
-
-  /** Messages with one person, ascending; the newest page first. `before`: the first message of the page after it. */
-  history(user: UserId, options: { readonly before?: Position; readonly limit?: number } = {}): Message[] {
-    return historyPage(this.#profile.db, this.conversationWith(user), this.userId).page(options.before, options.limit ?? 50)
-  }
-
-  /** Messages with one person that have a number beyond `after`, ascending. */
-  messagesAfter(user: UserId, after: Position, limit: number): Message[] {
-    return historyPage(this.#profile.db, this.conversationWith(user), this.userId).after(after, limit)
-  }
-
-  /** The log as it came: headers, ascending; anybody can compute the heads from them. */
-  headers(user: UserId): Uint8Array[] {
-    return historyPage(this.#profile.db, this.conversationWith(user), this.userId).headers()
-  }
-
-  conversationWith(user: UserId): ConvId {
-    return directConvId(this.userId, user)
-  }
-
-  /** How far the other side has everything, how far they have read, how far this person has. */
-  marks(user: UserId): { readonly delivered: Position; readonly peerRead: Position; readonly ownRead: Position } {
-    const row = this.#profile.db.get('conversations', [this.conversationWith(user)])
-    return { delivered: row?.delivered ?? NOWHERE, peerRead: row?.peerRead ?? NOWHERE, ownRead: row?.ownRead ?? NOWHERE }
-  }
-
   async markRead(user: UserId, upTo: Position): Promise<void> {
     await this.#device.markRead(this.conversationWith(user), upTo)
-  }
-
-  /** Where a named reader of this profile stands in a conversation; durable. */
-  readerAt(reader: string, user: UserId): Position {
-    const value = this.#profile.db.get('self', [`reader ${reader} ${user}`])?.value
-    return value ? (Number(Buffer.from(value).readBigUInt64BE()) as Position) : NOWHERE
-  }
-
-  moveReader(reader: string, user: UserId, at: Position): void {
-    const value = Buffer.alloc(8)
-    value.writeBigUInt64BE(BigInt(at))
-    this.#profile.db.transaction((tx) => tx.put('self', { name: `reader ${reader} ${user}`, value: new Uint8Array(value) }))
   }
 
   /** Everything as it happens, until the signal aborts. */
@@ -393,9 +299,7 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
 
   #emit(event: ParleyEvent): void {
     this.#waiters.hear(event as DeviceEvent)
-    const emitter: EventEmitter = this
-    emitter.emit(event.type, event)
-    emitter.emit('event', event)
+    this.tell(event)
   }
 
   #makeDevice(): Device {
@@ -418,7 +322,9 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
     if (this.#closed) return
     this.#emit(event)
     if (event.type === 'broken') {
-      this.#connection.stop(new ParleyError('store_damaged', `the profile could not be written: ${event.error.message}`))
+      this.#connection.stop(
+        new ParleyError('store_damaged', `the profile could not be written: ${event.error.message}`),
+      )
       this.#waiters.endAll(new ParleyError('store_damaged', 'the profile could not be written'))
     }
   }
@@ -430,20 +336,7 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
       clock,
       random,
       region: () => readHomeRegion(db, clock.now()),
-      proof: () => {
-        const keys = readDevice(db)
-        const manifest = readOwnManifest(db, clock.now())
-        const { userId, number, registrationEpoch, registrationVersion } = keys
-        return {
-          userId,
-          device: { device: number, registrationEpoch, registrationVersion },
-          deviceKey: deviceSigningKey(keys),
-          sessionCounter: raiseCounter(db),
-          manifestHash: manifest.hash,
-          manifest: undefined,
-          rootEpochFloor: readHomeRegion(db, clock.now()).rootEpoch,
-        }
-      },
+      proof: () => proofOf(db, clock),
       online: (home) => {
         this.#device.online(home)
         const resends = readResends(db)
@@ -455,43 +348,12 @@ export class Parley extends EventEmitter<ParleyEvents> implements AsyncDisposabl
       offline: (home) => this.#device.offline(home),
       receive: (home, frame) => this.#device.receive(home, frame),
       changed: (state) => this.#emit({ type: 'connection', state }),
-      remedy: (error) => this.#remedy(error),
+      remedy: (error) => remedyFor(error, db, this.#ports, () => this.#replace()),
     })
   }
 
-  async #remedy(error: ParleyError): Promise<'again' | 'later' | 'stop'> {
-    const { db } = this.#profile
-    const region = readHomeRegion(db, this.#ports.clock.now())
+  async #replace(): Promise<Remedy> {
     if (this.#closed) return 'stop'
-    switch (error.code) {
-      case 'old_profile':
-        return this.#replace()
-      case 'unsigned_device':
-        return readPending(db) ? this.#replace() : 'stop'
-      case 'unknown_user':
-      case 'stale_manifest':
-        await registerOnceMore(db, region, this.#ports.clock)
-        return 'again'
-      case 'too_old':
-      case 'bad_signature':
-      case 'not_granted':
-      case 'conflict':
-        return 'stop'
-      default:
-        await this.#refreshRegion()
-        return 'later'
-    }
-  }
-
-  async #refreshRegion(): Promise<void> {
-    const { db } = this.#profile
-    const { clock } = this.#ports
-    const known = readHomeRegion(db, clock.now())
-    const newer = await refreshRegion(known, readBootstraps(db), clock)
-    if (newer && !this.#closed && compareVersions(newer, known) > 0) db.transaction((tx) => putRegion(tx, newer))
-  }
-
-  async #replace(): Promise<'again' | 'later' | 'stop'> {
     if (this.#replacing) return 'later'
     this.#replacing = true
     try {

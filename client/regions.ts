@@ -1,7 +1,17 @@
 // Regions as a client knows them: signed records, from a bootstrap list or from the region itself. A record counts when
 // it chains to the region's id and is not older than the one that is kept.
 import { toBinary } from '@bufbuild/protobuf'
-import { audienceOf, type Clock, compareVersions, decode, limits, openRegionRecord, ParleyError, type Region, SignedRecordSchema } from '#protocol'
+import {
+  audienceOf,
+  type Clock,
+  compareVersions,
+  decode,
+  limits,
+  openRegionRecord,
+  ParleyError,
+  type Region,
+  SignedRecordSchema,
+} from '#protocol'
 import { ask, fromBase64 } from './http.ts'
 import { ENTRIES_TIMED_MAX, ENTRY_TIMING_MS } from './limits.ts'
 
@@ -30,7 +40,13 @@ function tryOrigin(url: string): string[] {
 
 /** What the region at `origin` says of itself. */
 export async function regionAt(origin: string, clock: Clock): Promise<Region> {
-  const answer = await ask<{ record?: unknown }>({ method: 'GET', origin, path: '/v1/region', token: undefined, body: undefined })
+  const answer = await ask<{ record?: unknown }>({
+    method: 'GET',
+    origin,
+    path: '/v1/region',
+    token: undefined,
+    body: undefined,
+  })
   if (answer?.record === '') throw new ParleyError('unreachable', 'the region has no record of itself yet', { origin })
   return readRegion(fromBase64(answer?.record), clock.now())
 }
@@ -110,4 +126,3 @@ export async function refreshRegion(
   }
   return undefined
 }
-

@@ -1,4 +1,6 @@
 // An account comes into being, or back: keys are made, stored, and only then shown to a home.
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { toBinary } from '@bufbuild/protobuf'
 import {
   createAccount,
@@ -21,8 +23,8 @@ import {
   openManifest,
   ParleyError,
   type Random,
-  readGenesis,
   type Region,
+  readGenesis,
   type SignedRecord,
   SignedRecordSchema,
   type UserId,
@@ -35,13 +37,14 @@ import {
   putOwn,
   putRegion,
   putSelf,
+  type Resend,
   readAccount,
   readDevice,
   readOwnHead,
   readOwnManifest,
   readSelf,
-  type Resend,
 } from './account.ts'
+import { createProfileFile, type ProfileFile } from './db/profile-file.ts'
 import { ask, fromBase64 } from './http.ts'
 import { REPLACE_SELF_MS } from './limits.ts'
 import { fastestEntry, originsOf, regionAt } from './regions.ts'
@@ -63,7 +66,11 @@ async function entryOf(where: Where, clock: Clock): Promise<{ region: Region; or
   return fastestEntry(where.bootstraps, clock)
 }
 
-async function tellHome(origin: string, method: 'POST' | 'PUT', records: { manifest: SignedRecord; head: SignedRecord }): Promise<void> {
+async function tellHome(
+  origin: string,
+  method: 'POST' | 'PUT',
+  records: { manifest: SignedRecord; head: SignedRecord },
+): Promise<void> {
   const path = method === 'POST' ? '/v1/accounts' : '/v1/manifest'
   const body = { manifest: base64(records.manifest), head: base64(records.head) }
   await ask({ method, origin, path, token: undefined, body })
@@ -75,6 +82,24 @@ function store(db: DeviceDb, own: OwnRecords, region: Region, bootstraps: readon
     putRegion(tx, region)
     putBootstraps(tx, bootstraps)
   })
+}
+
+/** A profile that could not be registered leaves nothing behind. */
+export async function makeProfile<T>(
+  directory: string,
+  passphrase: string,
+  register: (profile: ProfileFile) => Promise<T>,
+): Promise<{ profile: ProfileFile; result: T }> {
+  const profile = await createProfileFile(directory, passphrase)
+  try {
+    return { profile, result: await register(profile) }
+  } catch (error) {
+    profile[Symbol.dispose]()
+    for (const file of ['profile.json', 'profile.db', 'profile.db-wal', 'profile.db-shm']) {
+      await rm(join(directory, file), { force: true })
+    }
+    throw error
+  }
 }
 
 /** The recovery phrase is returned, never stored. */
@@ -93,12 +118,18 @@ async function manifestAt(origin: string, user: string, clock: Clock): Promise<M
   const answer = await ask<{ manifest?: unknown }>({ method: 'GET', origin, path, token: undefined, body: undefined })
   const record = decode(SignedRecordSchema, fromBase64(answer?.manifest), 2 * limits.RECORD_MAX_BYTES)
   const manifest = openManifest(record, clock.now())
-  if (manifest.userId !== user) throw new ParleyError('wrong_root', 'the home answered with the account of somebody else')
+  if (manifest.userId !== user)
+    throw new ParleyError('wrong_root', 'the home answered with the account of somebody else')
   return manifest
 }
 
 /** The account of the phrase again, with a new device; everything that older devices hold stops counting. */
-export async function registerAgain(db: DeviceDb, where: Where, phrase: string, { clock, random }: Ports): Promise<void> {
+export async function registerAgain(
+  db: DeviceDb,
+  where: Where,
+  phrase: string,
+  { clock, random }: Ports,
+): Promise<void> {
   const rootKey = rootKeyOfPhrase(phrase)
   const { region, origin } = await entryOf(where, clock)
   const previous = await manifestAt(origin, userIdOfRootKey(rootKey.publicKey), clock)
@@ -196,11 +227,18 @@ async function prepareReplacement(db: DeviceDb, region: Region, { clock, random 
   const next = { rootEpoch: previous.rootEpoch, version: previous.version + 1 }
   const device = newDeviceKeys(account.userId, old.number, next, random)
   const others = previous.devices.filter(({ number }) => number !== old.number)
-  return { device, ...succeedManifest(account, previous, { devices: [...others, describeDevice(device)], home: undefined }) }
+  return {
+    device,
+    ...succeedManifest(account, previous, { devices: [...others, describeDevice(device)], home: undefined }),
+  }
 }
 
 function packPending({ device, manifest, head }: Replacement): Uint8Array {
-  const plain = { device: Buffer.from(packDeviceKeys(device)).toString('base64'), manifest: base64(manifest), head: base64(head) }
+  const plain = {
+    device: Buffer.from(packDeviceKeys(device)).toString('base64'),
+    manifest: base64(manifest),
+    head: base64(head),
+  }
   return new Uint8Array(Buffer.from(JSON.stringify(plain)))
 }
 
@@ -208,8 +246,13 @@ export function readPending(db: DeviceDb): Replacement | undefined {
   const value = readSelf(db, 'pending')
   if (!value) return undefined
   const plain = JSON.parse(Buffer.from(value).toString()) as Record<'device' | 'manifest' | 'head', string>
-  const record = (text: string): SignedRecord => decode(SignedRecordSchema, fromBase64(text), 2 * limits.RECORD_MAX_BYTES)
-  return { device: unpackDeviceKeys(fromBase64(plain.device)), manifest: record(plain.manifest), head: record(plain.head) }
+  const record = (text: string): SignedRecord =>
+    decode(SignedRecordSchema, fromBase64(text), 2 * limits.RECORD_MAX_BYTES)
+  return {
+    device: unpackDeviceKeys(fromBase64(plain.device)),
+    manifest: record(plain.manifest),
+    head: record(plain.head),
+  }
 }
 
 /** The home's manifest when it is newer than this copy's: the life that went on may have changed it. */

@@ -1,7 +1,8 @@
 // The device's rules and its engine, without sockets, disks or libsignal: what a simulator runs.
-export type { JobLine } from './rules/outbound.ts'
+
 export { createDevice, type Device, type OwnContent, type Sent } from './rules/device.ts'
 export { type MemoryDb, type MemoryDbOptions, memoryDb } from './rules/memory-db.ts'
+export type { JobLine } from './rules/outbound.ts'
 export type {
   Cipher,
   ContactChange,

@@ -83,7 +83,9 @@ function inboxOf(socket: WebSocket): Inbox {
     wake?.()
   }
   socket.on('close', (code, reason) => finish(closeReason(code, reason)))
-  socket.on('error', (error: Error) => finish(new ParleyError('unreachable', `the home cannot be reached: ${error.message}`)))
+  socket.on('error', (error: Error) =>
+    finish(new ParleyError('unreachable', `the home cannot be reached: ${error.message}`)),
+  )
   return {
     async next() {
       while (kept.length === 0 && !end) {
@@ -143,7 +145,12 @@ export async function openSession(options: SessionOptions): Promise<OpenSession>
   }
 }
 
-function flow(socket: WebSocket, inbox: Inbox, { session, channel, plain }: Signed, options: SessionOptions): OpenSession {
+function flow(
+  socket: WebSocket,
+  inbox: Inbox,
+  { session, channel, plain }: Signed,
+  options: SessionOptions,
+): OpenSession {
   let token = session.httpToken
   let reason: ParleyError | undefined
   let over = false

@@ -41,10 +41,11 @@ export function createWaiters(): Waiters {
     const { conv, k, at } = event
     if (event.state === 'cancelled' || event.state === 'failed') {
       const error = failure(event.state, event.code)
-      return settle(conv, k, (waiter) => {
+      settle(conv, k, (waiter) => {
         waiter.reject(error)
         return true
       })
+      return
     }
     settle(conv, k, (waiter) => {
       if (waiter.stage === 'delivered' || (waiter.stage === 'sequenced' && event.state === 'held')) return false
@@ -79,7 +80,8 @@ export function createWaiters(): Waiters {
       if (event.type === 'delivered') delivered(event.conv, event.upTo)
     },
     endAll(error) {
-      for (const ofConv of waiting.values()) for (const waiters of ofConv.values()) for (const { reject } of waiters) reject(error)
+      for (const ofConv of waiting.values())
+        for (const waiters of ofConv.values()) for (const { reject } of waiters) reject(error)
       waiting.clear()
       placed.clear()
     },

@@ -62,7 +62,14 @@ export function registerAccount(program: Command): void {
     .action(show)
 }
 
-function describe(parley: Parley): { userId: string; link: string; home: string; region: string; device: number; registration: string } {
+function describe(parley: Parley): {
+  userId: string
+  link: string
+  home: string
+  region: string
+  device: number
+  registration: string
+} {
   const { regionId, name } = parley.homeRegion
   return {
     userId: parley.userId,
@@ -82,7 +89,9 @@ async function create(flags: CreateFlags): Promise<void> {
     })
   }
   if (!flags.home && flags.bootstrap.length === 0) {
-    throw new ParleyError('bad_argument', 'where is the account to live?', { next: 'give --home URL or --bootstrap URL' })
+    throw new ParleyError('bad_argument', 'where is the account to live?', {
+      next: 'give --home URL or --bootstrap URL',
+    })
   }
   if (flags.phraseFile && !flags.recover) throw new ParleyError('bad_argument', '--phrase-file goes with --recover')
   const where = { ...(flags.home && { home: flags.home }), bootstraps: flags.bootstrap }
@@ -101,7 +110,9 @@ async function create(flags: CreateFlags): Promise<void> {
   if (flags.json) return printJson({ ...describe(parley), profile: directory, recoveryPhrase })
   await write(summary(parley, directory))
   await write(`\nRecovery phrase, shown this once and stored nowhere:\n\n${inRows(recoveryPhrase)}\n`)
-  note('Write it down and keep it away from this device. Whoever has it is you; without it a lost device is a lost account.')
+  note(
+    'Write it down and keep it away from this device. Whoever has it is you; without it a lost device is a lost account.',
+  )
 }
 
 function summary(parley: Parley, directory: string): string {

@@ -4,9 +4,9 @@ import { createInterface, type Interface } from 'node:readline'
 import { styleText } from 'node:util'
 import type { Command } from 'commander'
 import { comparisonDigits } from '#crypto'
-import { ParleyError, type UserId } from '#protocol'
+import { ParleyError, systemClock, type UserId } from '#protocol'
 import type { Message, Parley, ParleyEvent } from '../index.ts'
-import { openProfile, parseCount, type ProfileFlags, untilInterrupted, withProfile } from './shared.ts'
+import { openProfile, type ProfileFlags, parseCount, untilInterrupted, withProfile } from './shared.ts'
 
 type ChatFlags = ProfileFlags & { readonly to: string; readonly history: number }
 
@@ -37,10 +37,14 @@ function timeOf(timeMs: number, nowMs: number): string {
   return nowMs - timeMs > LONG_AGO_MS ? `${date.toISOString().slice(0, 10)} ${clock}` : clock
 }
 
+/** Controls, and what turns the direction of writing around. */
+const UNPRINTABLE = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu
+
 /** Nothing that somebody sends may move the cursor or change colours of this terminal. */
 export function printable(bytes: Uint8Array): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are exactly what must not get through
-  return Buffer.from(bytes).toString().replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
+  return Buffer.from(bytes)
+    .toString()
+    .replaceAll(UNPRINTABLE, (c) => (c === '\t' || c === '\n' ? c : '\ufffd'))
 }
 
 class Screen {
@@ -90,7 +94,8 @@ class Chat {
 
   #ticks(message: Message): string {
     const { delivered, peerRead } = this.#parley.marks(this.#with)
-    if (message.status === 'cancelled' || message.status === 'failed') return styleText('red', `✗ ${message.code || 'cancelled'}`)
+    if (message.status === 'cancelled' || message.status === 'failed')
+      return styleText('red', `✗ ${message.code || 'cancelled'}`)
     if (message.status === 'waiting') return '·'
     if (message.status === 'held') return '◷'
     if (message.at <= peerRead) return styleText('cyan', '✓✓ read')
@@ -99,7 +104,7 @@ class Chat {
 
   #line(message: Message): string {
     const { kind, body, mine, timeMs } = message
-    const when = styleText('dim', timeOf(timeMs, Date.now()))
+    const when = styleText('dim', timeOf(timeMs, systemClock.now()))
     const who = mine ? styleText('dim', 'you') : styleText('bold', this.#name)
     const unread = styleText('dim', kind === 'gone' ? '(no longer there)' : '(cannot be read yet; asked for again)')
     const says = kind === 'text' || kind === 'data' ? printable(body) : unread
@@ -141,26 +146,33 @@ class Chat {
       case 'state':
         if (event.state === 'failed') this.#screen.print(styleText('red', `your line was refused: ${event.code}`))
         if (event.state === 'cancelled') this.#screen.print(styleText('dim', 'your line was taken back'))
-        return this.refresh()
+        this.refresh()
+        return
       case 'contact-changed':
         if (event.user === this.#with) this.#screen.print(styleText('yellow', changeText(this.#name, event.change)))
         return
       case 'look-up-failed':
-        if (event.user === this.#with) this.#screen.print(styleText('yellow', `${this.#name} was not found yet: ${event.message}`))
+        if (event.user === this.#with)
+          this.#screen.print(styleText('yellow', `${this.#name} was not found yet: ${event.message}`))
         return
       case 'host-lies':
-        return this.#screen.print(styleText('red', `the relay contradicts itself: ${event.what}`))
+        this.#screen.print(styleText('red', `the relay contradicts itself: ${event.what}`))
+        return
       case 'device-replaced':
-        return this.#screen.print(styleText('yellow', 'this profile was an old copy; it goes on as a new device'))
+        this.#screen.print(styleText('yellow', 'this profile was an old copy; it goes on as a new device'))
+        return
       case 'connection':
-        return this.#connection(event.state.is, event.state.is === 'connected' ? '' : (event.state.error?.message ?? ''))
+        this.#connection(event.state.is, event.state.is === 'connected' ? '' : (event.state.error?.message ?? ''))
+        return
       default:
-        return this.refresh()
+        this.refresh()
+        return
     }
   }
 
   #connection(is: string, why: string): void {
-    if (is === 'connecting' && why !== '' && why !== this.#connected) this.#screen.print(styleText('dim', `(${why}; trying again)`))
+    if (is === 'connecting' && why !== '' && why !== this.#connected)
+      this.#screen.print(styleText('dim', `(${why}; trying again)`))
     this.#connected = why
     this.refresh()
   }
@@ -185,7 +197,10 @@ class Chat {
     const { k } = await this.#parley.send(this.#with, line)
     this.#lastK = k
     const own = this.#own(k)
-    if (own) this.#screen.replaceEntered(`${styleText('dim', timeOf(own.timeMs, Date.now()))} ${styleText('dim', 'you')}: ${printable(own.body)}`)
+    if (own)
+      this.#screen.replaceEntered(
+        `${styleText('dim', timeOf(own.timeMs, systemClock.now()))} ${styleText('dim', 'you')}: ${printable(own.body)}`,
+      )
     return true
   }
 }

@@ -1,7 +1,7 @@
 // `parley contact add|list|verify`.
 import type { Command } from 'commander'
 import { checkScan, comparisonDigits, parseScan, verificationPayload, verificationQr } from '#crypto'
-import { askYes, openProfile, parseSeconds, type ProfileFlags, printJson, withProfile, write } from './shared.ts'
+import { askYes, openProfile, type ProfileFlags, parseSeconds, printJson, withProfile, write } from './shared.ts'
 
 type AddFlags = ProfileFlags & { readonly json: boolean; readonly offline: boolean; readonly timeout: number }
 type ListFlags = ProfileFlags & { readonly json: boolean }
@@ -28,7 +28,7 @@ export function registerContact(program: Command): void {
   const contact = program.command('contact').description('the people you write to')
   withProfile(contact.command('add'))
     .description('add somebody by id or link')
-    .argument('<id-or-link>', 'what the other person\'s `parley account show` prints')
+    .argument('<id-or-link>', "what the other person's `parley account show` prints")
     .argument('[alias]', 'what to call them here', '')
     .option('--offline', 'do not look the person up now', false)
     .option('--timeout <seconds>', 'for the look-up', parseSeconds, DEFAULT_TIMEOUT_MS)
@@ -76,12 +76,22 @@ async function verify(who: string, flags: VerifyFlags): Promise<void> {
   const digits = comparisonDigits(parley.userId, user)
   if (flags.scan !== undefined) checkScan(parseScan(flags.scan), parley.userId, user)
   else if (!flags.json) {
-    await write(`${digits.slice(0, 6).join(' ')}\n${digits.slice(6).join(' ')}\n\n${verificationQr(parley.userId, user)}\n`)
+    await write(
+      `${digits.slice(0, 6).join(' ')}\n${digits.slice(6).join(' ')}\n\n${verificationQr(parley.userId, user)}\n`,
+    )
   }
   const asks = flags.scan === undefined && !flags.yes && !flags.json
-  const same = flags.scan !== undefined || flags.yes || (asks && (await askYes('Does the other person see the same digits?', 'call it with --yes once you have compared them')))
+  const same =
+    flags.scan !== undefined ||
+    flags.yes ||
+    (asks &&
+      (await askYes('Does the other person see the same digits?', 'call it with --yes once you have compared them')))
   if (same) await parley.markVerified(user, true)
   const verified = parley.contact(user)?.verified ?? false
   if (flags.json) return printJson({ user, digits, qr: verificationPayload(parley.userId, user), verified })
-  await write(same ? 'Verified.\n' : 'Not verified. If the digits differ, somebody may be in between: get the id again, face to face.\n')
+  await write(
+    same
+      ? 'Verified.\n'
+      : 'Not verified. If the digits differ, somebody may be in between: get the id again, face to face.\n',
+  )
 }

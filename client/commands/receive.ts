@@ -1,15 +1,15 @@
 // `parley receive`.
 import type { Command } from 'commander'
-import { NOWHERE, type Position, ParleyError, positionText, type UserId } from '#protocol'
+import { NOWHERE, ParleyError, type Position, positionText, systemClock, type UserId } from '#protocol'
 import type { Message, Parley, ParleyEvent } from '../index.ts'
 import {
   aborted,
   describeMessage,
   note,
   openProfile,
+  type ProfileFlags,
   parseCount,
   parseSeconds,
-  type ProfileFlags,
   printJson,
   untilInterrupted,
   withProfile,
@@ -28,6 +28,7 @@ type ReceiveFlags = ProfileFlags & {
 const READER = 'receive'
 const PAGE = 200
 const DEFAULT_TIMEOUT_MS = 60_000
+const NEVER_MS = 2 ** 31 - 1
 const NEWLINE = Uint8Array.of(0x0a)
 
 const HELP = `
@@ -54,7 +55,12 @@ export function registerReceive(program: Command): void {
     .option('--count <n>', 'end after so many messages', parseCount)
     .option('--follow', 'go on until interrupted', false)
     .option('--again', 'from the beginning of what the profile holds', false)
-    .option('--timeout <seconds>', 'give up after so long without anything new, 0 for never', parseSeconds, DEFAULT_TIMEOUT_MS)
+    .option(
+      '--timeout <seconds>',
+      'give up after so long without anything new, 0 for never',
+      parseSeconds,
+      DEFAULT_TIMEOUT_MS,
+    )
     .option('--json', 'print one JSON object a line', false)
     .addHelpText('after', HELP)
     .action(receive)
@@ -149,11 +155,12 @@ async function receive(flags: ReceiveFlags): Promise<void> {
       await printer.drain()
       if (printer.isDone || interrupted.signal.aborted) return
       const timer = Promise.withResolvers<void>()
-      const timeout = setTimeout(() => timer.reject(tooLate(parley, printer)), flags.follow ? 2 ** 31 - 1 : flags.timeout)
+      const timeoutMs = flags.follow ? NEVER_MS : flags.timeout
+      const timeout = systemClock.after(timeoutMs, () => timer.reject(tooLate(parley, printer)))
       try {
         await Promise.race([wake.promise, stop, timer.promise])
       } finally {
-        clearTimeout(timeout)
+        timeout.cancel()
       }
       wake = Promise.withResolvers<void>()
       wake.promise.catch(() => undefined)

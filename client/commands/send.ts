@@ -1,9 +1,18 @@
 // `parley send`.
 import { type Command, Option } from 'commander'
-import { type ConvId, ParleyError, type UserId } from '#protocol'
+import { type ConvId, ParleyError, systemClock, type UserId } from '#protocol'
 import type { Parley, ParleyEvent, Stage } from '../index.ts'
 import { contentOf, linesOf, wholeOf } from './lines.ts'
-import { aborted, note, openProfile, parseSeconds, type ProfileFlags, printJson, untilInterrupted, withProfile } from './shared.ts'
+import {
+  aborted,
+  note,
+  openProfile,
+  type ProfileFlags,
+  parseSeconds,
+  printJson,
+  untilInterrupted,
+  withProfile,
+} from './shared.ts'
 
 type SendFlags = ProfileFlags & {
   readonly to: string
@@ -44,7 +53,12 @@ export function registerSend(program: Command): void {
         .choices(['held', 'sequenced', 'delivered'])
         .default('sequenced'),
     )
-    .option('--timeout <seconds>', 'give up after so long without progress, 0 for never', parseSeconds, DEFAULT_TIMEOUT_MS)
+    .option(
+      '--timeout <seconds>',
+      'give up after so long without progress, 0 for never',
+      parseSeconds,
+      DEFAULT_TIMEOUT_MS,
+    )
     .option('--job <name>', 'remember which lines were stored, and go on there when called again')
     .option('--json', 'print one JSON object at the end', false)
     .addHelpText('after', HELP)
@@ -54,11 +68,17 @@ export function registerSend(program: Command): void {
 type Stored = { readonly conv: ConvId; readonly k: number }
 
 /** Hands lines to the profile as fast as it stores them; the last that was stored. */
-async function storeAll(parley: Parley, to: UserId, flags: SendFlags): Promise<{ stored: Stored | undefined; count: number }> {
+async function storeAll(
+  parley: Parley,
+  to: UserId,
+  flags: SendFlags,
+): Promise<{ stored: Stored | undefined; count: number }> {
   const { job, whole } = flags
   const before = job === undefined ? undefined : parley.job(job)
   if (before && before.conv !== parley.conversationWith(to)) {
-    throw new ParleyError('bad_argument', `job ${job} belongs to a conversation with somebody else`, { next: 'choose another name' })
+    throw new ParleyError('bad_argument', `job ${job} belongs to a conversation with somebody else`, {
+      next: 'choose another name',
+    })
   }
   let stored: Stored | undefined = before
   let count = 0
@@ -79,16 +99,20 @@ async function storeAll(parley: Parley, to: UserId, flags: SendFlags): Promise<{
 }
 
 /** Rejects with `timeout` when nothing of this conversation has moved for so long. */
-function watchProgress(parley: Parley, timeoutMs: number): { readonly stuck: Promise<never>; stop(): void; failed: () => number } {
+function watchProgress(
+  parley: Parley,
+  timeoutMs: number,
+): { readonly stuck: Promise<never>; stop(): void; failed: () => number } {
   const { promise, reject } = Promise.withResolvers<never>()
   promise.catch(() => undefined)
   let failed = 0
   const late = (): void => {
     const { state } = parley
-    const why = state.is === 'connecting' ? `not connected${state.error ? `: ${state.error.message}` : ''}` : 'no progress'
+    const why =
+      state.is === 'connecting' ? `not connected${state.error ? `: ${state.error.message}` : ''}` : 'no progress'
     reject(new ParleyError('timeout', `${why}; what is stored goes with the next connection`))
   }
-  let timer = setTimeout(late, timeoutMs)
+  let timer = systemClock.after(timeoutMs, late)
   const heard = (event: ParleyEvent): void => {
     if (event.type === 'state' && (event.state === 'failed' || event.state === 'cancelled')) failed++
     if (event.type === 'connection') {
@@ -96,15 +120,15 @@ function watchProgress(parley: Parley, timeoutMs: number): { readonly stuck: Pro
       return
     }
     if (event.type !== 'state' && event.type !== 'delivered') return
-    clearTimeout(timer)
-    timer = setTimeout(late, timeoutMs)
+    timer.cancel()
+    timer = systemClock.after(timeoutMs, late)
   }
   parley.on('event', heard)
   return {
     stuck: promise,
     failed: () => failed,
     stop() {
-      clearTimeout(timer)
+      timer.cancel()
       parley.off('event', heard)
     },
   }
@@ -124,10 +148,13 @@ async function send(flags: SendFlags): Promise<void> {
     const { stored, count } = done.result
     if (stored) {
       // A host numbers the k of a device in order, so the last one speaks for all before it.
-      const reached = parley.sending(stored.conv, stored.k).until(flags.until).then(
-        () => true,
-        (error: unknown) => isRefused(error),
-      )
+      const reached = parley
+        .sending(stored.conv, stored.k)
+        .until(flags.until)
+        .then(
+          () => true,
+          (error: unknown) => isRefused(error),
+        )
       if ((await Promise.race([reached, stop])) === undefined) return interruptedNote(flags)
     }
     await finish(flags, count, stored, progress.failed())
@@ -149,7 +176,8 @@ function interruptedNote(flags: SendFlags): void {
 }
 
 async function finish(flags: SendFlags, count: number, stored: Stored | undefined, failed: number): Promise<void> {
-  if (flags.json) await printJson({ sent: count, failed, until: flags.until, k: stored?.k ?? 0, conversation: stored?.conv })
+  if (flags.json)
+    await printJson({ sent: count, failed, until: flags.until, k: stored?.k ?? 0, conversation: stored?.conv })
   if (failed > 0) {
     throw new ParleyError('blocked', `${failed} of ${count} messages were refused or cancelled`, {
       next: 'see `parley receive --json` or chat for which',

@@ -10,7 +10,12 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { epochOf, nOf, ParleyError, positionText } from '#protocol'
 import { type Message, Parley, profileExists } from '../index.ts'
 
-export type ProfileFlags = { readonly profile?: string; readonly name: string; readonly passphraseFile?: string; readonly json?: boolean }
+export type ProfileFlags = {
+  readonly profile?: string
+  readonly name: string
+  readonly passphraseFile?: string
+  readonly json?: boolean
+}
 
 const SECRET_FILE_MAX_BYTES = 64 * 1024
 
@@ -40,7 +45,8 @@ export async function secretFrom(file: string): Promise<string> {
     throw new ParleyError('bad_argument', `${file} cannot be read`, { next: 'check the path and its permissions' })
   }
   const line = text.split(/\r?\n/, 1)[0]!
-  if (line === '') throw new ParleyError('bad_argument', `${file} has an empty first line`, { next: 'put the secret there' })
+  if (line === '')
+    throw new ParleyError('bad_argument', `${file} has an empty first line`, { next: 'put the secret there' })
   return line
 }
 
@@ -54,7 +60,10 @@ function terminalInput(): ReadStream | undefined {
   }
 }
 
-async function askTerminal<T>(prompt: (input: ReadStream) => Promise<T>, otherwise: string): Promise<Exclude<T, symbol>> {
+async function askTerminal<T>(
+  prompt: (input: ReadStream) => Promise<T>,
+  otherwise: string,
+): Promise<Exclude<T, symbol>> {
   const input = terminalInput()
   if (!input) throw new ParleyError('bad_argument', 'there is no terminal to ask on', { next: otherwise })
   try {
@@ -83,7 +92,8 @@ export function readPassphrase({ passphraseFile }: ProfileFlags): Promise<string
 export async function newPassphrase({ passphraseFile }: ProfileFlags): Promise<string> {
   if (passphraseFile) return secretFrom(passphraseFile)
   const first = await askSecret('A passphrase for this profile (it encrypts what is stored here)', ASK_BY_FILE)
-  if (first === '') throw new ParleyError('bad_argument', 'an empty passphrase protects nothing', { next: 'choose one' })
+  if (first === '')
+    throw new ParleyError('bad_argument', 'an empty passphrase protects nothing', { next: 'choose one' })
   if ((await askSecret('Once more', ASK_BY_FILE)) !== first) {
     throw new ParleyError('bad_argument', 'the two are not the same', { next: 'call the command again' })
   }

@@ -52,7 +52,13 @@ export function deviceDbContract(name: string, open: () => Promise<{ db: DeviceD
 
   run('scans go in order of the index, both ways, from a bound, up to a limit, within a prefix', (db) => {
     db.transaction((tx) => {
-      for (const [k, at] of [[1, 30], [2, 4], [3, 200], [4, 0]] as const) tx.put('messages', message(k, at))
+      for (const [k, at] of [
+        [1, 30],
+        [2, 4],
+        [3, 200],
+        [4, 0],
+      ] as const)
+        tx.put('messages', message(k, at))
       tx.put('messages', { ...message(1, 5), conv: `${conv}x` as ConvId })
     })
     assert.deepEqual(scan(db, {}), [0, 4, 30, 200])
@@ -61,7 +67,10 @@ export function deviceDbContract(name: string, open: () => Promise<{ db: DeviceD
     assert.deepEqual(scan(db, { reverse: true, limit: 2 }), [200, 30])
     db.transaction((tx) => tx.put('messages', message(1, 3)))
     assert.deepEqual(scan(db, {}), [0, 3, 4, 200], 'an index follows its row')
-    assert.deepEqual(all(db, 'messages', conv, '0.1.1.1').map(({ k }) => k), [1, 2, 3, 4])
+    assert.deepEqual(
+      all(db, 'messages', conv, '0.1.1.1').map(({ k }) => k),
+      [1, 2, 3, 4],
+    )
   })
 
   run('a transaction that throws leaves nothing, one that reads sees itself', (db) => {
@@ -78,7 +87,10 @@ export function deviceDbContract(name: string, open: () => Promise<{ db: DeviceD
       /no/,
     )
     assert.deepEqual(scan(db, {}), [1])
-    assert.equal(db.transaction(() => 7), 7)
+    assert.equal(
+      db.transaction(() => 7),
+      7,
+    )
   })
 
   run('what is handed in and out is not changed by either side', (db) => {

@@ -28,7 +28,13 @@ after(() => forKeys[Symbol.dispose]())
 for (const db of [memoryDb(), forKeys.db]) {
   keyStorageContract(() => {
     db.transaction((tx) => {
-      for (const { kind, key } of tx.scan('keys', { index: undefined, prefix: [], from: undefined, reverse: false, limit: 1e6 })) {
+      for (const { kind, key } of tx.scan('keys', {
+        index: undefined,
+        prefix: [],
+        from: undefined,
+        reverse: false,
+        limit: 1e6,
+      })) {
         tx.delete('keys', [kind, key])
       }
     })
@@ -45,7 +51,8 @@ test('a profile opens with its passphrase only, keeps what it was given, and sho
   {
     using profile = await createProfileFile(directory, 'right')
     profile.db.transaction((tx) => tx.put('self', { name: mark, value: new Uint8Array(Buffer.from(mark)) }))
-    for (const file of readdirSync(directory)) assert.equal(readFileSync(join(directory, file)).includes(mark), false, file)
+    for (const file of readdirSync(directory))
+      assert.equal(readFileSync(join(directory, file)).includes(mark), false, file)
   }
   await assert.rejects(openProfileFile(directory, 'wrong'), { code: 'wrong_passphrase' })
   await assert.rejects(createProfileFile(directory, 'right'), { code: 'already_registered' })
@@ -62,7 +69,9 @@ test('a profile that another process has open is refused; one whose process was 
     profile.db.transaction((tx) => tx.put('self', { name: 'a', value: new Uint8Array([1]) }))
     process.stdout.write('open')
     setInterval(() => profile, 1000)`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', code, directory], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code, directory], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   await once(child.stdout, 'data')
   await assert.rejects(openProfileFile(directory, 'p'), { code: 'profile_in_use' })
   child.kill('SIGKILL')
@@ -81,6 +90,18 @@ test('the layout in SQL is the one that the program describes', async () => {
       ]),
     )
     profile.db.transaction((tx) => tx.put(table as 'self', row as never))
-    assert.deepEqual({ ...profile.db.scan(table as 'self', { index: undefined, prefix: [], from: undefined, reverse: false, limit: 1 })[0] }, row, table)
+    assert.deepEqual(
+      {
+        ...profile.db.scan(table as 'self', {
+          index: undefined,
+          prefix: [],
+          from: undefined,
+          reverse: false,
+          limit: 1,
+        })[0],
+      },
+      row,
+      table,
+    )
   }
 })

@@ -13,9 +13,16 @@ import {
   readGenesis,
   type UserId,
 } from '#protocol'
-import { newPipe, type Pipe } from './pipe.ts'
 import { STATE_KEYS_KEPT } from '../limits.ts'
-import { all, type ConversationRow, type DbReader, type MessageRow, type OutboxRow, type StateKeyRow } from './schema.ts'
+import { newPipe, type Pipe } from './pipe.ts'
+import {
+  all,
+  type ConversationRow,
+  type DbReader,
+  type MessageRow,
+  type OutboxRow,
+  type StateKeyRow,
+} from './schema.ts'
 
 export type LiveSlot = OutboxRow & { readonly sealed: boolean }
 
@@ -75,7 +82,8 @@ export function newConversationRow(genesis: Uint8Array): ConversationRow {
 /** `not_member` when the genesis does not name `self`. */
 export function openConversation(db: DbReader, row: ConversationRow, self: UserId): Conversation {
   const genesis = readGenesis(row.genesis)
-  if (genesis.kind !== 'direct') throw new ParleyError('bad_argument', 'a conversation of a kind that is not known here')
+  if (genesis.kind !== 'direct')
+    throw new ParleyError('bad_argument', 'a conversation of a kind that is not known here')
   const me = genesis.members.indexOf(self)
   if (me < 0) throw new ParleyError('not_member', 'a conversation of other people', { conv: row.conv })
   const sealed = new Set(all(db, 'sealed', row.conv).map(({ k }) => k))

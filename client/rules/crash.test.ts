@@ -9,14 +9,14 @@ import {
   EmptySchema,
   KIND_SKIP,
   nOf,
-  readHeader,
   RefusalSchema,
+  readHeader,
   StaleManifestsSchema,
   simulatedRandom,
 } from '#protocol'
+import { all } from '../rules.ts'
 import { stepOf } from '../testing/stand-in-cipher.ts'
 import { type Actor, bodyText, content, World } from '../testing/world.ts'
-import { all } from '../rules.ts'
 import { authorText } from './conversation.ts'
 
 type Hook = { beforeOperation: (operation: string) => void; count: number; crashAt: (count: number) => boolean }
@@ -45,7 +45,12 @@ function checkSubmissions(world: World): void {
     const form = `${author} k ${k} rev ${rev}`
     const bytes = Buffer.concat(parts.map(({ body }) => body)).toString('hex')
     once(forms, form, `${kind} ${bytes}`, 'the same form has the same bytes')
-    once(contents, `${author} k ${k} kind ${kind === KIND_SKIP}`, Buffer.from(tag).toString('hex'), 'one tag for one content')
+    once(
+      contents,
+      `${author} k ${k} kind ${kind === KIND_SKIP}`,
+      Buffer.from(tag).toString('hex'),
+      'one tag for one content',
+    )
     for (const { body } of parts) {
       const { step, content: says } = stepOf(body)
       once(steps, step, `${form} ${says}`, 'one ratchet step, one message')
@@ -106,9 +111,17 @@ function check(world: World, ana: Actor, ben: Actor, accepted: ReadonlyMap<numbe
   const lines = shown(world, ben, ana, conv)
   const own = shown(world, ana, ana, conv)
   const ks = [...numbered.keys()]
-  assert.deepEqual(ks, Array.from({ length: ks.length }, (_, i) => i + 1), 'k are dense')
+  assert.deepEqual(
+    ks,
+    Array.from({ length: ks.length }, (_, i) => i + 1),
+    'k are dense',
+  )
   const sent = [...numbered].filter(([, { skip }]) => !skip)
-  assert.deepEqual(lines.map((line) => Number(line.split(' ')[1])), sent.map(([k]) => k), 'every content once, in order')
+  assert.deepEqual(
+    lines.map((line) => Number(line.split(' ')[1])),
+    sent.map(([k]) => k),
+    'every content once, in order',
+  )
   for (const [k, text] of accepted) {
     assert.ok(numbered.has(k), `k ${k} was accepted and has no number`)
     if (!numbered.get(k)!.skip) assert.ok(lines.includes(`${numbered.get(k)!.n} ${k} ${text}`), `${k} ${text}`)
@@ -157,7 +170,8 @@ test('both killed at random, with a home that drops, delays, refuses and forgets
       if (dice < 0.3 && submission.kind !== KIND_SKIP) {
         return { case: 'stale', value: create(StaleManifestsSchema, { code: 'stale_manifest' }) }
       }
-      if (dice < 0.32 && submission.kind !== KIND_SKIP) return { case: 'final', value: create(RefusalSchema, { code: 'blocked' }) }
+      if (dice < 0.32 && submission.kind !== KIND_SKIP)
+        return { case: 'final', value: create(RefusalSchema, { code: 'blocked' }) }
       return undefined
     }
     const accepted = await scenario(world, ana, ben, 30)

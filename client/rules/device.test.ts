@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { directConvId, EmptySchema, NOWHERE, positionOf, RefusalSchema, StaleManifestsSchema } from '#protocol'
-import { bodyText, content, messagesOf, World } from '../testing/world.ts'
 import { all } from '../rules.ts'
+import { bodyText, content, messagesOf, World } from '../testing/world.ts'
 
 const texts = (actor: Parameters<typeof messagesOf>[0]): string[] => messagesOf(actor).map(bodyText)
 
@@ -26,8 +26,14 @@ test('two people talk, both directions, in order; marks come back', async () => 
   await world.run()
   for (let i = 1; i <= 50; i++) void ben.device.send(ana.id, content(`b${i}`), undefined)
   await world.run()
-  assert.deepEqual(texts(ben), Array.from({ length: 50 }, (_, i) => `a${i + 1}`))
-  assert.deepEqual(texts(ana), Array.from({ length: 50 }, (_, i) => `b${i + 1}`))
+  assert.deepEqual(
+    texts(ben),
+    Array.from({ length: 50 }, (_, i) => `a${i + 1}`),
+  )
+  assert.deepEqual(
+    texts(ana),
+    Array.from({ length: 50 }, (_, i) => `b${i + 1}`),
+  )
   assert.deepEqual(states(ana, 50), ['sequenced'])
   await ben.device.markRead(conv, positionOf(1, 50))
   await world.run()
@@ -49,7 +55,10 @@ test('what is written offline waits, and goes when there is a home again', async
   await ana.device.send(ben.id, content('two'), { name: 'job', line: 2 })
   await world.run()
   assert.deepEqual(texts(ben), [])
-  assert.deepEqual({ ...ana.db.get('jobs', ['job']) }, { name: 'job', line: 2, conv: directConvId(ana.id, ben.id), k: 2 })
+  assert.deepEqual(
+    { ...ana.db.get('jobs', ['job']) },
+    { name: 'job', line: 2, conv: directConvId(ana.id, ben.id), k: 2 },
+  )
   world.restart(ana)
   await world.run()
   assert.deepEqual(texts(ben), ['one', 'two'])
@@ -65,7 +74,10 @@ test('behind: the same bytes again, once', async () => {
     drop = false
   })
   await world.run()
-  assert.deepEqual(texts(ben), Array.from({ length: 10 }, (_, i) => `${i + 1}`))
+  assert.deepEqual(
+    texts(ben),
+    Array.from({ length: 10 }, (_, i) => `${i + 1}`),
+  )
   const sent = world.home.submissions.filter(({ submission }) => submission.k === 1)
   assert.ok(sent.length >= 2)
   for (const { submission } of sent) assert.deepEqual(submission.parts, sent[0]!.submission.parts)
@@ -104,8 +116,7 @@ test('final: the content fails, a skip takes its place, later ones go on', async
 
 test('cancel: before it has a number it is skipped; if it was sent after all it is shown so', async () => {
   const { world, ana, ben, conv } = await pair()
-  world.home.script = (submission) =>
-    submission.kind !== 2 ? { case: 'held', value: create(EmptySchema) } : undefined
+  world.home.script = (submission) => (submission.kind !== 2 ? { case: 'held', value: create(EmptySchema) } : undefined)
   await ana.device.send(ben.id, content('never mind'), undefined)
   await world.run()
   assert.deepEqual(states(ana, 1), ['held'])
@@ -154,7 +165,10 @@ test('what cannot be read is shown as such, asked for again, and appears; the cu
   await world.run()
   const seen = messagesOf(ben).map((message) => `${message.kind}:${bodyText(message)}`)
   assert.deepEqual(seen, ['text:fine', 'unreadable:', 'text:after', 'text:spoilt'])
-  assert.equal(ben.events.some((event) => event.type === 'message' && event.late), true)
+  assert.equal(
+    ben.events.some((event) => event.type === 'message' && event.late),
+    true,
+  )
   assert.equal(all(ben.db, 'unread').length, 0)
   assert.equal(all(ben.db, 'conversations')[0]!.asked, 0)
   const place = messagesOf(ben).at(-1)!.at
@@ -236,7 +250,11 @@ test('ten thousand ahead: at most AHEAD_MAX are encrypted, all arrive', async ()
   for (let i = 1; i <= 2_000; i++) void ana.device.send(ben.id, content(`${i}`), undefined)
   await world.run()
   assert.equal(all(ana.db, 'sealed').length, 1_024)
-  assert.equal(new Set(world.home.submissions.map(({ submission }) => submission.k)).size, 256, 'in flight without an answer')
+  assert.equal(
+    new Set(world.home.submissions.map(({ submission }) => submission.k)).size,
+    256,
+    'in flight without an answer',
+  )
   world.home.script = () => undefined
   world.restart(ana)
   await world.run()

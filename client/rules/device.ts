@@ -2,14 +2,7 @@
 // works on memory and a draft, encrypts and decrypts, writes everything in one transaction, and only then sends,
 // answers and tells. So a ratchet step and its message are durable together, ciphertext and k before they are sent,
 // and a cursor before it is acknowledged; and whatever happens between two turns is as if the second had not begun.
-import {
-  type ConvId,
-  type HomeFrame,
-  type Manifest,
-  ParleyError,
-  type Position,
-  type UserId,
-} from '#protocol'
+import { type ConvId, type HomeFrame, type Manifest, ParleyError, type Position, type UserId } from '#protocol'
 import { QUEUE_MAX, TURN_INPUTS_MAX } from '../limits.ts'
 import { type Conversation, lowestNotSafe, openConversation } from './conversation.ts'
 import { type Core, newTurn, ownAuthorOf, say, type Turn } from './core.ts'
@@ -175,7 +168,8 @@ class Engine {
   #take(): Input[] {
     let count = 1
     if (!BEGINS_TURN.has(this.#queue[0]!.type)) {
-      while (count < Math.min(this.#queue.length, TURN_INPUTS_MAX) && !BEGINS_TURN.has(this.#queue[count]!.type)) count++
+      while (count < Math.min(this.#queue.length, TURN_INPUTS_MAX) && !BEGINS_TURN.has(this.#queue[count]!.type))
+        count++
     }
     return this.#queue.splice(0, count)
   }

@@ -1,8 +1,21 @@
 // What a turn is going to write. Reads by key see it, so that two things about one message in a turn do not overwrite
 // each other; scans see what is committed. It is applied in one transaction at the end of the turn.
-import { type DbReader, type DbWriter, type DeviceDb, type KeyValue, type ScanOptions, schema, type TableName, type Tables } from './schema.ts'
+import {
+  type DbReader,
+  type DbWriter,
+  type DeviceDb,
+  type KeyValue,
+  type ScanOptions,
+  schema,
+  type TableName,
+  type Tables,
+} from './schema.ts'
 
-type Change = { readonly table: TableName; readonly key: readonly KeyValue[]; readonly row: Tables[TableName] | undefined }
+type Change = {
+  readonly table: TableName
+  readonly key: readonly KeyValue[]
+  readonly row: Tables[TableName] | undefined
+}
 
 export type Draft = DbWriter & {
   readonly isEmpty: () => boolean

@@ -1,5 +1,14 @@
 // What the home says: frames, notices, and answers to what was looked up. Records are learnt only as far as they hold.
-import { type Home, type HomeFrame, type HomeRecord, type Manifest, type Notice, openHomeRecord, openManifest, ParleyError } from '#protocol'
+import {
+  type Home,
+  type HomeFrame,
+  type HomeRecord,
+  type Manifest,
+  type Notice,
+  openHomeRecord,
+  openManifest,
+  ParleyError,
+} from '#protocol'
 import type { Conversation } from './conversation.ts'
 import { type Core, conversationOf, putRow, type SessionState, say, type Turn } from './core.ts'
 import { readKept, takeBehindHead, takeEntries } from './inbound.ts'
@@ -124,7 +133,9 @@ async function takeFound(parts: FrameParts, turn: Turn, found: Answer & { type: 
   learnHome(parts.core, turn, home)
   await learnManifest(parts, turn, manifest)
   if (!parts.lookUps.satisfies(user, manifest)) {
-    throw new ParleyError('too_old', 'the newest manifest that was found is older than one that is in use', { id: user })
+    throw new ParleyError('too_old', 'the newest manifest that was found is older than one that is in use', {
+      id: user,
+    })
   }
   parts.lookUps.answered(user)
 }

@@ -1,19 +1,20 @@
 // What comes in a log: taken in order, dense; decrypted, or kept as it came and asked for again. Nothing that cannot be
 // read blocks a cursor: the chain goes on, and the message appears when its author has sent it again.
+
+import type { Opened, PeerDevice } from '#crypto'
 import {
   type Entries,
   type EntryHeader,
+  HEADER_BYTES,
   KIND_CONTENT,
   KIND_SUPPLEMENT,
   ParleyError,
   type Position,
-  HEADER_BYTES,
   positionOf,
   readHeader,
   readParts,
   type UserId,
 } from '#protocol'
-import type { Opened, PeerDevice } from '#crypto'
 import { HASHES_KEPT, REWIND_AGAIN_MS } from '../limits.ts'
 import { authorOf, type Conversation, deviceText, parseAuthor } from './conversation.ts'
 import { type Core, lies, messageOf, putRow, say, type Turn } from './core.ts'
@@ -63,7 +64,8 @@ function askAgain(core: Core, turn: Turn, conversation: Conversation, page: bool
   if (cursor === conversation.askedAt && wait > 0) {
     const { session } = core
     clock.after(wait, () => {
-      if (core.session === session && conversation.row.cursor === cursor) core.poke(conversation, page ? 'pull' : 'rewind')
+      if (core.session === session && conversation.row.cursor === cursor)
+        core.poke(conversation, page ? 'pull' : 'rewind')
     })
     return
   }
@@ -104,7 +106,15 @@ async function takeEntry(
   )
   const { id: conv } = conversation
   const { at, k } = header
-  const unread: UnreadRow = { conv, at, author, k, part: part?.body.slice() ?? NOTHING, reason: 'undecryptable', asks: 0 }
+  const unread: UnreadRow = {
+    conv,
+    at,
+    author,
+    k,
+    part: part?.body.slice() ?? NOTHING,
+    reason: 'undecryptable',
+    asks: 0,
+  }
   const peer = core.people.device(user, header)
   if (peer) return readOne(core, turn, conversation, header, peer, unread, lookUps)
   // Nothing is shown yet: most of the time the author's manifest is a moment away.
@@ -145,11 +155,15 @@ function takeUnreadable(
 ): void {
   if (error.code === 'conflict' || error.code === 'replayed') {
     // A ciphertext that was moved here from another place: its author never said it here, so there is nothing to ask for.
-    return lies(turn, conversation, `k ${header.k} of ${unread.author} carries the content of another place`, header.at)
+    lies(turn, conversation, `k ${header.k} of ${unread.author} carries the content of another place`, header.at)
+    return
   }
   if (unread.part.length > 0) lookUps.wantFresh(peer)
   if (error.code === 'unsigned_device') lookUps.wantStrange(peer.userId)
-  if (header.kind === KIND_SUPPLEMENT) return askOldest(core, turn, conversation, unread.author)
+  if (header.kind === KIND_SUPPLEMENT) {
+    askOldest(core, turn, conversation, unread.author)
+    return
+  }
   keepUnread(core, turn, conversation, header, { ...unread, reason: 'undecryptable' })
 }
 
@@ -160,15 +174,20 @@ function takeContent(core: Core, turn: Turn, conversation: Conversation, header:
   switch (body.kind) {
     case 'retry':
       forgetPlaceholder(turn, conversation, header)
-      return answerRetry(core, turn, conversation, body)
+      answerRetry(core, turn, conversation, body)
+      return
     case 'again':
-      return takeAgain(core, turn, conversation, header, body)
+      takeAgain(core, turn, conversation, header, body)
+      return
     case 'text':
-      return keepMessage(core, turn, conversation, header, 'text', new Uint8Array(Buffer.from(body.text)), '')
+      keepMessage(core, turn, conversation, header, 'text', new Uint8Array(Buffer.from(body.text)), '')
+      return
     case 'data':
-      return keepMessage(core, turn, conversation, header, 'data', body.data, '')
+      keepMessage(core, turn, conversation, header, 'data', body.data, '')
+      return
     case 'unknown':
-      return keepMessage(core, turn, conversation, header, 'unreadable', NOTHING, 'unsupported_version')
+      keepMessage(core, turn, conversation, header, 'unreadable', NOTHING, 'unsupported_version')
+      return
   }
 }
 
@@ -246,4 +265,3 @@ export function takeBehindHead(turn: Turn, conversation: Conversation): void {
   conversation.behind = true
   turn.pulled.add(conversation)
 }
-

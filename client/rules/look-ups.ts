@@ -1,7 +1,17 @@
 // Whom the engine needs to know more about: manifests and prekey bundles, asked for at the home one after another for
 // each person, again with growing waits, at once when the home is back. Answers come into the engine as inputs.
 import type { PeerDevice } from '#crypto'
-import { type Clock, compareVersions, type Home, type Manifest, type PrekeyBundle, type Random, type Timer, type UserId, type Version } from '#protocol'
+import {
+  type Clock,
+  compareVersions,
+  type Home,
+  type Manifest,
+  type PrekeyBundle,
+  type Random,
+  type Timer,
+  type UserId,
+  type Version,
+} from '#protocol'
 import { LOOK_UP_AGAIN_MAX_MS, LOOK_UP_AGAIN_MS, STRANGE_DEVICE_MS } from '../limits.ts'
 import { deviceText } from './conversation.ts'
 import type { People } from './people.ts'

@@ -1,13 +1,7 @@
 // Registers of a conversation: how far the other side has everything (their home says so), and how far each side has
 // read (sealed by the reader). The latest wins, so nothing is queued: what counts is what stands when a frame is made.
 import { create } from '@bufbuild/protobuf'
-import {
-  isPosition,
-  ParleyError,
-  type Position,
-  type RegisterUpdate,
-  RegisterUpdateSchema,
-} from '#protocol'
+import { isPosition, ParleyError, type Position, type RegisterUpdate, RegisterUpdateSchema } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import { type Core, putRow, say, type Turn } from './core.ts'
 
@@ -52,7 +46,10 @@ function takeReadMark(core: Core, turn: Turn, conversation: Conversation, update
     return
   }
   conversation.keptMark = undefined
-  if (update.member === me) return putRow(turn, conversation, { ownRead: at, ownReadTold: at })
+  if (update.member === me) {
+    putRow(turn, conversation, { ownRead: at, ownReadTold: at })
+    return
+  }
   putRow(turn, conversation, { peerRead: at })
   say(turn, { type: 'read', conv: id, user, upTo: at })
 }

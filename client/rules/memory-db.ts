@@ -100,7 +100,9 @@ export type MemoryDbOptions = {
 }
 
 const copy = (row: AnyRow): AnyRow =>
-  Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? value.slice() : value]))
+  Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? value.slice() : value]),
+  )
 
 export function memoryDb(options: MemoryDbOptions = { beforeOperation: undefined }): MemoryDb {
   const tables = Object.fromEntries(Object.keys(schema).map((name) => [name, newTable(name as TableName)])) as Record<

@@ -1,6 +1,15 @@
 // What this device says: a k is given out and bound to a content, and what becomes of it is carried out here as the
 // step of slot.ts decides. Encrypting and sending follow at the end of the turn (sealing.ts, wire-out.ts).
-import { type EntryHeader, NOWHERE, ParleyError, type Position, positionOf, type UserId, type Verdict, type Version } from '#protocol'
+import {
+  type EntryHeader,
+  NOWHERE,
+  ParleyError,
+  type Position,
+  positionOf,
+  type UserId,
+  type Verdict,
+  type Version,
+} from '#protocol'
 import { STATE_KEYS_KEPT, WAIT_AGAIN_MS, WAITING_MAX } from '../limits.ts'
 import type { Conversation, LiveSlot } from './conversation.ts'
 import { lowestNotSafe } from './conversation.ts'
@@ -16,7 +25,13 @@ type Facts = { readonly at: Position; readonly code: string; readonly timeMs: nu
 const NO_FACTS: Facts = { at: NOWHERE, code: '', timeMs: undefined }
 
 /** One transaction's part: the next k, its tag, the content; ciphertext and ratchet step follow in the same turn. */
-export function newOwn(core: Core, turn: Turn, conversation: Conversation, kind: MessageKind, body: Uint8Array): number {
+export function newOwn(
+  core: Core,
+  turn: Turn,
+  conversation: Conversation,
+  kind: MessageKind,
+  body: Uint8Array,
+): number {
   const { id, me, row, slots } = conversation
   const k = row.lastK + 1
   const tag = core.ports.cipher.makeTag({ convId: id, k })
@@ -96,18 +111,22 @@ function carryOut(
       turn.touched.add(conversation)
       return
     case 'skip':
-      return makeSkip(core, turn, conversation, k, facts.code)
+      makeSkip(core, turn, conversation, k, facts.code)
+      return
     case 'show-held':
-      return show(core, turn, conversation, k, { status: 'held' })
+      show(core, turn, conversation, k, { status: 'held' })
+      return
     case 'show-sequenced':
       show(core, turn, conversation, k, { status: 'sequenced', at: facts.at }, facts.timeMs)
       keepStateKey(turn, conversation, k, facts.at)
-      return settle(core, turn, conversation, k)
+      settle(core, turn, conversation, k)
+      return
     case 'show-skipped': {
       const failed = ownMessage(core, turn, conversation, k)?.code !== ''
       show(core, turn, conversation, k, { status: failed ? 'failed' : 'cancelled', at: facts.at }, facts.timeMs)
       if (conversation.row.stateKeyK === k) putRow(turn, conversation, { stateKeyK: 0 })
-      return settle(core, turn, conversation, k)
+      settle(core, turn, conversation, k)
+      return
     }
     case 'drop-bytes':
       conversation.slots.delete(k)
@@ -124,9 +143,11 @@ function carryOut(
       return
     case 'old-copy':
       core.stopped = 'old-copy'
-      return say(turn, { type: 'old-copy', conv: conversation.id, k })
+      say(turn, { type: 'old-copy', conv: conversation.id, k })
+      return
     case 'host-lies':
-      return lies(turn, conversation, `k ${k} has a content that this device never sent`, facts.at)
+      lies(turn, conversation, `k ${k} has a content that this device never sent`, facts.at)
+      return
   }
 }
 
@@ -187,8 +208,12 @@ function numbered(
   const slot = conversation.slots.get(k)
   const same = (mine: Uint8Array | undefined): boolean => mine !== undefined && Buffer.compare(mine, tag) === 0
   if (slot && (same(slot.tag) || same(slot.skipTag))) {
-    if (slot.at !== NOWHERE && slot.at !== at) return lies(turn, conversation, `k ${k} has two numbers`, at)
-    return apply(core, turn, conversation, k, { type: 'sequenced', tag: same(slot.tag) ? 'content' : 'skip' }, facts)
+    if (slot.at !== NOWHERE && slot.at !== at) {
+      lies(turn, conversation, `k ${k} has two numbers`, at)
+      return
+    }
+    apply(core, turn, conversation, k, { type: 'sequenced', tag: same(slot.tag) ? 'content' : 'skip' }, facts)
+    return
   }
   if (!slot && isDone(core, turn, conversation, k, at, tag)) return
   const mine = core.ports.cipher.ownsTag({ convId: conversation.id, k }, tag)
@@ -222,24 +247,31 @@ export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, 
   if (outcome.case !== 'behind' && outcome.case !== 'safe' && outcome.case !== 'wait') answered(pipe, k)
   switch (outcome.case) {
     case 'held':
-      return step({ type: 'held' })
+      step({ type: 'held' })
+      return
     case 'sequenced':
-      return numbered(core, turn, conversation, k, positionOf(outcome.value.epoch, outcome.value.n), tag, undefined)
+      numbered(core, turn, conversation, k, positionOf(outcome.value.epoch, outcome.value.n), tag, undefined)
+      return
     case 'safe':
-      return takeSafe(core, turn, conversation, k)
+      takeSafe(core, turn, conversation, k)
+      return
     case 'behind': {
       const { clock } = core.ports
       takeBehind(pipe, k, lowestNotSafe(conversation), conversation.row.lastK, clock.monotonic())
       return
     }
     case 'past':
-      return step({ type: 'past' })
+      step({ type: 'past' })
+      return
     case 'wait':
-      return takeWait(core, conversation, k, outcome.value.retryAfterMs)
+      takeWait(core, conversation, k, outcome.value.retryAfterMs)
+      return
     case 'stale':
-      return takeStale(turn, conversation, k, rev, outcome.value.newest)
+      takeStale(turn, conversation, k, rev, outcome.value.newest)
+      return
     case 'final':
-      return step({ type: 'final', rev }, { ...NO_FACTS, code: outcome.value.code })
+      step({ type: 'final', rev }, { ...NO_FACTS, code: outcome.value.code })
+      return
     case 'moved':
     case undefined:
       return
@@ -294,7 +326,21 @@ export function endStale(core: Core, turn: Turn, conversation: Conversation): vo
 }
 
 /** A content that cannot be encrypted at all is given up like one that the host refuses. */
-export function giveUp(core: Core, turn: Turn, conversation: Conversation, k: number, row: MessageRow | undefined): void {
+export function giveUp(
+  core: Core,
+  turn: Turn,
+  conversation: Conversation,
+  k: number,
+  row: MessageRow | undefined,
+): void {
   const slot = conversation.slots.get(k)
-  if (slot) apply(core, turn, conversation, k, { type: 'final', rev: slot.rev }, { ...NO_FACTS, code: row ? 'too_large' : 'not_found' })
+  if (slot)
+    apply(
+      core,
+      turn,
+      conversation,
+      k,
+      { type: 'final', rev: slot.rev },
+      { ...NO_FACTS, code: row ? 'too_large' : 'not_found' },
+    )
 }

@@ -1,6 +1,17 @@
 // Reading a log: dense and ascending, or not at all. What does not follow is dropped and asked for again from the cursor;
 // the chain of hashes is computed over every header that is taken, so that heads can be compared and audited.
-import { chainHash, type ConvId, checkEntry, convIdBytes, epochOf, entryPosition, nOf, NOWHERE, nextOf, type Position } from '#protocol'
+import {
+  type ConvId,
+  chainHash,
+  checkEntry,
+  convIdBytes,
+  entryPosition,
+  epochOf,
+  NOWHERE,
+  nextOf,
+  nOf,
+  type Position,
+} from '#protocol'
 
 /** Everything up to `cursor` has been taken; `hash` is that of the entry there (unused at NOWHERE). */
 export type ReaderState = { readonly cursor: Position; readonly hash: Uint8Array }

@@ -27,7 +27,13 @@ export function referred(body: Uint8Array): { at: Position; k: number } {
 }
 
 /** Puts the placeholder, keeps the ciphertext, and asks if there is still something to ask. */
-export function keepUnread(core: Core, turn: Turn, conversation: Conversation, header: EntryHeader, row: UnreadRow): void {
+export function keepUnread(
+  core: Core,
+  turn: Turn,
+  conversation: Conversation,
+  header: EntryHeader,
+  row: UnreadRow,
+): void {
   const { id } = conversation
   const shown = turn.draft.get('messages', [id, row.author, row.k])
   if (!shown) {
@@ -50,8 +56,7 @@ export function keepUnread(core: Core, turn: Turn, conversation: Conversation, h
 }
 
 export function ask(core: Core, turn: Turn, conversation: Conversation, row: UnreadRow): void {
-  const may =
-    row.reason === 'undecryptable' && row.asks < ASKS_PER_ENTRY_MAX && conversation.row.asked < ASKED_MAX
+  const may = row.reason === 'undecryptable' && row.asks < ASKS_PER_ENTRY_MAX && conversation.row.asked < ASKED_MAX
   turn.draft.put('unread', may ? { ...row, asks: row.asks + 1 } : row)
   if (!may) return
   if (row.asks === 0) putRow(turn, conversation, { asked: conversation.row.asked + 1 })
@@ -80,13 +85,20 @@ export function answerRetry(core: Core, turn: Turn, conversation: Conversation, 
 }
 
 /** The content of an earlier entry of the same author, at last. */
-export function takeAgain(core: Core, turn: Turn, conversation: Conversation, header: EntryHeader, again: AgainBody): void {
+export function takeAgain(
+  core: Core,
+  turn: Turn,
+  conversation: Conversation,
+  header: EntryHeader,
+  again: AgainBody,
+): void {
   const author = authorOf(header)
   if (again.stateKey) addStateKey(turn, conversation, header.at, again.stateKey)
   const message = turn.draft.get('messages', [conversation.id, author, again.k])
-  if (!message || message.kind !== 'unreadable') return
+  if (message?.kind !== 'unreadable') return
   const { said } = again
-  const body = said.kind === 'text' ? new Uint8Array(Buffer.from(said.text)) : said.kind === 'data' ? said.data : new Uint8Array(0)
+  const body =
+    said.kind === 'text' ? new Uint8Array(Buffer.from(said.text)) : said.kind === 'data' ? said.data : new Uint8Array(0)
   const row: MessageRow = { ...message, kind: said.kind, body, code: '' }
   turn.draft.put('messages', row)
   dropUnread(turn, conversation, message.at)

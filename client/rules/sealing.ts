@@ -9,8 +9,8 @@ import {
   limits,
   NOWHERE,
   ParleyError,
-  type Position,
   PartSchema,
+  type Position,
   SubmissionSchema,
 } from '#protocol'
 import { SEAL_PER_TURN } from '../limits.ts'

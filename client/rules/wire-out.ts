@@ -2,8 +2,8 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
   ConversationNameSchema,
-  convIdBytes,
   CursorSchema,
+  convIdBytes,
   type DeviceFrame,
   DeviceFrameSchema,
   epochOf,
@@ -103,7 +103,9 @@ function addCursors(turn: Turn, out: Outgoing): void {
   const add = (conversation: Conversation, rewind: boolean): void => {
     const { cursor } = conversation.row
     const conv = out.refOf(conversation)
-    out.add(16, ({ cursors }) => cursors.push(create(CursorSchema, { conv, epoch: epochOf(cursor), n: nOf(cursor), rewind })))
+    out.add(16, ({ cursors }) =>
+      cursors.push(create(CursorSchema, { conv, epoch: epochOf(cursor), n: nOf(cursor), rewind })),
+    )
     out.cut()
   }
   for (const conversation of turn.acknowledged) if (!turn.rewound.has(conversation)) add(conversation, false)

@@ -5,8 +5,8 @@ import { createAccount, type NewAccount } from '#crypto'
 import {
   BehindSchema,
   type Clock,
-  type ConvId,
   ConversationNameSchema,
+  type ConvId,
   convIdBytes,
   convIdOf,
   countersign,
@@ -22,29 +22,29 @@ import {
   HomeFrameSchema,
   KIND_SKIP,
   type Manifest,
+  nOf,
   openHomeRecord,
   openManifest,
   ParleyError,
   type Position,
   PositionSchema,
-  positionOf,
   type PrekeyBundle,
   PrekeyBundleSchema,
+  positionOf,
   type Random,
+  type RegionId,
+  RegisterUpdateSchema,
   readGenesis,
   readHeader,
-  type RegionId,
   regionIdOfRootKey,
-  RegisterUpdateSchema,
   type SignedPrekeys,
-  selectParts,
   type Submission,
+  selectParts,
   signingKey,
   type UserId,
   type Verdict,
   VerdictSchema,
   writeEntry,
-  nOf,
 } from '#protocol'
 import type { Directory, HomeSession } from '../rules.ts'
 
@@ -110,7 +110,11 @@ export class ScriptedHome {
   }
 
   register(random: Random): Person {
-    const account = createAccount(signingKey(random.bytes(32)), { homeRegion: this.region, fallbackRegions: [] }, random)
+    const account = createAccount(
+      signingKey(random.bytes(32)),
+      { homeRegion: this.region, fallbackRegions: [] },
+      random,
+    )
     return this.admit(account)
   }
 
@@ -259,7 +263,12 @@ export class ScriptedHome {
     return create(VerdictSchema, { conv, k, rev, outcome, tag: tag ?? submission.tag })
   }
 
-  #submit(session: Session, conv: ConvId, submission: Submission, fresh: Map<ConvId, Uint8Array[]>): Verdict | undefined {
+  #submit(
+    session: Session,
+    conv: ConvId,
+    submission: Submission,
+    fresh: Map<ConvId, Uint8Array[]>,
+  ): Verdict | undefined {
     const author = textOf(session.user, session.device)
     this.submissions.push({ author, submission })
     const scripted = this.script(submission, author)
@@ -269,7 +278,11 @@ export class ScriptedHome {
     const last = log.last.get(author) ?? 0
     const { k } = submission
     if (k > last + 1) {
-      return create(VerdictSchema, { conv: submission.conv, k: last + 1, outcome: { case: 'behind', value: create(EmptySchema) } })
+      return create(VerdictSchema, {
+        conv: submission.conv,
+        k: last + 1,
+        outcome: { case: 'behind', value: create(EmptySchema) },
+      })
     }
     if (k === last + 1) {
       const at = positionOf(1, log.entries.length + 1)
@@ -341,7 +354,11 @@ export class ScriptedHome {
     this.#spread(from, conv, update)
   }
 
-  #spread(from: Session, conv: ConvId, update: Parameters<typeof create<typeof RegisterUpdateSchema>>[1] & object): void {
+  #spread(
+    from: Session,
+    conv: ConvId,
+    update: Parameters<typeof create<typeof RegisterUpdateSchema>>[1] & object,
+  ): void {
     const { members } = this.logs.get(conv)!
     for (const session of this.sessions.values()) {
       if (!session.open || session === from || !members.includes(session.user)) continue

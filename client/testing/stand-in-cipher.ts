@@ -3,7 +3,7 @@
 // a step that was read before, an entry that was moved, a session that is not there.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Opened, PeerDevice, Place, PrekeyCounts, Sealable, Writer } from '#crypto'
-import { ParleyError, type Position, type Random, SignedPrekeysSchema, type SignedPrekeys } from '#protocol'
+import { ParleyError, type Position, type Random, type SignedPrekeys, SignedPrekeysSchema } from '#protocol'
 import type { Cipher, DbReader, DbWriter } from '../rules.ts'
 
 const PREKEYS_LOW = 25
@@ -67,7 +67,8 @@ export function standInCipher(db: DbReader, self: Writer, random: Random): Ciphe
       } catch {
         throw new ParleyError('undecryptable', 'no ciphertext of the stand-in')
       }
-      if (!step.session.startsWith(`${nameOf(peer)}>${me}:`)) throw new ParleyError('undecryptable', 'of another session')
+      if (!step.session.startsWith(`${nameOf(peer)}>${me}:`))
+        throw new ParleyError('undecryptable', 'of another session')
       const last = read<number>('in', step.session) ?? -1
       if (step.step <= last) throw new ParleyError('replayed', 'read before')
       if (step.place.convId !== place.convId || step.place.k !== place.k) throw new ParleyError('conflict', 'moved')
@@ -81,7 +82,8 @@ export function standInCipher(db: DbReader, self: Writer, random: Random): Ciphe
     sealReadMark: (stateKey, where, at) => pack({ stateKey, where, at }),
     openReadMark(stateKeys, _writer, _where, version, body): Position {
       const mark = unpack<{ stateKey: Uint8Array; at: Position }>(body)
-      if (!stateKeys.some((key) => Buffer.compare(key, mark.stateKey) === 0)) throw new ParleyError('not_found', 'no key')
+      if (!stateKeys.some((key) => Buffer.compare(key, mark.stateKey) === 0))
+        throw new ParleyError('not_found', 'no key')
       if (mark.at !== version) throw new ParleyError('conflict', 'another place')
       return version
     },

@@ -1,4 +1,6 @@
 // Devices of several people on a virtual clock around one scripted home, each with a database that can crash.
+
+import { type DeviceKey, type Random, SimulatedClock, simulatedRandom, type UserId } from '#protocol'
 import { deviceText } from '../rules/conversation.ts'
 import {
   createDevice,
@@ -6,10 +8,9 @@ import {
   type DeviceEvent,
   type HomeSession,
   type MemoryDb,
-  memoryDb,
   type Message,
+  memoryDb,
 } from '../rules.ts'
-import { type DeviceKey, type Random, SimulatedClock, simulatedRandom, type UserId } from '#protocol'
 import { type Person, ScriptedHome } from './scripted-home.ts'
 import { standInCipher } from './stand-in-cipher.ts'
 
@@ -41,12 +42,23 @@ export class World {
   }
 
   /** `beforeOperation` may throw to crash the device there. */
-  async add(beforeOperation?: (operation: string) => void, cipher: typeof standInCipher = standInCipher): Promise<Actor> {
+  async add(
+    beforeOperation?: (operation: string) => void,
+    cipher: typeof standInCipher = standInCipher,
+  ): Promise<Actor> {
     const person = this.home.register(this.random)
     const { number, registrationEpoch, registrationVersion } = person.account.device
     const key = { device: number, registrationEpoch, registrationVersion }
     const db = memoryDb({ beforeOperation: undefined })
-    const actor = { person, id: person.manifest.userId, key, db, session: undefined, events: [], crashes: 0 } as unknown as Actor
+    const actor = {
+      person,
+      id: person.manifest.userId,
+      key,
+      db,
+      session: undefined,
+      events: [],
+      crashes: 0,
+    } as unknown as Actor
     this.actors.push(actor)
     actor.device = this.#make(actor, cipher)
     await actor.device.learn(person.manifest)

@@ -1,0 +1,133 @@
+// What a profile says about itself, read from its database; nothing here needs a connection.
+import { EventEmitter } from 'node:events'
+import {
+  type Clock,
+  type ConvId,
+  directConvId,
+  ensureUserId,
+  NOWHERE,
+  ParleyError,
+  type Position,
+  type UserId,
+} from '#protocol'
+import { readDevice, readHomeRegion, readOwnManifest } from './account.ts'
+import type { ConnectionState } from './connection.ts'
+import { type Contact, contactOf, listContacts } from './contacts.ts'
+import { historyPage } from './history.ts'
+import type { DeviceEvent, Message } from './rules/ports.ts'
+import type { DeviceDb } from './rules/schema.ts'
+
+const PAGE_DEFAULT = 50
+
+export type ParleyEvent =
+  | DeviceEvent
+  | { readonly type: 'connection'; readonly state: ConnectionState }
+  /** This profile was an old copy; it goes on as a new device. */
+  | { readonly type: 'device-replaced' }
+
+export type ParleyEvents = { [T in ParleyEvent['type']]: [ParleyEvent & { type: T }] } & { event: [ParleyEvent] }
+
+export class Profile extends EventEmitter<ParleyEvents> {
+  readonly #db: DeviceDb
+  readonly #clock: Clock
+
+  constructor(db: DeviceDb, clock: Clock) {
+    super()
+    this.setMaxListeners(0)
+    this.#db = db
+    this.#clock = clock
+  }
+
+  get userId(): UserId {
+    return readDevice(this.#db).userId
+  }
+
+  /** What others need to write to this person. */
+  get link(): string {
+    return `parley:${this.userId}`
+  }
+
+  get device(): { readonly number: number; readonly registration: string } {
+    const { number, registrationEpoch, registrationVersion } = readDevice(this.#db)
+    return { number, registration: `${registrationEpoch}.${registrationVersion}` }
+  }
+
+  get homeRegion(): { readonly regionId: string; readonly name: string } {
+    const { homeRegion } = readOwnManifest(this.#db, this.#clock.now())
+    return { regionId: homeRegion, name: readHomeRegion(this.#db, this.#clock.now()).name }
+  }
+
+  contacts(): Contact[] {
+    return listContacts(this.#db, this.userId)
+  }
+
+  contact(user: UserId): Contact | undefined {
+    return contactOf(this.#db, user)
+  }
+
+  /** `who`: an id, a link, or a name among the contacts. Throws `bad_id` or `not_found`. */
+  resolve(who: string): UserId {
+    const text = who.trim().replace(/^parley:/i, '')
+    const named = this.contacts().filter(({ name }) => name !== '' && name === who.trim())
+    if (named.length === 1) return named[0]!.user
+    if (named.length > 1)
+      throw new ParleyError('bad_argument', `several contacts are called ${who.trim()}: give the id`)
+    if (!/^parley1/i.test(text)) throw new ParleyError('not_found', `no contact is called ${who.trim()}`)
+    return ensureUserId(text)
+  }
+
+  /** How far a job came: its last line that was accepted, with its k. */
+  job(name: string): { readonly line: number; readonly k: number; readonly conv: ConvId } | undefined {
+    return this.#db.get('jobs', [name])
+  }
+
+  /** Messages with one person, ascending; the newest page first. `before`: the first message of the page after it. */
+  history(user: UserId, options: { readonly before?: Position; readonly limit?: number } = {}): Message[] {
+    return historyPage(this.#db, this.conversationWith(user), this.userId).page(
+      options.before,
+      options.limit ?? PAGE_DEFAULT,
+    )
+  }
+
+  /** Messages with one person that have a number beyond `after`, ascending. */
+  messagesAfter(user: UserId, after: Position, limit: number): Message[] {
+    return historyPage(this.#db, this.conversationWith(user), this.userId).after(after, limit)
+  }
+
+  /** The log as it came: headers, ascending; anybody can compute the heads from them. */
+  headers(user: UserId): Uint8Array[] {
+    return historyPage(this.#db, this.conversationWith(user), this.userId).headers()
+  }
+
+  conversationWith(user: UserId): ConvId {
+    return directConvId(this.userId, user)
+  }
+
+  /** How far the other side has everything, how far they have read, how far this person has. */
+  marks(user: UserId): { readonly delivered: Position; readonly peerRead: Position; readonly ownRead: Position } {
+    const row = this.#db.get('conversations', [this.conversationWith(user)])
+    return {
+      delivered: row?.delivered ?? NOWHERE,
+      peerRead: row?.peerRead ?? NOWHERE,
+      ownRead: row?.ownRead ?? NOWHERE,
+    }
+  }
+
+  /** Where a named reader of this profile stands in a conversation; durable. */
+  readerAt(reader: string, user: UserId): Position {
+    const value = this.#db.get('self', [`reader ${reader} ${user}`])?.value
+    return value ? (Number(Buffer.from(value).readBigUInt64BE()) as Position) : NOWHERE
+  }
+
+  moveReader(reader: string, user: UserId, at: Position): void {
+    const value = Buffer.alloc(8)
+    value.writeBigUInt64BE(BigInt(at))
+    this.#db.transaction((tx) => tx.put('self', { name: `reader ${reader} ${user}`, value: new Uint8Array(value) }))
+  }
+
+  /** To those who listen for its type, and to those who listen for every `event`. */
+  protected tell(event: ParleyEvent): void {
+    this.emit(event.type, event)
+    this.emit('event', event)
+  }
+}
