@@ -241,7 +241,10 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
   }
   for (const feed of conv.feeds.values()) {
     for await (const [key, value] of rowsOf(store, feedPartition(feed.region), `${id} `, `${id}!`)) {
-      feed.lag.set(readLagKey(key).stream, readNumber(value))
+      const { stream } = readLagKey(key)
+      const from = readNumber(value)
+      feed.lag.set(stream, from)
+      feed.acked.set(stream, from - 1)
     }
     // What is not owed by a lag row was acknowledged: nothing of a conversation that is not loaded waits in a window.
     if (!feed.lag.has(LOG_STREAM)) feed.acked.set(LOG_STREAM, conv.head)

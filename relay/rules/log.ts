@@ -7,7 +7,6 @@ import {
   earlier,
   epochOf,
   ItemKind,
-  NOWHERE,
   nOf,
   type Position,
   PositionSchema,
@@ -185,7 +184,7 @@ export class Log {
     }
     const moved = safe > conv.safe
     if (moved) this.safeUpTo(conv, safe)
-    if (conv.safe === NOWHERE) return
+    if (nOf(conv.safe) === 0) return
     for (const region of conv.feeds.keys()) if (moved || region === repeatTo) this.#sendSafe(conv, region)
   }
 

@@ -11,17 +11,23 @@ export type Outcome = {
   readonly reach: Record<string, number>
 }
 
-/** Microtasks are drained between two steps of the clock this many deep. */
+/** Promises between two steps of the clock are followed this deep; before time stands still, much deeper. */
 const DRAIN = 12
+const DRAIN_FULLY = 200
 /** How long the network may take to come to rest after the last fault, ms. */
 const REST_MS = 60_000
 
-async function drain(): Promise<void> {
-  for (let i = 0; i < DRAIN; i++) await undefined
+async function drain(depth: number): Promise<void> {
+  for (let i = 0; i < depth; i++) await undefined
 }
 
 async function runUntil(world: World, ms: number): Promise<void> {
-  while (world.clock.step(ms)) await drain()
+  for (;;) {
+    while (world.clock.step(ms)) await drain(DRAIN)
+    await drain(DRAIN_FULLY)
+    if (!world.clock.step(ms)) break
+    await drain(DRAIN)
+  }
   world.clock.advanceTo(ms)
 }
 
@@ -124,29 +130,37 @@ async function heal(world: World, regions: readonly RegionId[], downUntil: Map<R
   world.heal()
   world.trace('everything heals')
   for (const relay of world.relays.values()) relay.disk.faults.nextAppend = 'good'
-  const silent = clock.now()
+  let quiet = 0
+  const stuckAt = new Map<RegionId, number>()
   downUntil.clear()
   const until = clock.now() + REST_MS
   while (clock.now() < until) {
     reconnect(world, regions, downUntil, (device) => device.connect())
     await runUntil(world, clock.now() + 500)
-    if (clock.now() - silent < 3_000) restartSilent(world)
-    if (isQuiet(world)) break
+    restartSilent(world, stuckAt)
+    quiet = isQuiet(world) ? quiet + 1 : 0
+    if (quiet === 3) break
   }
-  await runUntil(world, clock.now() + 3_000)
-  for (const relay of world.relays.values()) void relay.store?.checkpoint()
+  // Twice: what the first one's commit brings about is in rows after the second.
+  for (let i = 0; i < 2; i++) {
+    await runUntil(world, clock.now() + 3_000)
+    for (const relay of world.relays.values()) void relay.store?.checkpoint()
+  }
   await runUntil(world, clock.now() + 3_000)
 }
 
 /** A commit that never resolves blocks its relay for ever: an operator would restart it. */
-function restartSilent(world: World): void {
-  for (const [region, relay] of world.relays) {
-    if (relay.store && relay.store.gate() > relay.store.committed() + 0 && world.random.fraction() < 0.3)
-      world.crashRelay(region)
+function restartSilent(world: World, stuckAt: Map<RegionId, number>): void {
+  for (const [region, { store }] of world.relays) {
+    const waits = store !== undefined && store.gate() > store.committed()
+    if (waits && stuckAt.get(region) === store.committed()) world.crashRelay(region)
+    if (waits) stuckAt.set(region, store.committed())
+    else stuckAt.delete(region)
   }
 }
 
 function isQuiet(world: World): boolean {
+  for (const { store } of world.relays.values()) if (!store || store.gate() > store.committed()) return false
   for (const device of world.devices) {
     if (!device.isOnline || device.unsafe() > 0) return false
   }
