@@ -285,7 +285,37 @@ describe('the client port', () => {
       '/v1/region',
     ]
     assert.deepEqual(Object.keys(description.body.paths).toSorted(), paths.toSorted())
+    const guarded: string[] = []
+    for (const [path, methods] of Object.entries<Record<string, { security?: unknown }>>(description.body.paths)) {
+      for (const [method, { security }] of Object.entries(methods)) {
+        if (!security) continue
+        const concrete = path.replace('{number}', '1').replaceAll(/\{\w+\}/g, 'x')
+        assert.equal((await ask(node.url, concrete, { method: method.toUpperCase() })).code, 'unauthorized', path)
+        guarded.push(`${method} ${path}`)
+      }
+    }
+    assert.equal(guarded.length, 5, 'what needs a token')
     socket.close()
+  })
+})
+
+describe('a client port without TLS that is not on loopback', () => {
+  it('speaks sealed frames only, and ends the session at the first that does not open', async () => {
+    const region = makeRegion()
+    const node = await startNode(region, ['http://north.example:8080'])
+    const person = makePerson(region.regionId)
+    await register(node.url, person)
+    const live = await signIn(node.url, region.regionId, { person, audience: 'http://north.example:8080' })
+    assert.equal(live.plain, false)
+    for (const ping of [1, 2, 3]) {
+      live.send({ ping })
+      await live.until((frame) => frame.pong === ping)
+    }
+    live.socket.send(encodeDeviceFrame(create(DeviceFrameSchema, { ping: 4 })))
+    const end = await live.until((frame) => frame.refusal !== undefined)
+    assert.equal(end.refusal?.code, 'malformed')
+    await node.gateway[Symbol.asyncDispose]()
+    await node.store[Symbol.asyncDispose]()
   })
 })
 

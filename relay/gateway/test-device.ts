@@ -1,5 +1,4 @@
 // For tests: a device that dials a client port, signs in, and asks over HTTP.
-import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { WebSocket } from 'ws'
@@ -74,12 +73,11 @@ export async function signIn(url: string, region: RegionId, as: SignInAs) {
   const said = [start.hello, proof]
   const ready = next(socket)
   socket.send(proof)
-  const { session, plain } = openReady(awaiting, await ready)
-  assert.equal(plain, true)
+  const { session, plain, channel } = openReady(awaiting, await ready)
   const heard: HomeFrame[] = []
   const waiting: (() => void)[] = []
   socket.on('message', (data: Buffer) => {
-    heard.push(decodeHomeFrame(data))
+    heard.push(decodeHomeFrame(plain ? data : channel.open(data)))
     for (const resolve of waiting.splice(0)) resolve()
   })
   const until = async (wanted: (frame: HomeFrame) => boolean): Promise<HomeFrame> => {
@@ -95,10 +93,13 @@ export async function signIn(url: string, region: RegionId, as: SignInAs) {
   return {
     socket,
     session,
+    plain,
     said,
     until,
-    send: (frame: Parameters<typeof create<typeof DeviceFrameSchema>>[1]) =>
-      socket.send(encodeDeviceFrame(create(DeviceFrameSchema, frame))),
+    send: (frame: Parameters<typeof create<typeof DeviceFrameSchema>>[1]) => {
+      const bytes = encodeDeviceFrame(create(DeviceFrameSchema, frame))
+      socket.send(plain ? bytes : channel.seal(bytes))
+    },
   }
 }
 

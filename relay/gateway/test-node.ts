@@ -27,7 +27,7 @@ function recordingRelay() {
   return { relay, sessions, frames }
 }
 
-export async function startNode(region: TestRegion) {
+export async function startNode(region: TestRegion, urls: readonly string[] = []) {
   let aheadMs = 0
   const clock: Clock = {
     ...systemClock,
@@ -85,12 +85,12 @@ export async function startNode(region: TestRegion) {
     },
     {
       listen: { host: '127.0.0.1', port: 0 },
-      urls: [],
+      urls,
       allowedOrigins: ['https://allowed.example'],
       trustProxy: false,
     },
   )
-  const url = gateway.urls[0]!
+  const url = gateway.listening
   return {
     url,
     gateway,
