@@ -94,6 +94,11 @@ describe('relay check', () => {
     onlyWrong(await check({ 'client.listen': '192.0.2.1:4100' }), 'client port', /EADDRNOTAVAIL/, /ip address/)
   })
 
+  it('finds client URLs that need TLS', async () => {
+    const flags = { 'client.urls': ['http://127.0.0.1:1', 'https://a.example', 'http://b.example'] }
+    onlyWrong(await check(flags), 'client urls', /^http:\/\/b\.example: tokens/, /certificate/)
+  })
+
   it('finds a wrong clock, in both directions', async () => {
     onlyWrong(await check({}, HOUR_MS), 'clock', /3600\.\d s ahead/, /NTP/)
     onlyWrong(await check({}, -HOUR_MS), 'clock', /3600\.\d s behind/, /NTP/)

@@ -5,11 +5,22 @@ import { join } from 'node:path'
 import { type Clock, decode, GrantBodySchema, limits, ParleyError } from '#protocol'
 import type { Listen, RelayConfig } from './config.ts'
 import { askEntry, getJson } from './entry-points.ts'
+import { isLoopback } from './gateway/doors.ts'
 import { CLOCK_WRONG_MS, FSYNC_SLOW_MS, FSYNC_TRIES, GRANT_LOW_MS, STORE_RESERVE_BYTES } from './limits.ts'
 import { readSecrets, secretFiles } from './secrets.ts'
 
 export type Finding = {
-  readonly what: 'config' | 'keys' | 'grant' | 'rights' | 'client port' | 'mesh port' | 'clock' | 'disk' | 'fsync'
+  readonly what:
+    | 'config'
+    | 'keys'
+    | 'grant'
+    | 'rights'
+    | 'client urls'
+    | 'client port'
+    | 'mesh port'
+    | 'clock'
+    | 'disk'
+    | 'fsync'
   readonly ok: boolean
   readonly says: string
   /** What to do, when it is not ok. */
@@ -105,6 +116,17 @@ async function port(key: string, listen: Listen): Promise<Said> {
   return wrong(`cannot listen on ${where}: ${code}`, PORT_NEXT[code] ?? `set another ${key}`)
 }
 
+/** Frames are sealed without TLS too, but the tokens of HTTP requests are not. */
+function urls(config: RelayConfig): Said {
+  const open = config.client.urls.filter((url) => {
+    const { protocol, hostname } = new URL(url)
+    return protocol === 'http:' && hostname !== 'localhost' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'))
+  })
+  if (open.length === 0) return fine('clients come over TLS or from this machine')
+  const next = 'put a proxy with a certificate in front, and its https:// origin into client.urls'
+  return wrong(`${open.join(', ')}: tokens of HTTP requests can be read on the way`, next)
+}
+
 /** How far this clock is ahead of others', one figure each, corrected by half of the way there and back. */
 async function offsets(config: RelayConfig, clock: Clock): Promise<number[]> {
   const timed = async (ask: () => Promise<number>): Promise<number> => {
@@ -194,6 +216,7 @@ export async function checkRelay(load: () => Promise<RelayConfig>, clock: Clock)
     await guarded('rights', () => rights(found)),
     await guarded('keys', () => keys(found, clock)),
     await guarded('grant', () => grant(found, clock)),
+    await guarded('client urls', async () => urls(found)),
     await guarded('client port', () => port('client.listen', found.client.listen)),
     await guarded('mesh port', () => port('mesh.listen', found.mesh.listen)),
     await guarded('clock', () => time(found, clock)),
