@@ -164,6 +164,16 @@ async function programFor(args: readonly string[]): Promise<Command> {
   return program
 }
 
+/** A loop that empties before the command is done (a prompt whose terminal has gone) must not look like success. */
+function failIfStuck(done: Promise<void>): void {
+  const stuck = (): void => {
+    process.stderr.write('parley: it ended while it was still waiting; was the input closed? [internal]\n')
+    process.exitCode = EXIT.failed
+  }
+  process.once('beforeExit', stuck)
+  void done.finally(() => process.off('beforeExit', stuck))
+}
+
 async function main(args: readonly string[]): Promise<void> {
   const verbose = args.includes('--verbose') || process.env.PARLEY_VERBOSE === '1'
   endWithParent()
@@ -180,4 +190,4 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-await main(process.argv.slice(2))
+failIfStuck(main(process.argv.slice(2)))

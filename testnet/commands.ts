@@ -3,12 +3,22 @@ import type { Command } from 'commander'
 import { ParleyError, systemClock } from '#protocol'
 import { holdDemo } from './demo.ts'
 import { launchTestnet, type Testnet } from './launch.ts'
-import { SIGNALS_TOGETHER_MS } from './limits.ts'
+import { PARENT_EVERY_MS, SIGNALS_TOGETHER_MS } from './limits.ts'
 import type { TestAccount } from './people.ts'
 
 type Flags = { demo: boolean; once: boolean; regions: string; keep?: string; json: boolean }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
+
+/** `npm start` that is killed cannot pass it on, and has no pipe to us that would close. */
+function whenParentGoes(act: () => void): void {
+  const parent = process.ppid
+  const look = (): void => {
+    if (process.ppid !== parent) act()
+    else systemClock.after(PARENT_EVERY_MS, look)
+  }
+  if (process.env.npm_lifecycle_event === 'start') look()
+}
 
 /** npm and the terminal both pass Ctrl-C on, so it comes twice at once; a second one later ends without waiting. */
 function untilAsked(): Promise<void> {
@@ -20,6 +30,7 @@ function untilAsked(): Promise<void> {
     if (now - first > SIGNALS_TOGETHER_MS) process.exit(1)
     resolve()
   }
+  whenParentGoes(resolve)
   process.on('SIGINT', asked).on('SIGTERM', asked).on('SIGHUP', asked)
   return promise
 }

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access } from 'node:fs/promises'
+import { access, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { launchTestnet } from './index.ts'
@@ -41,11 +43,10 @@ test('regions come up, are listed, come back after a kill where they were, and l
 
 const LAUNCHER = `
 import { launchTestnet } from './testnet/index.ts'
-const network = await launchTestnet({ regions: [{ name: 'north' }] })
+const network = await launchTestnet({ dir: process.argv[1], regions: [{ name: 'north' }] })
 console.log(JSON.stringify([network.bootstrap.pid, network.region('north').relay.pid]))
 `
 
-/** Resolves when whoever holds the other end of the launcher's standard error has gone: its children inherit it. */
 async function pidsOf(launcher: ChildProcess): Promise<number[]> {
   assert.ok(launcher.stdout)
   const [line] = await once(createInterface(launcher.stdout), 'line')
@@ -53,7 +54,8 @@ async function pidsOf(launcher: ChildProcess): Promise<number[]> {
 }
 
 test('no child survives a launcher that is killed', async () => {
-  const launcher = spawn(process.execPath, ['--input-type=module', '-e', LAUNCHER], {
+  const dir = await mkdtemp(join(tmpdir(), 'parley-killed-'))
+  const launcher = spawn(process.execPath, ['--input-type=module', '-e', LAUNCHER, dir], {
     cwd: `${import.meta.dirname}/..`,
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -66,4 +68,5 @@ test('no child survives a launcher that is killed', async () => {
     for (const pid of pids) if (!running(pid)) gone.add(pid)
     await new Promise(setImmediate)
   }
+  await rm(dir, { recursive: true })
 })

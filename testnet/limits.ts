@@ -25,6 +25,8 @@ export const PORT_SEARCH_MAX = 500
 export const HEALTH_MAX_MS = 30_000
 export const HEALTH_EVERY_MS = 50
 
+/** How often `npm start` is looked for. */
+export const PARENT_EVERY_MS = 500
 /** Random bytes in a passphrase that nobody types. */
 export const PASSPHRASE_BYTES = 18
 /** Ctrl-C that comes twice within this time is one. */
