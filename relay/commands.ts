@@ -131,9 +131,7 @@ const BOOTSTRAP = [
 ] as const
 const JSON_FLAG = ['--json', 'one JSON object on one line', false] as const
 
-/** Adds `relay` with its commands. */
-export function registerCommands(program: Command): void {
-  const relay = program.command('relay').description('run a relay node of a region')
+function addInit(relay: Command): void {
   relay
     .command('init')
     .description('make a region and its first relay: keys, certificate, configuration')
@@ -155,6 +153,9 @@ Examples:
     --mesh-listen 0.0.0.0:4200 --bootstrap https://entry.example.org`,
     )
     .action(init)
+}
+
+function addStart(relay: Command): void {
   relay
     .command('start')
     .description('run it until Ctrl-C or SIGTERM; the root key is not needed')
@@ -175,6 +176,9 @@ Examples:
   PARLEY_LOG_LEVEL=debug parley relay start --data ./north --json`,
     )
     .action(start)
+}
+
+function addCheck(relay: Command): void {
   relay
     .command('check')
     .description('look for what would keep it from running well; exit code 1 if something does')
@@ -189,6 +193,9 @@ Example:
   parley relay check --data ./north`,
     )
     .action(check)
+}
+
+function addRenew(relay: Command): void {
   relay
     .command('renew')
     .description("sign a new grant with the region's root key, before the old one ends")
@@ -202,4 +209,13 @@ Example:
   parley relay renew --data ./north --root-key /media/usb/north-root.key`,
     )
     .action(renew)
+}
+
+/** Adds `relay` with its commands. */
+export function registerCommands(program: Command): void {
+  const relay = program.command('relay').description('run a relay node of a region')
+  addInit(relay)
+  addStart(relay)
+  addCheck(relay)
+  addRenew(relay)
 }

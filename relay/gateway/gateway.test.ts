@@ -286,7 +286,7 @@ describe('the client port', () => {
     ]
     assert.deepEqual(Object.keys(description.body.paths).toSorted(), paths.toSorted())
     const guarded: string[] = []
-    for (const [path, methods] of Object.entries<Record<string, { security?: unknown }>>(description.body.paths)) {
+    for (const [path, methods] of Object.entries(description.body.paths)) {
       for (const [method, { security }] of Object.entries(methods)) {
         if (!security) continue
         const concrete = path.replace('{number}', '1').replaceAll(/\{\w+\}/g, 'x')

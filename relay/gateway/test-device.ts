@@ -14,6 +14,7 @@ import {
   type Session,
   SignedRecordSchema,
   startSignIn,
+  systemClock,
   systemRandom,
 } from '#protocol'
 import type { Person, TestDevice } from '../fixtures.ts'
@@ -86,7 +87,7 @@ export async function signIn(url: string, region: RegionId, as: SignInAs) {
       if (found) return found
       await new Promise<void>((resolve, reject) => {
         waiting.push(resolve)
-        setTimeout(() => reject(new Error('the frame did not come')), 5_000).unref()
+        systemClock.after(5_000, () => reject(new Error('the frame did not come')))
       })
     }
   }
@@ -108,6 +109,20 @@ export const bearer = (session: Pick<Session, 'httpToken'>) => ({
   authorization: `Bearer ${Buffer.from(session.httpToken).toString('base64url')}`,
 })
 
+/** What any of the answers may have: tests look at what they asked for. */
+type Answer = {
+  readonly error?: { readonly code: string }
+  readonly status: string
+  readonly homeRecord: string
+  readonly manifest: string
+  readonly bundle: string
+  readonly record: string
+  readonly regionId: string
+  readonly head: string
+  readonly entries: readonly string[]
+  readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly security?: unknown }>>>>
+}
+
 export async function ask(url: string, path: string, init: RequestInit & { json?: unknown } = {}) {
   const { json, ...rest } = init
   const headers = {
@@ -120,9 +135,9 @@ export async function ask(url: string, path: string, init: RequestInit & { json?
     ...(json !== undefined && { body: JSON.stringify(json) }),
   })
   const type = response.headers.get('content-type') ?? ''
-  // biome-ignore lint/suspicious/noExplicitAny: answers are asserted on, field by field
-  const body: any = type.includes('json') ? await response.json() : await response.text()
-  return { status: response.status, body, code: body?.error?.code as string | undefined }
+  const text = await response.text()
+  const body: Answer = type.includes('json') ? JSON.parse(text) : {}
+  return { status: response.status, text, body, code: body.error?.code }
 }
 
 export const records = (of: Person['first']) => ({

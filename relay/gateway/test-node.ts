@@ -27,13 +27,37 @@ function recordingRelay() {
   return { relay, sessions, frames }
 }
 
-export async function startNode(region: TestRegion, urls: readonly string[] = []) {
+/** Counts faults of ours, which no test may cause. */
+function faultEvents() {
+  const faults: unknown[] = []
+  const nothing = () => undefined
+  const events = {
+    socketRefused: nothing,
+    signedIn: nothing,
+    signInRefused: nothing,
+    sessionEnded: nothing,
+    answered: nothing,
+    fault: (_: string, error: unknown) => faults.push(error),
+  }
+  return { faults, events }
+}
+
+/** The system's clock, moved ahead at will. */
+function movedClock() {
   let aheadMs = 0
   const clock: Clock = {
     ...systemClock,
     now: () => systemClock.now() + aheadMs,
     monotonic: () => systemClock.monotonic() + aheadMs,
   }
+  const move = (ms: number): void => {
+    aheadMs += ms
+  }
+  return { clock, move }
+}
+
+export async function startNode(region: TestRegion, urls: readonly string[] = []) {
+  const { clock, move } = movedClock()
   const store = await makeStore().open()
   const rows = accountRows(store)
   const accounts = createAccounts({ rows, clock, keys: region, policy: () => undefined, onChange: () => undefined })
@@ -46,16 +70,7 @@ export async function startNode(region: TestRegion, urls: readonly string[] = []
     onGiven: () => undefined,
   })
   const rules = recordingRelay()
-  const faults: unknown[] = []
-  const nothing = () => undefined
-  const events = {
-    socketRefused: nothing,
-    signedIn: nothing,
-    signInRefused: nothing,
-    sessionEnded: nothing,
-    answered: nothing,
-    fault: (_: string, error: unknown) => faults.push(error),
-  }
+  const { faults, events } = faultEvents()
   const gateway = await openGateway(
     {
       identity: {
@@ -100,7 +115,7 @@ export async function startNode(region: TestRegion, urls: readonly string[] = []
     faults,
     store,
     ahead(ms: number) {
-      aheadMs += ms
+      move(ms)
       gateway.sessions.sweep()
     },
   }
