@@ -336,7 +336,10 @@ export class Parley extends Profile implements AsyncDisposable {
       clock,
       random,
       region: () => readHomeRegion(db, clock.now()),
-      proof: () => proofOf(db, clock),
+      proof: () => {
+        this.#ensureOpen()
+        return proofOf(db, clock)
+      },
       online: (home) => {
         this.#device.online(home)
         const resends = readResends(db)
