@@ -38,7 +38,13 @@ export type SelfName =
   | 'resend'
 
 /** One of this account's own contents, to be said again by its new device. */
-export type Resend = { readonly to: UserId; readonly kind: 'text' | 'data'; readonly body: Uint8Array }
+/** `k`: what it had on the device that stopped counting. */
+export type Resend = {
+  readonly to: UserId
+  readonly k: number
+  readonly kind: 'text' | 'data'
+  readonly body: Uint8Array
+}
 
 export function readSelf(db: DbReader, name: SelfName): Uint8Array | undefined {
   return db.get('self', [name])?.value
@@ -123,13 +129,18 @@ export function readOwnHead(db: DbReader): Parameters<typeof openManifest>[0] {
 }
 
 export function packResends(items: readonly Resend[]): Uint8Array {
-  const plain = items.map(({ to, kind, body }) => ({ to, kind, body: Buffer.from(body).toString('base64') }))
+  const plain = items.map(({ to, k, kind, body }) => ({ to, k, kind, body: Buffer.from(body).toString('base64') }))
   return new Uint8Array(Buffer.from(JSON.stringify(plain)))
 }
 
 export function readResends(db: DbReader): Resend[] {
   const value = readSelf(db, 'resend')
   if (!value) return []
-  const plain = JSON.parse(Buffer.from(value).toString()) as { to: UserId; kind: 'text' | 'data'; body: string }[]
-  return plain.map(({ to, kind, body }) => ({ to, kind, body: new Uint8Array(Buffer.from(body, 'base64')) }))
+  const plain = JSON.parse(Buffer.from(value).toString()) as {
+    to: UserId
+    k: number
+    kind: 'text' | 'data'
+    body: string
+  }[]
+  return plain.map(({ to, k, kind, body }) => ({ to, k, kind, body: new Uint8Array(Buffer.from(body, 'base64')) }))
 }

@@ -342,17 +342,25 @@ export class Parley extends Profile implements AsyncDisposable {
       },
       online: (home) => {
         this.#device.online(home)
-        const resends = readResends(db)
-        if (resends.length > 0) {
-          const items = resends.map(({ to, kind, body }) => ({ to, content: { kind, body } }))
-          void this.#device.sendAll(items, 'resend').catch(() => undefined)
-        }
+        this.#sayAgain()
       },
       offline: (home) => this.#device.offline(home),
       receive: (home, frame) => this.#device.receive(home, frame),
       changed: (state) => this.#emit({ type: 'connection', state }),
       remedy: (error) => remedyFor(error, db, this.#ports, () => this.#replace()),
     })
+  }
+
+  /** What was left over when this device took the place of an older one; whoever waits for it goes on waiting. */
+  #sayAgain(): void {
+    const left = readResends(this.#profile.db)
+    if (left.length === 0) return
+    this.#device.sayAgain(left).then(
+      (sent) => {
+        for (const { conv, k, was } of sent) this.#waiters.move(conv, was, k)
+      },
+      () => undefined,
+    )
   }
 
   async #replace(): Promise<Remedy> {

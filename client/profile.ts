@@ -127,7 +127,8 @@ export class Profile extends EventEmitter<ParleyEvents> {
 
   /** To those who listen for its type, and to those who listen for every `event`. */
   protected tell(event: ParleyEvent): void {
-    this.emit(event.type, event)
-    this.emit('event', event)
+    const emit: (name: string, told: ParleyEvent) => boolean = this.emit.bind(this) as never
+    emit(event.type, event)
+    emit('event', event)
   }
 }

@@ -170,8 +170,10 @@ function unsaid(db: DeviceDb): Resend[] {
   return all(db, 'conversations').flatMap(({ conv, genesis }) =>
     membersOf(genesis).flatMap((to, i) => {
       const member = 1 - i
-      return all(db, 'messages', conv, authorText(member, key)).flatMap(({ kind, status, body }) =>
-        (kind === 'text' || kind === 'data') && (status === 'waiting' || status === 'held') ? [{ to, kind, body }] : [],
+      return all(db, 'messages', conv, authorText(member, key)).flatMap(({ k, kind, status, body }) =>
+        (kind === 'text' || kind === 'data') && (status === 'waiting' || status === 'held')
+          ? [{ to, k, kind, body }]
+          : [],
       )
     }),
   )

@@ -14,6 +14,8 @@ export type Waiters = {
   /** Resolves with the message's place (NOWHERE for `held`); rejects when it is cancelled or fails. */
   wait(conv: ConvId, k: number, stage: Stage): Promise<Position>
   hear(event: DeviceEvent): void
+  /** The message has another k now. */
+  move(conv: ConvId, from: number, to: number): void
   endAll(error: ParleyError): void
 }
 
@@ -78,6 +80,13 @@ export function createWaiters(): Waiters {
     hear(event) {
       if (event.type === 'state') state(event)
       if (event.type === 'delivered') delivered(event.conv, event.upTo)
+    },
+    move(conv, from, to) {
+      const ofConv = waiting.get(conv)
+      const waiters = ofConv?.get(from)
+      if (!ofConv || !waiters) return
+      ofConv.delete(from)
+      ofConv.set(to, waiters)
     },
     endAll(error) {
       for (const ofConv of waiting.values())

@@ -41,6 +41,8 @@ export type Conversation = {
   stale: Stale | undefined
   /** The home has said so, and the page that reaches its head has not come yet. */
   behind: boolean
+  /** Where the last page began that did not follow the cursor: when it does so again, what is between has expired. */
+  hole: Position | undefined
   /** The device's own small number for it in this session, 0 = not named yet. */
   ref: number
   /** The last cursor that was sent back as a rewind or pull without effect, and when. */
@@ -99,6 +101,7 @@ export function openConversation(db: DbReader, row: ConversationRow, self: UserI
     safeK: 0,
     stale: undefined,
     behind: false,
+    hole: undefined,
     ref: 0,
     askedAt: NOWHERE,
     askedAtMs: Number.NEGATIVE_INFINITY,

@@ -22,6 +22,7 @@ import { isNumbered } from './slot.ts'
 import { sendTurn } from './wire-out.ts'
 
 export type OwnContent = { readonly kind: 'text' | 'data'; readonly body: Uint8Array }
+export type Left = OwnContent & { readonly to: UserId; readonly k: number }
 export type Sent = { readonly conv: ConvId; readonly k: number }
 
 type Call = {
@@ -60,8 +61,11 @@ export type Device = {
   want(user: UserId): Promise<void>
   /** Verified records from elsewhere: the own manifest, a link. */
   learn(manifest: Manifest): Promise<void>
-  /** All at once, and forgets the row `forget` of the own table with it. */
-  sendAll(items: readonly { readonly to: UserId; readonly content: OwnContent }[], forget: string): Promise<void>
+  /**
+   * What an older registration of this device left without a number, all at once: new k, jobs that named the old ones
+   * follow, and the row `resend` of the own table goes with it.
+   */
+  sayAgain(items: readonly Left[]): Promise<(Sent & { readonly was: number })[]>
   /** Conversations of which the home has more than has been taken; contents without a number. */
   status(): { readonly behind: number; readonly waiting: number }
   /** Resolves when nothing waits for a turn. */
@@ -300,6 +304,20 @@ function conversationNamed(core: Core, conv: ConvId): Conversation {
   return conversation
 }
 
+function sayAgain(core: Core, turn: Turn, items: readonly Left[]): (Sent & { was: number })[] {
+  const jobs = all(core.ports.db, 'jobs')
+  const sent = items.map(({ to, k: was, kind, body }) => {
+    const { conversation, k } = sendTo(core, turn, to, { kind, body }, undefined)
+    return { conv: conversation.id, k, was }
+  })
+  for (const { conv, k, was } of sent) {
+    const job = jobs.find((row) => row.conv === conv && row.k === was)
+    if (job) turn.draft.put('jobs', { ...job, k })
+  }
+  turn.draft.delete('self', ['resend'])
+  return sent
+}
+
 function statusOf(core: Core): { behind: number; waiting: number } {
   let behind = 0
   let waiting = 0
@@ -332,11 +350,7 @@ export function createDevice(ports: DevicePorts): Device {
         turn.after.push(() => engine.want(user))
       }),
     learn: (manifest) => engine.call((turn) => engine.learn(turn, manifest)),
-    sendAll: (items, forget) =>
-      engine.call((turn) => {
-        for (const { to, content } of items) sendTo(core, turn, to, content, undefined)
-        turn.draft.delete('self', [forget])
-      }),
+    sayAgain: (items) => engine.call((turn) => sayAgain(core, turn, items)),
     status: () => statusOf(core),
     settled: () => engine.settled(),
     stop: () => engine.stop(),

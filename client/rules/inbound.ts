@@ -20,7 +20,7 @@ import { authorOf, type Conversation, deviceText, parseAuthor } from './conversa
 import { type Core, lies, messageOf, putRow, say, type Turn } from './core.ts'
 import type { LookUps } from './look-ups.ts'
 import { addStateKey, ownEntry } from './outbound.ts'
-import { readRun } from './reader.ts'
+import { readBehindHole, readRun } from './reader.ts'
 import { answerRetry, askOldest, dropUnread, keepUnread, takeAgain } from './retry.ts'
 import { all, type MessageRow, type UnreadRow } from './schema.ts'
 
@@ -35,21 +35,30 @@ export async function takeEntries(
   lookUps: LookUps,
 ): Promise<void> {
   const before = conversation.row.cursor
-  const { taken, state, gap } = readRun(conversation.row, conversation.id, run.entry)
+  const dense = readRun(conversation.row, conversation.id, run.entry)
+  const isHole = dense.gap !== undefined && run.page && dense.gap === conversation.hole
+  const beyond = isHole ? readBehindHole(run.entry, run.headHash) : undefined
+  const { taken, state, gap } = beyond ?? dense
+  if (beyond) say(turn, { type: 'expired', conv: conversation.id, after: before, before: conversation.hole! })
+  conversation.hole = run.page ? gap : undefined
   for (const { at, bytes, hash } of taken) {
     putRow(turn, conversation, { cursor: at, hash })
-    keepHash(conversation, at, hash)
     turn.draft.put('entries', { conv: conversation.id, at, header: bytes.slice(0, HEADER_BYTES) })
     await takeEntry(core, turn, conversation, bytes, lookUps)
     if (core.stopped) return
+    if (!beyond || at === state.cursor) keepHash(conversation, at, hash)
   }
   const { cursor } = state
-  if (!gap && taken.length > 0 && run.headHash.length > 0 && Buffer.compare(run.headHash, state.hash) !== 0) {
+  if (
+    gap === undefined &&
+    taken.length > 0 &&
+    run.headHash.length > 0 &&
+    Buffer.compare(run.headHash, state.hash) !== 0
+  ) {
     lies(turn, conversation, 'the chain of this log has another hash at the home', cursor)
   }
-  // What was taken before is acknowledged again: a home that crashed may have forgotten that it was.
-  if (cursor !== before || (!gap && run.entry.length > 0)) turn.acknowledged.add(conversation)
-  if (gap) askAgain(core, turn, conversation, run.page)
+  if (cursor !== before) turn.acknowledged.add(conversation)
+  if (gap !== undefined) askAgain(core, turn, conversation, run.page)
   else if (run.page) {
     conversation.behind = cursor < positionOf(run.headEpoch, run.headN)
     if (conversation.behind) askAgain(core, turn, conversation, true)

@@ -103,6 +103,8 @@ export type DeviceEvent =
   | { readonly type: 'prekeys-stocked' }
   /** This profile is an old copy of one that lives on; the engine has stopped. */
   | { readonly type: 'old-copy'; readonly conv: ConvId; readonly k: number }
+  /** What stood between these two places is no longer at the home: this device will never have it. */
+  | { readonly type: 'expired'; readonly conv: ConvId; readonly after: Position; readonly before: Position }
   /** The home or host said what cannot be true. */
   | { readonly type: 'host-lies'; readonly conv: ConvId; readonly at: Position; readonly what: string }
   /** A write failed: nothing is acknowledged any more, the profile has to be opened again. */

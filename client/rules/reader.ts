@@ -13,6 +13,8 @@ import {
   type Position,
 } from '#protocol'
 
+const HASH_BYTES = 32
+
 /** Everything up to `cursor` has been taken; `hash` is that of the entry there (unused at NOWHERE). */
 export type ReaderState = { readonly cursor: Position; readonly hash: Uint8Array }
 
@@ -21,8 +23,8 @@ export type Taken = { readonly at: Position; readonly bytes: Uint8Array; readonl
 export type Run = {
   readonly taken: readonly Taken[]
   readonly state: ReaderState
-  /** Something is missing before what came: ask again from the cursor. */
-  readonly gap: boolean
+  /** Something is missing before this entry: ask again from the cursor. */
+  readonly gap: Position | undefined
 }
 
 function follows(cursor: Position, at: Position): boolean {
@@ -38,10 +40,28 @@ export function readRun(state: ReaderState, conv: ConvId, entries: readonly Uint
     checkEntry(bytes)
     const at = entryPosition(bytes)
     if (at <= cursor) continue
-    if (!follows(cursor, at)) return { taken, state: { cursor, hash }, gap: true }
+    if (!follows(cursor, at)) return { taken, state: { cursor, hash }, gap: at }
     hash = chainHash(cursor === NOWHERE ? convIdBytes(conv) : hash, bytes)
     cursor = at
     taken.push({ at, bytes, hash })
   }
-  return { taken, state: { cursor, hash }, gap: false }
+  return { taken, state: { cursor, hash }, gap: undefined }
+}
+
+/**
+ * A run that begins behind a hole: what was before it has expired at the home. The chain cannot be followed through the
+ * hole, so its hash at the end is the home's word, until what others have seen confirms it. Undefined when there is none.
+ */
+export function readBehindHole(entries: readonly Uint8Array[], headHash: Uint8Array): Run | undefined {
+  const [first, ...rest] = entries
+  if (!first || headHash.length !== HASH_BYTES) return undefined
+  checkEntry(first)
+  const taken: Taken[] = [{ at: entryPosition(first), bytes: first, hash: headHash }]
+  for (const bytes of rest) {
+    checkEntry(bytes)
+    const at = entryPosition(bytes)
+    if (at !== nextOf(taken.at(-1)!.at)) return undefined
+    taken.push({ at, bytes, hash: headHash })
+  }
+  return { taken, state: { cursor: taken.at(-1)!.at, hash: headHash }, gap: undefined }
 }
