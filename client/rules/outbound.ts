@@ -10,11 +10,11 @@ import {
   type Verdict,
   type Version,
 } from '#protocol'
-import { STATE_KEYS_KEPT, WAIT_AGAIN_MS, WAITING_MAX } from '../limits.ts'
+import { BEHIND_AGAIN_MS, STATE_KEYS_KEPT, WAIT_AGAIN_MS, WAITING_MAX } from '../limits.ts'
 import type { Conversation, LiveSlot } from './conversation.ts'
 import { lowestNotSafe } from './conversation.ts'
 import { type Core, directWith, lies, ownMessage, putRow, say, type Turn } from './core.ts'
-import { answered, sendExtra, takeBehind } from './pipe.ts'
+import { answered, isUnanswered, sendExtra, takeBehind } from './pipe.ts'
 import type { MessageKind, MessageRow } from './schema.ts'
 import { isOpen, newSlot, type SlotEffect, type SlotEvent, stepSlot } from './slot.ts'
 
@@ -255,11 +255,9 @@ export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, 
     case 'safe':
       takeSafe(core, turn, conversation, k)
       return
-    case 'behind': {
-      const { clock } = core.ports
-      takeBehind(pipe, k, lowestNotSafe(conversation), conversation.row.lastK, clock.monotonic())
+    case 'behind':
+      takeBehindVerdict(core, conversation, k)
       return
-    }
     case 'past':
       step({ type: 'past' })
       return
@@ -284,6 +282,23 @@ function takeSafe(core: Core, turn: Turn, conversation: Conversation, upTo: numb
     if (k > upTo) break
     apply(core, turn, conversation, k, { type: 'safe' }, NO_FACTS)
   }
+}
+
+/** One that is not acted on may have been the only answer to what it was about: it is looked at again. */
+function takeBehindVerdict(core: Core, conversation: Conversation, k: number): void {
+  const { pipe } = conversation
+  const { clock } = core.ports
+  const { session } = core
+  if (takeBehind(pipe, k, lowestNotSafe(conversation), conversation.row.lastK, clock.monotonic())) return
+  if (pipe.behindAgain) return
+  pipe.behindAgain = true
+  clock.after(BEHIND_AGAIN_MS, () => {
+    if (core.session !== session || !pipe.behindAgain) return
+    pipe.behindAgain = false
+    if (!isUnanswered(pipe, k)) return
+    takeBehindVerdict(core, conversation, k)
+    core.poke(conversation, 'touch')
+  })
 }
 
 /** The home's business; but if it did not keep the submission, only the device can send it again. */

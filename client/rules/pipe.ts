@@ -16,13 +16,15 @@ export type Pipe = {
   fullBelow: number
   behindAt: number | undefined
   behindUpTo: number
+  /** One more look is due after a `behind` that was not acted on. */
+  behindAgain: boolean
 }
 
 /** A slot as the pipe sees it: content that is not encrypted yet cannot go. */
 export type Sendable = Slot & { readonly sealed: boolean }
 
 export function newPipe(): Pipe {
-  return { next: 1, inFlight: new Set(), extra: new Set(), fullBelow: 0, behindAt: undefined, behindUpTo: 0 }
+  return { next: 1, inFlight: new Set(), extra: new Set(), fullBelow: 0, behindAt: undefined, behindUpTo: 0, behindAgain: false }
 }
 
 /** A new session: from the lowest that is not safe. */
@@ -32,6 +34,7 @@ export function restartPipe(pipe: Pipe, lowest: number): void {
   pipe.extra.clear()
   pipe.fullBelow = 0
   pipe.behindAt = undefined
+  pipe.behindAgain = false
 }
 
 export function answered(pipe: Pipe, k: number): void {
@@ -55,6 +58,12 @@ export function takeBehind(pipe: Pipe, k0: number, lowest: number, lastK: number
   pipe.fullBelow = Math.max(pipe.fullBelow, Math.min(pipe.next, lastK + 1))
   rewindPipe(pipe, Math.min(k0, lowest))
   return true
+}
+
+/** Whether anything from k on still waits for an answer. */
+export function isUnanswered(pipe: Pipe, k: number): boolean {
+  for (const sent of pipe.inFlight) if (sent >= k) return true
+  return false
 }
 
 /** Sends k out of turn, unless its turn comes anyway. */
