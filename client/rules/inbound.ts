@@ -57,7 +57,8 @@ export async function takeEntries(
   ) {
     lies(turn, conversation, 'the chain of this log has another hash at the home', cursor)
   }
-  if (cursor !== before) turn.acknowledged.add(conversation)
+  // What came again is acknowledged again: a replica that pushed before its commit and then crashed has forgotten both.
+  if (cursor !== before || (gap === undefined && run.entry.length > 0)) turn.acknowledged.add(conversation)
   if (gap !== undefined) askAgain(core, turn, conversation, run.page)
   else if (run.page) {
     conversation.behind = cursor < positionOf(run.headEpoch, run.headN)

@@ -24,7 +24,15 @@ export type Pipe = {
 export type Sendable = Slot & { readonly sealed: boolean }
 
 export function newPipe(): Pipe {
-  return { next: 1, inFlight: new Set(), extra: new Set(), fullBelow: 0, behindAt: undefined, behindUpTo: 0, behindAgain: false }
+  return {
+    next: 1,
+    inFlight: new Set(),
+    extra: new Set(),
+    fullBelow: 0,
+    behindAt: undefined,
+    behindUpTo: 0,
+    behindAgain: false,
+  }
 }
 
 /** A new session: from the lowest that is not safe. */

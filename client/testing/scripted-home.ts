@@ -1,6 +1,6 @@
 // A home, host and directory for tests of the client: two or more people in one region, one log for each conversation,
 // real frames. It answers as section 2 of the protocol says unless a test scripts it otherwise.
-import { create } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { createAccount, type NewAccount } from '#crypto'
 import {
   BehindSchema,
@@ -22,6 +22,7 @@ import {
   HomeFrameSchema,
   KIND_SKIP,
   type Manifest,
+  NodeCertificateBodySchema,
   nOf,
   openHomeRecord,
   openManifest,
@@ -32,21 +33,29 @@ import {
   PrekeyBundleSchema,
   positionOf,
   type Random,
+  RegionBodySchema,
   type RegionId,
+  RegionNodeSchema,
   RegisterUpdateSchema,
   readGenesis,
   readHeader,
+  regionIdBytes,
   regionIdOfRootKey,
   type SignedPrekeys,
+  type SignedRecord,
+  type SigningKey,
   type Submission,
   selectParts,
   signingKey,
+  signRecord,
   type UserId,
   type Verdict,
   VerdictSchema,
   writeEntry,
 } from '#protocol'
 import type { Directory, HomeSession } from '../rules.ts'
+
+const DAY_MS = 86_400_000
 
 export type Outcome = Verdict['outcome']
 export type Person = { readonly account: NewAccount; manifest: Manifest; home: Home }
@@ -109,6 +118,32 @@ export class ScriptedHome {
     )
   }
 
+  /** A node of this region, for sign-in. */
+  get identity(): { nodeKey: SigningKey; certificate: SignedRecord } {
+    const body = create(NodeCertificateBodySchema, {
+      regionId: regionIdBytes(this.region),
+      nodeKey: this.#operational.publicKey,
+      rootEpoch: 1,
+    })
+    const payload = toBinary(NodeCertificateBodySchema, body)
+    const certificate = signRecord('parley/node/v1', payload, this.#operational, this.#grant)
+    return { nodeKey: this.#operational, certificate }
+  }
+
+  regionRecord(origin: string): SignedRecord {
+    const now = this.clock.now()
+    const body = create(RegionBodySchema, {
+      regionId: regionIdBytes(this.region),
+      name: 'scripted',
+      rootEpoch: 1,
+      version: 1,
+      nodes: [create(RegionNodeSchema, { peerId: 'none', clientUrls: [origin] })],
+      notAfterMs: BigInt(now + DAY_MS),
+      timeMs: BigInt(now),
+    })
+    return signRecord('parley/region-record/v1', toBinary(RegionBodySchema, body), this.#operational, this.#grant)
+  }
+
   register(random: Random): Person {
     const account = createAccount(
       signingKey(random.bytes(32)),
@@ -121,7 +156,7 @@ export class ScriptedHome {
   admit(account: NewAccount): Person {
     const now = this.clock.now()
     const manifest = openManifest(account.manifest, now)
-    const record = countersign(account.head, this.region, this.#operational, this.#grant, now, now + 86_400_000)
+    const record = countersign(account.head, this.region, this.#operational, this.#grant, now, now + DAY_MS)
     const person = { account, manifest, home: openHomeRecord(record, now) }
     this.people.set(manifest.userId, person)
     return person
