@@ -271,7 +271,11 @@ class Engine {
       conversation.ref = 0
       conversation.behind = false
       conversation.askedAtMs = Number.NEGATIVE_INFINITY
-      if (conversation.slots.size > 0) turn.touched.add(conversation)
+      if (conversation.slots.size > 0) {
+        turn.touched.add(conversation)
+        // Names the conversation even when nothing is to be sent: the home says again what is safe.
+        turn.acknowledged.add(conversation)
+      }
       if (conversation.row.ownRead > conversation.row.ownReadTold) turn.marks.add(conversation)
     }
     this.#lookUps.online()

@@ -1,6 +1,6 @@
 // A home, host and directory for tests of the client: two or more people in one region, one log for each conversation,
 // real frames. It answers as section 2 of the protocol says unless a test scripts it otherwise.
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create } from '@bufbuild/protobuf'
 import { createAccount, type NewAccount } from '#crypto'
 import {
   BehindSchema,
@@ -14,6 +14,7 @@ import {
   type DeviceKey,
   EmptySchema,
   EntriesSchema,
+  type Grant,
   GrantBody_Purpose,
   GrantBodySchema,
   grant,
@@ -22,7 +23,6 @@ import {
   HomeFrameSchema,
   KIND_SKIP,
   type Manifest,
-  NodeCertificateBodySchema,
   nOf,
   openHomeRecord,
   openManifest,
@@ -33,21 +33,16 @@ import {
   PrekeyBundleSchema,
   positionOf,
   type Random,
-  RegionBodySchema,
   type RegionId,
-  RegionNodeSchema,
   RegisterUpdateSchema,
   readGenesis,
   readHeader,
-  regionIdBytes,
   regionIdOfRootKey,
   type SignedPrekeys,
-  type SignedRecord,
   type SigningKey,
   type Submission,
   selectParts,
   signingKey,
-  signRecord,
   type UserId,
   type Verdict,
   VerdictSchema,
@@ -80,6 +75,9 @@ type Session = {
 
 const textOf = (user: UserId, device: DeviceKey): string =>
   `${user}.${device.device}.${device.registrationEpoch}.${device.registrationVersion}`
+
+const safeVerdict = (conv: number, k: number): Verdict =>
+  create(VerdictSchema, { conv, k, outcome: { case: 'safe', value: create(EmptySchema) } })
 
 export class ScriptedHome {
   readonly clock: Clock
@@ -118,30 +116,8 @@ export class ScriptedHome {
     )
   }
 
-  /** A node of this region, for sign-in. */
-  get identity(): { nodeKey: SigningKey; certificate: SignedRecord } {
-    const body = create(NodeCertificateBodySchema, {
-      regionId: regionIdBytes(this.region),
-      nodeKey: this.#operational.publicKey,
-      rootEpoch: 1,
-    })
-    const payload = toBinary(NodeCertificateBodySchema, body)
-    const certificate = signRecord('parley/node/v1', payload, this.#operational, this.#grant)
-    return { nodeKey: this.#operational, certificate }
-  }
-
-  regionRecord(origin: string): SignedRecord {
-    const now = this.clock.now()
-    const body = create(RegionBodySchema, {
-      regionId: regionIdBytes(this.region),
-      name: 'scripted',
-      rootEpoch: 1,
-      version: 1,
-      nodes: [create(RegionNodeSchema, { peerId: 'none', clientUrls: [origin] })],
-      notAfterMs: BigInt(now + DAY_MS),
-      timeMs: BigInt(now),
-    })
-    return signRecord('parley/region-record/v1', toBinary(RegionBodySchema, body), this.#operational, this.#grant)
+  get keys(): { operational: SigningKey; grant: Grant } {
+    return { operational: this.#operational, grant: this.#grant }
   }
 
   register(random: Random): Person {
@@ -263,6 +239,8 @@ export class ScriptedHome {
       const conv = convIdOf(name.convId)
       session.theirs.set(name.ref, conv)
       if (!this.logs.has(conv)) this.#open(conv, name.genesis)
+      const last = this.logs.get(conv)!.last.get(textOf(session.user, session.device))
+      if (this.safe && last) answer.verdicts.push(safeVerdict(name.ref, last))
     }
     for (const cursor of frame.cursors) {
       const conv = session.theirs.get(cursor.conv)!
@@ -278,7 +256,7 @@ export class ScriptedHome {
       const outcome = this.#submit(session, conv, submission, fresh)
       if (outcome) answer.verdicts.push(outcome)
       if (this.safe && outcome?.outcome.case === 'sequenced') {
-        answer.verdicts.push(this.#verdict(submission, { case: 'safe', value: create(EmptySchema) }))
+        answer.verdicts.push(safeVerdict(submission.conv, submission.k))
       }
     }
     for (const register of frame.registers) this.#spread(session, session.theirs.get(register.conv)!, register)

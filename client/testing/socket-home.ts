@@ -9,17 +9,23 @@ import {
   decodeDeviceFrame,
   encodeHomeFrame,
   HomeRecordSchema,
+  NodeCertificateBodySchema,
   ParleyError,
   type Prekey,
   PrekeyBundleSchema,
   type PrekeysBody,
   PrekeysBodySchema,
+  RegionBodySchema,
+  RegionNodeSchema,
   receiveHello,
   receiveProof,
+  regionIdBytes,
   SessionSchema,
   SignedPrekeysSchema,
   type SignedRecord,
   SignedRecordSchema,
+  type SigningKey,
+  signRecord,
   systemClock,
   systemRandom,
   type UserId,
@@ -27,6 +33,7 @@ import {
 import type { HomeSession } from '../rules.ts'
 import { ScriptedHome } from './scripted-home.ts'
 
+const DAY_MS = 86_400_000
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
 const record = (text: string): SignedRecord => fromBinary(SignedRecordSchema, Buffer.from(text, 'base64'))
 
@@ -48,6 +55,30 @@ export class SocketHome extends ScriptedHome implements AsyncDisposable {
     return home
   }
 
+  /** A node of this region, for sign-in. */
+  #identity(): { nodeKey: SigningKey; certificate: SignedRecord } {
+    const { operational, grant } = this.keys
+    const regionId = regionIdBytes(this.region)
+    const body = create(NodeCertificateBodySchema, { regionId, nodeKey: operational.publicKey, rootEpoch: 1 })
+    const payload = toBinary(NodeCertificateBodySchema, body)
+    return { nodeKey: operational, certificate: signRecord('parley/node/v1', payload, operational, grant) }
+  }
+
+  #regionRecord(): SignedRecord {
+    const { operational, grant } = this.keys
+    const now = systemClock.now()
+    const body = create(RegionBodySchema, {
+      regionId: regionIdBytes(this.region),
+      name: 'scripted',
+      rootEpoch: 1,
+      version: 1,
+      nodes: [create(RegionNodeSchema, { peerId: 'none', clientUrls: [this.origin] })],
+      notAfterMs: BigInt(now + DAY_MS),
+      timeMs: BigInt(now),
+    })
+    return signRecord('parley/region-record/v1', toBinary(RegionBodySchema, body), operational, grant)
+  }
+
   /** Every connection breaks, as when the process is killed. */
   cutAll(): void {
     for (const socket of this.#sockets) socket.terminate()
@@ -65,7 +96,7 @@ export class SocketHome extends ScriptedHome implements AsyncDisposable {
     socket.on('close', () => this.#sockets.delete(socket))
     const nowMs = systemClock.now()
     let step: (bytes: Uint8Array) => void = (bytes) => {
-      const { nodeKey, certificate } = this.identity
+      const { nodeKey, certificate } = this.#identity()
       const bootId = new Uint8Array(16)
       const options = {
         regionId: this.region,
@@ -134,8 +165,7 @@ export class SocketHome extends ScriptedHome implements AsyncDisposable {
 
   #route(route: string, body: Record<string, string>, user: UserId | undefined): unknown {
     if (route === 'GET /v1/health') return { status: 'ok' }
-    if (route === 'GET /v1/region')
-      return { record: base64(toBinary(SignedRecordSchema, this.regionRecord(this.origin))) }
+    if (route === 'GET /v1/region') return { record: base64(toBinary(SignedRecordSchema, this.#regionRecord())) }
     if (route === 'POST /v1/accounts' || route === 'PUT /v1/manifest') {
       const { home } = this.admit({ manifest: record(body.manifest!), head: record(body.head!) } as never)
       return { homeRecord: base64(toBinary(HomeRecordSchema, home.record)) }
