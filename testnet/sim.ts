@@ -1,5 +1,6 @@
 // npm run sim -- [--seeds N] [--first S] [--seed S]: runs the simulator and says what it found.
 import { parseArgs } from 'node:util'
+import { systemClock } from '#protocol'
 import { runSeed } from './simulator/run.ts'
 
 const { values } = parseArgs({
@@ -15,7 +16,7 @@ const first = Number(values.seed ?? values.first)
 const count = values.seed ? 1 : Number(values.seeds)
 const reach: Record<string, number> = {}
 let bad = 0
-const started = performance.now()
+const started = systemClock.monotonic()
 for (let seed = first; seed < first + count; seed++) {
   const outcome = await runSeed(seed, values.trace ? { trace: (line) => console.log(line) } : {})
   for (const [what, n] of Object.entries(outcome.reach)) reach[what] = (reach[what] ?? 0) + n
@@ -26,7 +27,7 @@ for (let seed = first; seed < first + count; seed++) {
   }
   if (values.seed) console.log(`trace ${outcome.traceHash}`)
 }
-const seconds = (performance.now() - started) / 1000
+const seconds = (systemClock.monotonic() - started) / 1000
 console.log(`${count} seeds in ${seconds.toFixed(1)} s (${(count / seconds).toFixed(1)}/s), ${bad} with violations`)
 for (const [what, n] of Object.entries(reach).sort()) console.log(`  ${what.padEnd(32)} ${n}`)
 process.exitCode = bad > 0 ? 1 : 0
