@@ -13,7 +13,6 @@ import {
   type Position,
   positionOf,
   type RegionId,
-  readHeader,
   type UserId,
 } from '#protocol'
 import type { InboxRow } from './inbox.ts'
@@ -166,20 +165,9 @@ export function advance(conv: Conversation, header: EntryHeader, entry: Uint8Arr
   }
 }
 
-export function advanceBytes(conv: Conversation, entry: Uint8Array): EntryHeader {
-  const header = readHeader(entry)
-  advance(conv, header, entry)
-  return header
-}
-
 export function memberOf(conv: Conversation, user: UserId): number | undefined {
   const i = conv.members.findIndex((m) => m.userId === user)
   return i < 0 ? undefined : i
-}
-
-/** Regions other than this one that are home to a member. */
-export function otherRegions(conv: Conversation): RegionId[] {
-  return [...conv.feeds.keys()]
 }
 
 export function heldAt(author: Author, k: number): number {
