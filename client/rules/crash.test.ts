@@ -152,7 +152,7 @@ test('killed once, at each operation in turn', async () => {
 
 test('both killed at random, with a home that drops, delays, refuses and forgets to answer', async () => {
   const first = Number(process.env.SEED ?? 1)
-  const last = process.env.SEED ? first : 40
+  const last = process.env.SEED ? first : Number(process.env.SEEDS ?? 25)
   let crashes = 0
   for (let seed = first; seed <= last; seed++) {
     const world = new World(seed)

@@ -69,11 +69,21 @@ function takePong(turn: Turn, { told }: SessionState, number: number): void {
 
 /** A record that does not hold is the home's mistake, not a reason to stop: what is known stays. */
 function learnRecord(core: Core, turn: Turn, record: HomeRecord): void {
+  if (isKnown(core, record)) return
   try {
     learnHome(core, turn, openHomeRecord(record, core.ports.clock.now()))
   } catch (error) {
     if (!(error instanceof ParleyError)) throw error
   }
+}
+
+/** Every name of a conversation brings its members' records: what was verified before is not verified again. */
+function isKnown({ ports }: Core, { head, countersignature }: HomeRecord): boolean {
+  const body = head && decode(HomeBodySchema, head.payload, limits.RECORD_MAX_BYTES)
+  const stored = body && ports.db.get('contacts', [userIdOf(body.userId)])?.home
+  const known = stored && storedHomeRecord(stored)
+  if (!known || !countersignature) return false
+  return Buffer.compare(known.countersignature!.signature, countersignature.signature) === 0
 }
 
 function learnHome(core: Core, turn: Turn, home: Home): void {
