@@ -1,13 +1,16 @@
 // What the home says: frames, notices, and answers to what was looked up. Records are learnt only as far as they hold.
+import { toBinary } from '@bufbuild/protobuf'
 import {
   type Home,
   type HomeFrame,
   type HomeRecord,
+  HomeRecordSchema,
   type Manifest,
   type Notice,
   openHomeRecord,
   openManifest,
   ParleyError,
+  type UserId,
 } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import { type Core, conversationOf, putRow, type SessionState, say, type Turn } from './core.ts'
@@ -28,8 +31,9 @@ export async function takeFrame(parts: FrameParts, turn: Turn, frame: HomeFrame)
   const session = core.session!
   for (const { ref, genesis, homeRecords } of frame.names) {
     if (ref !== session.theirs.size + 1) throw new ParleyError('bad_name', 'names are not dense')
-    session.theirs.set(ref, genesis[0] === GENESIS_DIRECT ? conversationOf(core, turn, genesis) : undefined)
-    for (const record of homeRecords) learnRecord(core, turn, record)
+    const conversation = genesis[0] === GENESIS_DIRECT ? conversationOf(core, turn, genesis) : undefined
+    session.theirs.set(ref, conversation)
+    for (const record of homeRecords) if (!isKnown(core, conversation, record)) learnRecord(core, turn, record)
   }
   for (const verdict of frame.verdicts) {
     const conversation = session.mine[verdict.conv - 1]
@@ -67,23 +71,23 @@ function takePong(turn: Turn, { told }: SessionState, number: number): void {
   }
 }
 
+/** Every name brings the records of the members: what was verified before is not verified again. */
+function isKnown({ ports }: Core, conversation: Conversation | undefined, record: HomeRecord): boolean {
+  const bytes = toBinary(HomeRecordSchema, record)
+  const isStored = (user: UserId): boolean => {
+    const stored = ports.db.get('contacts', [user])?.home
+    return stored !== undefined && Buffer.compare(stored, bytes) === 0
+  }
+  return conversation?.members.some(isStored) === true
+}
+
 /** A record that does not hold is the home's mistake, not a reason to stop: what is known stays. */
 function learnRecord(core: Core, turn: Turn, record: HomeRecord): void {
-  if (isKnown(core, record)) return
   try {
     learnHome(core, turn, openHomeRecord(record, core.ports.clock.now()))
   } catch (error) {
     if (!(error instanceof ParleyError)) throw error
   }
-}
-
-/** Every name of a conversation brings its members' records: what was verified before is not verified again. */
-function isKnown({ ports }: Core, { head, countersignature }: HomeRecord): boolean {
-  const body = head && decode(HomeBodySchema, head.payload, limits.RECORD_MAX_BYTES)
-  const stored = body && ports.db.get('contacts', [userIdOf(body.userId)])?.home
-  const known = stored && storedHomeRecord(stored)
-  if (!known || !countersignature) return false
-  return Buffer.compare(known.countersignature!.signature, countersignature.signature) === 0
 }
 
 function learnHome(core: Core, turn: Turn, home: Home): void {
