@@ -48,6 +48,19 @@ function holdProcess(): { close(): void } {
   return port1
 }
 
+/** What a refusal that ends everything means for the person. */
+function explained(error: ParleyError): ParleyError {
+  if (error.code !== 'unsigned_device' && error.code !== 'old_profile') return error
+  const message =
+    error.code === 'unsigned_device'
+      ? 'this device does not count any more: another profile took its place, or the account was recovered'
+      : 'this profile is an old copy of one that is in use, and was replaced within the last day already'
+  return new ParleyError(error.code, message, {
+    ...error.facts,
+    next: 'use the other profile, or make a new one with `parley account create --recover`',
+  })
+}
+
 export function keepConnected(ports: ConnectionPorts): Connection {
   const { clock, random } = ports
   let state: ConnectionState = { is: 'stopped', error: undefined }
@@ -86,7 +99,7 @@ export function keepConnected(ports: ConnectionPorts): Connection {
   const failed = async (error: ParleyError): Promise<void> => {
     const remedy = await ports.remedy(error).catch(() => 'later' as const)
     if (!running) return
-    if (remedy === 'stop') stop(error)
+    if (remedy === 'stop') stop(explained(error))
     else if (remedy === 'again' && failures < 3) {
       failures++
       void attempt()

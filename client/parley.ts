@@ -1,5 +1,4 @@
 // The SDK: a profile on disk, connected to its home.
-import { on } from 'node:events'
 import {
   type Clock,
   type ConvId,
@@ -19,6 +18,7 @@ import { signalCipher } from './cipher.ts'
 import { type Connection, type ConnectionState, keepConnected } from './connection.ts'
 import type { Contact } from './contacts.ts'
 import { openProfileFile, type ProfileFile } from './db/profile-file.ts'
+import { eventsOf } from './event-stream.ts'
 import { historyPage } from './history.ts'
 import { homeDirectory } from './home-directory.ts'
 import { type ParleyEvent, Profile } from './profile.ts'
@@ -274,9 +274,9 @@ export class Parley extends Profile implements AsyncDisposable {
     await this.#device.markRead(this.conversationWith(user), upTo)
   }
 
-  /** Everything as it happens, until the signal aborts. */
-  async *events(signal?: AbortSignal): AsyncGenerator<ParleyEvent> {
-    for await (const [event] of on(this, 'event', { signal })) yield event as ParleyEvent
+  /** Everything as it happens, until the signal aborts; ends with `overloaded` when it is read far too slowly. */
+  events(signal: AbortSignal): AsyncGenerator<ParleyEvent> {
+    return eventsOf(this, signal)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

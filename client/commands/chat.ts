@@ -215,7 +215,12 @@ function changeText(name: string, change: string): string {
 async function chat(flags: ChatFlags): Promise<void> {
   await using parley = await openProfile(flags)
   const user = parley.resolve(flags.to)
-  const readline = createInterface({ input: process.stdin, output: process.stdout, terminal: process.stdout.isTTY })
+  const readline = createInterface({
+    input: process.stdin,
+    output: process.stdout,
+    terminal: process.stdout.isTTY,
+    prompt: '',
+  })
   const talk = new Chat(parley, user, new Screen(readline))
   const heard = (event: ParleyEvent): void => talk.hear(event)
   const interrupted = untilInterrupted()

@@ -117,10 +117,6 @@ export function openConversation(db: DbReader, row: ConversationRow, self: UserI
   }
 }
 
-export function othersOf(conversation: Conversation): UserId[] {
-  return conversation.members.filter((_, member) => member !== conversation.me)
-}
-
 /** The lowest k that is not safe, one above the last when all are. */
 export function lowestNotSafe({ slots, row }: Conversation): number {
   for (const k of slots.keys()) return k

@@ -37,8 +37,6 @@ export type SlotEvent =
   | { readonly type: 'moved' }
   | { readonly type: 'past' }
 
-export type SlotEventType = SlotEvent['type']
-
 export type SlotEffect =
   /** Send what this k now is: the content's stored bytes, or the skip. */
   | 'send'

@@ -1,7 +1,6 @@
 // Devices of several people on a virtual clock around one scripted home, each with a database that can crash.
 
 import { type DeviceKey, type Random, SimulatedClock, simulatedRandom, type UserId } from '#protocol'
-import { deviceText } from '../rules/conversation.ts'
 import {
   createDevice,
   type Device,
@@ -151,4 +150,3 @@ export function messagesOf(actor: Actor): Message[] {
 
 export const bodyText = (message: { readonly body: Uint8Array }): string => Buffer.from(message.body).toString()
 export const content = (text: string) => ({ kind: 'text' as const, body: new Uint8Array(Buffer.from(text)) })
-export const authorTextOf = (actor: Actor): string => `${actor.id}.${deviceText(actor.key)}`
