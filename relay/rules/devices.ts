@@ -124,6 +124,21 @@ export class Devices {
     convs.with(id, (conv) => {
       const now = conv ?? this.#found(id, name.genesis)
       if (now) this.#came(session, now)
+      else this.#lookUp(session, id, name.genesis)
+    })
+  }
+
+  /** A member's home is not known here: submissions are told to wait until the directory has answered. */
+  #lookUp(session: SessionState, id: ConvId, genesis: Uint8Array): void {
+    const { ports, convs, load } = this.#core
+    const users = membersOf(id, genesis).filter((user) => !ports.directory.knownHome(user))
+    load(Promise.all(users.map((user) => ports.directory.findHome(user).catch(() => undefined))), () => {
+      if (!this.#core.sessions.isOpen(session)) return
+      convs.with(id, (conv) => {
+        const now = conv ?? this.#found(id, genesis)
+        if (now) this.#came(session, now)
+        else session.unfounded.set(id, genesis)
+      })
     })
   }
 
@@ -134,7 +149,6 @@ export class Devices {
       ensureLocal(founding, ports.region)
       return convs.found(founding)
     } catch (error) {
-      // Somebody's home is not known here: submissions are told to wait until it is.
       if (error instanceof ParleyError && (error.code === 'unknown_user' || error.code === 'not_home')) return undefined
       throw error
     }
@@ -177,6 +191,8 @@ export class Devices {
     this.#core.convs.with(id, (conv) => {
       if (!this.#core.sessions.isOpen(session)) return
       if (!conv) {
+        const genesis = session.unfounded.get(id)
+        if (session.unfounded.delete(id)) this.#lookUp(session, id, genesis!)
         const refusal = refusalOf(new ParleyError('unreachable', 'the home of a member is not known here', {}, 1_000))
         const outcome = { case: 'wait' as const, value: refusal }
         this.#core.sessions.verdict(session, id, { k: submission.k, rev: submission.rev, outcome }, 0)

@@ -262,6 +262,7 @@ class Engine implements RelayEngine, Relay {
   /** Looks after what a lost signal may have left behind, and lets what only rides in commits have one. */
   #sweep(): void {
     this.#walkKept()
+    this.#regions.forgive()
     const { feeds, convs, store, sessions } = this.#core
     if (this.#log.hasTrimmable() || convs.hasInboxChanges() || feeds.wantsCommit()) store.note(new Uint8Array(0))
     if (sessions.hasPaused()) this.#devices.resumePaused()

@@ -24,13 +24,20 @@ const HOMES_MAX = 2
 const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
   a !== undefined && b !== undefined && Buffer.compare(a, b) === 0
 
-/** Verifies and learns the home records that came with a message; what is known already costs nothing. */
+/**
+ * Verifies and learns the home records that came with a message; what is known already costs nothing. One that does not
+ * hold (any more) is passed over: whether enough is known is asked when a conversation is founded.
+ */
 export function learnHomes(records: readonly HomeRecord[], directory: DirectoryPort, nowMs: number): void {
   for (const record of records.slice(0, HOMES_MAX)) {
-    const head = record.head && decode(HomeBodySchema, record.head.payload, limits.RECORD_MAX_BYTES)
-    const known = head && directory.knownHome(userIdOf(head.userId))
-    if (known && sameBytes(known.record.countersignature?.signature, record.countersignature?.signature)) continue
-    directory.learnHome(openHomeRecord(record, nowMs))
+    try {
+      const head = record.head && decode(HomeBodySchema, record.head.payload, limits.RECORD_MAX_BYTES)
+      const known = head && directory.knownHome(userIdOf(head.userId))
+      if (known && sameBytes(known.record.countersignature?.signature, record.countersignature?.signature)) continue
+      directory.learnHome(openHomeRecord(record, nowMs))
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+    }
   }
 }
 

@@ -17,6 +17,7 @@ import {
   ParleyError,
   type Position,
   positionOf,
+  type RefusalCode,
   type RegionId,
   type RelayItem,
   readHeader,
@@ -37,6 +38,10 @@ import type { Submissions } from './submissions.ts'
 
 /** Batches of submissions of one device that wait for its manifest; beyond it they are asked for again. */
 const UNVERIFIED_MAX = 16
+/** Items of one region that may be refused between two sweeps before its link is cut. */
+const REFUSED_MAX = 1_000
+/** No honest node says this, whatever it believes. */
+const CUTTING: ReadonlySet<RefusalCode> = new Set(['malformed', 'too_large', 'too_many', 'bad_id'])
 
 export class Regions {
   readonly #core: Core
@@ -48,6 +53,8 @@ export class Regions {
   readonly #unverified = new Map<string, Submission[][]>()
   /** Replicas that owe their host an acknowledgement of what they had already. */
   readonly #again = new Set<Conversation>()
+  /** Items of a region refused since the last sweep. */
+  readonly #refused = new Map<RegionId, number>()
 
   constructor(core: Core, log: Log, submissions: Submissions, senders: Senders, registers: Registers, lag: LagServer) {
     this.#core = core
@@ -72,7 +79,11 @@ export class Regions {
     })
   }
 
-  /** What a region may not say cuts its link, whenever it turns out; everything else goes on. */
+  /**
+   * What a region may not say is refused, whenever it turns out, and everything else goes on: an honest region whose
+   * records are a little older, or one crafted conversation, must not stop all the others. Only bytes that are no item
+   * at all cut the link, and a region that says nothing else than what is refused.
+   */
   #with(region: RegionId, id: ConvId, step: (conv: Conversation | undefined) => void): void {
     this.#core.convs.with(id, (conv) => this.guard(region, () => step(conv)))
   }
@@ -83,8 +94,15 @@ export class Regions {
     } catch (error) {
       if (!(error instanceof ParleyError)) throw error
       this.#core.ports.events.refused(error.code)
-      this.#core.ports.links.close(region, error)
+      const refused = (this.#refused.get(region) ?? 0) + 1
+      this.#refused.set(region, refused)
+      if (CUTTING.has(error.code) || refused > REFUSED_MAX) this.#core.ports.links.close(region, error)
     }
+  }
+
+  /** A new link, or another second: refusals are counted anew. */
+  forgive(): void {
+    this.#refused.clear()
   }
 
   #intro(region: RegionId, id: ConvId, intro: Intro): void {

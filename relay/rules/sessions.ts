@@ -53,6 +53,8 @@ export type SessionState = {
   readonly deviceRefOf: Map<ConvId, number>
   readonly homeRefs: Map<ConvId, number>
   readonly views: Map<ConvId, View>
+  /** Conversations that were named and could not be founded: genesis. */
+  readonly unfounded: Map<ConvId, Uint8Array>
   /** While the inbox is being read: conversations that got something meanwhile. */
   opening: Set<ConvId> | undefined
   readonly drafts: Map<number, Draft>
@@ -88,6 +90,7 @@ export class Sessions {
       deviceRefOf: new Map(),
       homeRefs: new Map(),
       views: new Map(),
+      unfounded: new Map(),
       opening: new Set(),
       drafts: new Map(),
     }
