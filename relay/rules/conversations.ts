@@ -17,8 +17,10 @@ import {
   writeRegister,
   writeState,
 } from './conversation-rows.ts'
-import type { Core } from './core.ts'
 import { writeInboxRow } from './inbox.ts'
+
+/** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
+export type Load = <T>(reading: Promise<T>, then: (value: T) => void) => void
 
 export type Step = (conv: Conversation | undefined) => void
 
@@ -32,7 +34,7 @@ export class Conversations {
   readonly #dirtyInbox = new Map<Conversation, Set<number>>()
   /** Heads of the commits under way: what is settled when they count. */
   readonly #heads: { commit: number; conv: Conversation; head: Conversation['head'] }[] = []
-  readonly #load: Core['load']
+  readonly #load: Load
   readonly #opened: (conv: Conversation) => void
 
   /** `opened`: a conversation was read from rows; what signals had said of it is to be heard again. */
@@ -40,7 +42,7 @@ export class Conversations {
     store: Store,
     here: RegionId,
     loadedMax: number,
-    load: Core['load'],
+    load: Load,
     opened: (conv: Conversation) => void,
   ) {
     this.#store = store

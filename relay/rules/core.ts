@@ -2,7 +2,7 @@
 // and the outbox, in which what must not leave before its commit waits for it.
 import type { RegionId } from '#protocol'
 import type { Store } from '../store/types.ts'
-import type { Conversations } from './conversations.ts'
+import type { Conversations, Load } from './conversations.ts'
 import type { Feeds } from './feeds.ts'
 import type { Item, RelayPorts } from './ports.ts'
 import type { Sessions } from './sessions.ts'
@@ -14,8 +14,7 @@ export type Core = {
   readonly sessions: Sessions
   readonly feeds: Feeds
   readonly outbox: Outbox
-  /** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
-  readonly load: <T>(reading: Promise<T>, then: (value: T) => void) => void
+  readonly load: Load
 }
 
 /** Link items that wait for the commit they were computed from. */
