@@ -193,10 +193,19 @@ export class Parley extends Profile implements AsyncDisposable {
     }
   }
 
-  /** By id or link; looks the person up when connected. */
-  async addContact(idOrLink: string, name: string): Promise<UserId> {
+  /** Whose id or link this is; `bad_id`, or `bad_argument` for one's own. */
+  otherOf(idOrLink: string): UserId {
     const user = ensureUserId(idOrLink.trim().replace(/^parley:/i, ''))
-    if (user === this.userId) throw new ParleyError('bad_argument', 'this is your own id')
+    if (user !== this.userId) return user
+    throw new ParleyError('bad_argument', 'this is your own id', { next: 'give the id of somebody else' })
+  }
+
+  /** By id or link. `bad_argument` when somebody else has that name. */
+  async addContact(idOrLink: string, name: string): Promise<UserId> {
+    const user = this.otherOf(idOrLink)
+    if (name !== '' && this.contacts().some((it) => it.name === name && it.user !== user)) {
+      throw new ParleyError('bad_argument', `another contact is called ${name}`, { next: 'choose another alias' })
+    }
     await this.#device.describe(user, { name, accepted: true })
     return user
   }

@@ -72,7 +72,10 @@ export class Profile extends EventEmitter<ParleyEvents> {
     if (named.length === 1) return named[0]!.user
     if (named.length > 1)
       throw new ParleyError('bad_argument', `several contacts are called ${who.trim()}: give the id`)
-    if (!/^parley1/i.test(text)) throw new ParleyError('not_found', `no contact is called ${who.trim()}`)
+    if (!/^parley1/i.test(text))
+      throw new ParleyError('not_found', `no contact is called ${who.trim()}`, {
+        next: 'see `parley contact list`, or give the id',
+      })
     return ensureUserId(text)
   }
 

@@ -38,28 +38,28 @@ function tryOrigin(url: string): string[] {
   }
 }
 
+/** Says what is at the wrong address instead of "no such page". */
+async function askOf<T>(what: string, next: string, origin: string, path: string): Promise<T> {
+  try {
+    return await ask<T>({ method: 'GET', origin, path, token: undefined, body: undefined })
+  } catch (error) {
+    if (!(error instanceof ParleyError) || error.code !== 'not_found') throw error
+    throw new ParleyError('not_found', `${origin} is not ${what}`, { origin, next })
+  }
+}
+
 /** What the region at `origin` says of itself. */
 export async function regionAt(origin: string, clock: Clock): Promise<Region> {
-  const answer = await ask<{ record?: unknown }>({
-    method: 'GET',
-    origin,
-    path: '/v1/region',
-    token: undefined,
-    body: undefined,
-  })
+  const next = 'give the client URL of a relay, or --bootstrap for a bootstrap node'
+  const answer = await askOf<{ record?: unknown }>('a relay', next, origin, '/v1/region')
   if (answer?.record === '') throw new ParleyError('unreachable', 'the region has no record of itself yet', { origin })
   return readRegion(fromBase64(answer?.record), clock.now())
 }
 
 /** Regions that a bootstrap node lists; what does not verify is left out. */
 export async function listRegions(bootstrap: string, clock: Clock): Promise<Region[]> {
-  const answer = await ask<{ regions?: unknown }>({
-    method: 'GET',
-    origin: bootstrap,
-    path: '/v1/regions',
-    token: undefined,
-    body: undefined,
-  })
+  const next = 'give the URL of a bootstrap node, or --home for a relay'
+  const answer = await askOf<{ regions?: unknown }>('a bootstrap node', next, bootstrap, '/v1/regions')
   const list = Array.isArray(answer?.regions) ? answer.regions : []
   return list.flatMap((record: unknown) => {
     try {

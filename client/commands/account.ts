@@ -1,5 +1,5 @@
 // `parley account create|show`.
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { renderUnicodeCompact } from 'uqr'
 import { ParleyError } from '#protocol'
 import { Parley, profileExists } from '../index.ts'
@@ -39,8 +39,14 @@ const SHOW_HELP = `
 Example:
   $ parley account show --name ana --qr`
 
+function parseUrl(text: string): string {
+  const url = URL.parse(text)
+  if (url && /^https?:$/.test(url.protocol)) return text
+  throw new InvalidArgumentError('it is a URL such as https://relay.example.org')
+}
+
 function collect(url: string, before: string[]): string[] {
-  return [...before, url]
+  return [...before, parseUrl(url)]
 }
 
 export function registerAccount(program: Command): void {
@@ -48,7 +54,7 @@ export function registerAccount(program: Command): void {
   withProfile(account.command('create'))
     .description('make a new account, or get one back with its recovery phrase')
     .option('--bootstrap <url>', 'a bootstrap node whose list of regions to choose from (may be repeated)', collect, [])
-    .option('--home <url>', 'a client URL of the region that is to be your home')
+    .option('--home <url>', 'a client URL of the region that is to be your home', parseUrl)
     .option('--recover', 'get an account back: asks for the recovery phrase', false)
     .option('--phrase-file <file>', 'with --recover: read the phrase from the first line of a file')
     .option('--json', 'print one JSON object', false)

@@ -1,6 +1,6 @@
 // `parley chat`: a conversation in lines. What comes in is written above the line that is being typed, which is then
 // drawn again; how far one's own last message came stands in the prompt.
-import { createInterface, type Interface } from 'node:readline'
+import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from 'node:readline'
 import { styleText } from 'node:util'
 import type { Command } from 'commander'
 import { comparisonDigits } from '#crypto'
@@ -61,8 +61,16 @@ class Screen {
       this.#out.write(`${line}\n`)
       return
     }
-    this.#out.write(`\r\u001b[J${line}\n`)
+    this.#clear(this.#readline.getCursorPos().rows)
+    this.#out.write(`${line}\n`)
     this.#readline.prompt(true)
+  }
+
+  /** From the first of the rows that a prompt and a long line take, to the end of the screen. */
+  #clear(rowsAbove: number): void {
+    moveCursor(this.#out, 0, -rowsAbove)
+    cursorTo(this.#out, 0)
+    clearScreenDown(this.#out)
   }
 
   prompt(text: string): void {
@@ -71,8 +79,13 @@ class Screen {
   }
 
   /** The line just entered becomes a line of the conversation. */
-  replaceEntered(line: string): void {
-    if (this.#out.isTTY) this.#out.write('\u001b[1A\r\u001b[J')
+  replaceEntered(entered: string, line: string): void {
+    if (this.#out.isTTY) {
+      const prompt = this.#readline.getPrompt()
+      this.#readline.setPrompt(prompt + entered)
+      this.#clear(this.#readline.getCursorPos().rows + 1)
+      this.#readline.setPrompt(prompt)
+    }
     this.#out.write(`${line}\n`)
   }
 }
@@ -112,6 +125,9 @@ class Chat {
   }
 
   start(history: number): void {
+    const contact = this.#parley.contact(this.#with)
+    const known = contact?.verified ? 'verified' : 'not verified: /digits to compare'
+    this.#screen.print(styleText('dim', `${this.#name}, ${known}; /quit leaves`))
     for (const message of this.#parley.history(this.#with, { limit: history })) {
       this.#screen.print(this.#line(message))
       if (message.mine) this.#lastK = message.k
@@ -179,9 +195,9 @@ class Chat {
 
   /** False when the person leaves. */
   async entered(line: string): Promise<boolean> {
-    switch (line.trim()) {
-      case '':
-        return true
+    const command = line.trimEnd()
+    if (command.trim() === '') return true
+    switch (command) {
       case '/quit':
         return false
       case '/digits':
@@ -194,11 +210,18 @@ class Chat {
         return true
       }
     }
+    if (/^\/[a-z]+$/.test(command)) {
+      this.#screen.print(
+        styleText('dim', 'there are /cancel, /digits and /quit; a space in front sends the line as it is'),
+      )
+      return true
+    }
     const { k } = await this.#parley.send(this.#with, line)
     this.#lastK = k
     const own = this.#own(k)
     if (own)
       this.#screen.replaceEntered(
+        line,
         `${styleText('dim', timeOf(own.timeMs, systemClock.now()))} ${styleText('dim', 'you')}: ${printable(own.body)}`,
       )
     return true

@@ -52,8 +52,10 @@ export function registerContact(program: Command): void {
 
 async function add(who: string, alias: string, flags: AddFlags): Promise<void> {
   await using parley = await openProfile(flags)
+  // A person who is not found takes no alias.
+  if (!flags.offline) await parley.lookUp(parley.otherOf(who), flags.timeout)
   const user = await parley.addContact(who, alias)
-  const contact = flags.offline ? parley.contact(user)! : await parley.lookUp(user, flags.timeout)
+  const contact = parley.contact(user)!
   if (flags.json) return printJson(contact)
   const found = contact.homeRegion ? `, whose home is ${contact.homeRegion}` : ''
   await write(`Added ${alias || user}${found}.\nNext: parley contact verify ${alias || user}\n`)

@@ -1,6 +1,6 @@
 // `parley send`.
 import { type Command, Option } from 'commander'
-import { type ConvId, ParleyError, systemClock, type UserId } from '#protocol'
+import { type ConvId, isRefusalCode, ParleyError, systemClock, type UserId } from '#protocol'
 import type { Parley, ParleyEvent, Stage } from '../index.ts'
 import { contentOf, linesOf, wholeOf } from './lines.ts'
 import {
@@ -98,20 +98,32 @@ async function storeAll(
   return { stored, count }
 }
 
-/** Rejects with `timeout` when nothing of this conversation has moved for so long. */
+/** Why nothing moves, and what becomes of what was handed over. */
+function stuckBecause(parley: Parley, until: Stage, notFound: ParleyError | undefined): ParleyError {
+  const { state } = parley
+  const kept = 'what is stored goes with the next connection'
+  if (state.is !== 'connected') {
+    const why = state.error ? `: ${state.error.message}` : ''
+    return new ParleyError('unreachable', `not connected${why}; ${kept}`)
+  }
+  if (notFound) return new ParleyError(notFound.code, `${notFound.message}; ${kept}`)
+  if (until !== 'delivered') return new ParleyError('timeout', `no progress; ${kept}`)
+  return new ParleyError('timeout', 'not delivered in time', {
+    next: 'nothing; what was sent is delivered when the other side connects',
+  })
+}
+
+/** Rejects when nothing of this conversation has moved for so long. */
 function watchProgress(
   parley: Parley,
-  timeoutMs: number,
+  to: UserId,
+  { timeout: timeoutMs, until }: SendFlags,
 ): { readonly stuck: Promise<never>; stop(): void; failed: () => number } {
   const { promise, reject } = Promise.withResolvers<never>()
   promise.catch(() => undefined)
   let failed = 0
-  const late = (): void => {
-    const { state } = parley
-    const why =
-      state.is === 'connecting' ? `not connected${state.error ? `: ${state.error.message}` : ''}` : 'no progress'
-    reject(new ParleyError('timeout', `${why}; what is stored goes with the next connection`))
-  }
+  let notFound: ParleyError | undefined
+  const late = (): void => reject(stuckBecause(parley, until, notFound))
   let timer = systemClock.after(timeoutMs, late)
   const heard = (event: ParleyEvent): void => {
     if (event.type === 'state' && (event.state === 'failed' || event.state === 'cancelled')) failed++
@@ -119,7 +131,12 @@ function watchProgress(
       if (event.state.is === 'stopped' && event.state.error) reject(event.state.error)
       return
     }
+    if (event.type === 'look-up-failed' && event.user === to) {
+      if (!notFound) note(`${event.message}; trying again. Ctrl-C keeps what is stored.`)
+      notFound = new ParleyError(isRefusalCode(event.code) ? event.code : 'timeout', event.message)
+    }
     if (event.type !== 'state' && event.type !== 'delivered') return
+    notFound = undefined
     timer.cancel()
     timer = systemClock.after(timeoutMs, late)
   }
@@ -138,7 +155,7 @@ async function send(flags: SendFlags): Promise<void> {
   await using parley = await openProfile(flags)
   const to = parley.resolve(flags.to)
   const interrupted = untilInterrupted()
-  const progress = watchProgress(parley, flags.timeout)
+  const progress = watchProgress(parley, to, flags)
   try {
     parley.connect()
     const stop = Promise.race([progress.stuck, aborted(interrupted.signal)])
