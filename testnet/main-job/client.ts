@@ -1,0 +1,118 @@
+// The other end of device.ts: one client as a process, asked and listened to by messages.
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { openSync } from 'node:fs'
+import { join } from 'node:path'
+import { systemClock } from '#protocol'
+import { CLIENT_MS } from './limits.ts'
+import type { Order, Times, Told } from './orders.ts'
+
+const PROGRAM = join(import.meta.dirname, 'device.ts')
+
+export type Person = {
+  readonly name: string
+  readonly region: string
+  readonly userId: string
+  readonly profile: string
+  readonly passphraseFile: string
+  readonly logFile: string
+}
+
+export type Client = AsyncDisposable & {
+  readonly person: Person
+  readonly pid: number
+  ask(order: Order): Promise<unknown>
+  times(): Promise<Times>
+  /** Messages of others since this process began. */
+  readonly received: number
+  /** What it said was wrong. */
+  readonly faults: readonly string[]
+  /** Resolves when so many have come; rejects when none has come for so long, or the process has gone. */
+  untilReceived(count: number, patienceMs: number): Promise<void>
+  stop(): Promise<void>
+}
+
+type Waiting = { readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }
+
+/** Answers and events of a child, kept apart. */
+function listen(child: ChildProcess, name: string) {
+  const waiting = new Map<number, Waiting>()
+  const faults: string[] = []
+  const state = { received: 0, ready: Promise.withResolvers<void>(), moved: Promise.withResolvers<void>(), gone: false }
+  const move = (): void => {
+    state.moved.resolve()
+    state.moved = Promise.withResolvers<void>()
+  }
+  child.on('message', (told: Told) => {
+    if ('ready' in told) state.ready.resolve()
+    else if ('faults' in told) faults.push(`${name}: ${told.faults}`)
+    else if ('received' in told) state.received = told.received
+    else {
+      const asked = waiting.get(told.id)
+      waiting.delete(told.id)
+      if ('error' in told) asked?.reject(new Error(`${name}: ${told.error}`))
+      else asked?.resolve(told.value)
+    }
+    move()
+  })
+  child.on('exit', (code, signal) => {
+    state.gone = true
+    const error = new Error(`the client of ${name} has ended (${signal ?? `code ${code}`})`)
+    state.ready.promise.catch(() => undefined)
+    state.ready.reject(error)
+    for (const { reject } of waiting.values()) reject(error)
+    move()
+  })
+  return { waiting, faults, state }
+}
+
+async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>()
+  const timer = systemClock.after(ms, () => late.reject(new Error(`${what}: nothing for ${ms} ms`)))
+  try {
+    return await Promise.race([promise, late.promise])
+  } finally {
+    timer.cancel()
+  }
+}
+
+/** Opens the profile in a process of its own; not connected yet. It ends when we do. */
+export async function startClient(person: Person): Promise<Client> {
+  const errors = openSync(person.logFile, 'a')
+  const child = fork(PROGRAM, [person.profile, person.passphraseFile], { stdio: ['ignore', errors, errors, 'ipc'] })
+  const { waiting, faults, state } = listen(child, person.name)
+  let ids = 0
+  const ask = (order: Order): Promise<unknown> => {
+    const id = ++ids
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>()
+    waiting.set(id, { resolve, reject })
+    child.send({ id, order })
+    return promise
+  }
+  const stop = async (): Promise<void> => {
+    if (state.gone) return
+    const gone = once(child, 'exit')
+    ask({ do: 'close' }).catch(() => undefined)
+    await within(CLIENT_MS, `closing ${person.name}`, gone).finally(() => child.kill('SIGKILL'))
+  }
+  await within(CLIENT_MS, `starting ${person.name}`, state.ready.promise)
+  return {
+    person,
+    pid: child.pid ?? 0,
+    ask,
+    times: async () => (await ask({ do: 'times' })) as Times,
+    get received() {
+      return state.received
+    },
+    faults,
+    async untilReceived(count, patienceMs) {
+      while (state.received < count) {
+        if (state.gone) throw new Error(`the client of ${person.name} has gone`)
+        const what = `${person.name} has ${state.received} of ${count}`
+        await within(patienceMs, what, state.moved.promise)
+      }
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
+}

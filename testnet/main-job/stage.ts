@@ -1,0 +1,137 @@
+// The people of the main job, their clients, and one phase after the other between two of them, each judged at its end.
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { compareIds, ensureUserId } from '#protocol'
+import type { Testnet, TestRegion } from '../launch.ts'
+import { launchAccount } from '../people.ts'
+import { type Dump, judge } from './checker.ts'
+import { type Client, type Person, startClient } from './client.ts'
+import type { Measured } from './measure.ts'
+import { textOf } from './text.ts'
+
+export type Pair = {
+  readonly people: readonly [Person, Person]
+  /** userId -> every line so far. */
+  readonly written: Map<string, string[]>
+  /** The place of the newest entry. */
+  last: number
+  entries: number
+}
+
+export type Stage = {
+  readonly network: Testnet
+  readonly clients: Map<string, Client>
+  readonly say: (line: string) => void
+}
+
+/** One direction of one phase. */
+export type Way = {
+  readonly stage: Stage
+  readonly pair: Pair
+  readonly from: Person
+  readonly to: Person
+  /** Where the conversation is put in order. */
+  readonly host: TestRegion
+  readonly name: string
+  readonly lines: readonly string[]
+  /** Holds the lines. */
+  readonly file: string
+}
+
+export type Phase = {
+  readonly id: string
+  readonly title: string
+  readonly run: (way: Way) => Promise<Measured>
+}
+
+export type Result = {
+  readonly phase: string
+  readonly title: string
+  readonly from: Person
+  readonly to: Person
+  readonly host: string
+  readonly lines: number
+  readonly measured: Measured
+  readonly faults: readonly string[]
+}
+
+export async function makePerson(network: Testnet, name: string, region: string): Promise<Person> {
+  const { parley, profile, passphraseFile } = await launchAccount(network, name, region)
+  const { userId } = parley
+  await parley.close()
+  return { name, region, userId, profile, passphraseFile, logFile: join(network.dir, `${name}.log`) }
+}
+
+/** A connected client of this person: the one that runs, or a new one. */
+export async function clientOf({ clients }: Stage, person: Person): Promise<Client> {
+  const running = clients.get(person.name)
+  if (running) return running
+  const started = await startClient(person)
+  clients.set(person.name, started)
+  await started.ask({ do: 'connect' })
+  return started
+}
+
+export async function stopClient({ clients }: Stage, person: Person): Promise<void> {
+  const running = clients.get(person.name)
+  clients.delete(person.name)
+  await running?.stop()
+}
+
+/** They find each other by bare id. */
+export async function makePair(stage: Stage, people: readonly [Person, Person]): Promise<Pair> {
+  const [one, other] = people
+  const clients = [await clientOf(stage, one), await clientOf(stage, other)] as const
+  await clients[0].ask({ do: 'find', user: other.userId, name: other.name })
+  await clients[1].ask({ do: 'find', user: one.userId, name: one.name })
+  return { people, written: new Map(), last: 0, entries: 0 }
+}
+
+export function hostOf(network: Testnet, [one, other]: readonly [Person, Person]): TestRegion {
+  const smaller = compareIds(ensureUserId(one.userId), ensureUserId(other.userId)) < 0 ? one : other
+  return network.region(smaller.region)
+}
+
+async function dumpOf(way: Way, person: Person, after: number, entries: number): Promise<Dump> {
+  const { stage, from, to, name } = way
+  const file = join(stage.network.dir, 'dumps', `${name}.${person.name}.json`)
+  const client = await clientOf(stage, person)
+  await client.ask({ do: 'dump', with: (person === from ? to : from).userId, entries, after, file })
+  return JSON.parse(await readFile(file, 'utf8'))
+}
+
+/** What both devices hold behind a place, against what was written since. */
+async function check(way: Way, after: number, written: Readonly<Record<string, readonly string[]>>, entries: number) {
+  const dumps = [await dumpOf(way, way.from, after, entries), await dumpOf(way, way.to, after, entries)] as const
+  return judge(dumps, written)
+}
+
+export async function runPhase(stage: Stage, pair: Pair, turned: boolean, phase: Phase, count: number): Promise<Result> {
+  const [one, other] = pair.people
+  const [from, to] = turned ? [other, one] : [one, other]
+  const name = `${phase.id}-${from.name}-${to.name}`
+  const lines = textOf(name, count)
+  const dir = join(stage.network.dir, 'dumps')
+  await mkdir(dir, { recursive: true })
+  const file = join(dir, `${name}.txt`)
+  await writeFile(file, `${lines.join('\n')}\n`)
+  const host = hostOf(stage.network, pair.people)
+  const way: Way = { stage, pair, from, to, host, name, lines, file }
+  const measured = await phase.run(way)
+  pair.entries += count
+  const verdict = await check(way, pair.last, { [from.userId]: lines, [to.userId]: [] }, pair.entries)
+  pair.last = verdict.last
+  pair.written.set(from.userId, [...(pair.written.get(from.userId) ?? []), ...lines])
+  const told = [...stage.clients.values()].flatMap((it) => it.faults)
+  const faults = [...verdict.faults, ...measured.faults, ...told]
+  return { phase: phase.id, title: phase.title, from, to, host: host.name, lines: count, measured, faults }
+}
+
+/** Everything that was ever sent between the two, from the first entry on. */
+export async function checkAll(stage: Stage, pair: Pair): Promise<{ faults: readonly string[]; heads: readonly string[] }> {
+  const [from, to] = pair.people
+  const host = hostOf(stage.network, pair.people)
+  const way: Way = { stage, pair, from, to, host, name: `all-${from.name}-${to.name}`, lines: [], file: '' }
+  const { faults, heads } = await check(way, 0, Object.fromEntries(pair.written), pair.entries)
+  return { faults, heads }
+}
