@@ -29,43 +29,47 @@ import {
 /** When simulated time begins, ms. */
 export const START_MS = Date.UTC(2026, 0, 1)
 const COUNTERSIGNED_FOR_MS = 80 * 86_400_000
+/** How often a person's manifest can be replaced in one run. */
+const VERSIONS = 3
 
-export type SimRegion = {
+type SimRegion = {
   readonly id: RegionId
   readonly name: string
   readonly key: SigningKey
   readonly root: SigningKey
 }
+/** A manifest and the home record that names it. */
+export type SimRecords = { readonly manifest: Manifest; readonly home: Home }
 export type SimPerson = {
   readonly userId: UserId
   readonly name: string
   readonly region: RegionId
-  readonly manifest: Manifest
-  readonly home: Home
+  /** Of versions 1, 2 … */
+  readonly versions: readonly SimRecords[]
 }
 export type Cast = { readonly regions: readonly SimRegion[]; readonly people: readonly SimPerson[] }
 
 const casts = new Map<string, Cast>()
 
-/** `people` persons for each of `regions` regions. */
-export function castOf(regions: number, people: number): Cast {
-  const name = `${regions} ${people}`
+/** As many regions as there are numbers, and in each as many people. */
+export function castOf(people: readonly number[]): Cast {
+  const name = people.join(' ')
   let cast = casts.get(name)
   if (!cast) {
-    cast = makeCast(regions, people)
+    cast = makeCast(people)
     casts.set(name, cast)
   }
   return cast
 }
 
-function makeCast(regionCount: number, peopleCount: number): Cast {
+function makeCast(counts: readonly number[]): Cast {
   const random = simulatedRandom(0x5eed)
-  const regions = Array.from({ length: regionCount }, (_, i): SimRegion => {
+  const regions = counts.map((_, i): SimRegion => {
     const root = signingKey(random.bytes(32))
     return { id: regionIdOfRootKey(root.publicKey), name: `R${i + 1}`, root, key: signingKey(random.bytes(32)) }
   })
   const people = regions.flatMap((region, r) =>
-    Array.from({ length: peopleCount }, (_, p) => makePerson(`${'abcdef'[r]}${p + 1}`, region, random)),
+    Array.from({ length: counts[r]! }, (_, p) => makePerson(`${'abcdef'[r]}${p + 1}`, region, random)),
   )
   return { regions, people }
 }
@@ -88,32 +92,30 @@ function makePerson(name: string, region: SimRegion, random: ReturnType<typeof s
     signalIdentityKey: identity,
     signalRegistrationId: 1,
   })
-  const common = {
-    userId: userIdBytes(userId),
-    rootEpoch: 1,
-    version: 1,
-    homeRegion: regionIdBytes(region.id),
-    homeGeneration: 1,
-  }
-  const manifestBody = toBinary(ManifestBodySchema, create(ManifestBodySchema, { ...common, devices: [device] }))
-  const manifest = signRecord('parley/manifest/v1', manifestBody, key, by)
-  const homeBody = toBinary(HomeBodySchema, create(HomeBodySchema, { ...common, manifestHash: sha256(manifestBody) }))
-  const head = signRecord('parley/home/v1', homeBody, key, by)
-  const record = countersign(
-    head,
-    region.id,
-    region.key,
-    operationalGrant(region),
-    START_MS,
-    START_MS + COUNTERSIGNED_FOR_MS,
-  )
-  return {
-    userId,
-    name,
-    region: region.id,
-    manifest: openManifest(manifest, START_MS),
-    home: openHomeRecord(record, START_MS),
-  }
+  let previousHash: Uint8Array = new Uint8Array(0)
+  const versions = Array.from({ length: VERSIONS }, (_, i): SimRecords => {
+    const common = {
+      userId: userIdBytes(userId),
+      rootEpoch: 1,
+      version: i + 1,
+      homeRegion: regionIdBytes(region.id),
+      homeGeneration: 1,
+    }
+    const body = toBinary(
+      ManifestBodySchema,
+      create(ManifestBodySchema, { ...common, devices: [device], previousHash }),
+    )
+    previousHash = sha256(body)
+    const homeBody = toBinary(HomeBodySchema, create(HomeBodySchema, { ...common, manifestHash: sha256(body) }))
+    const head = signRecord('parley/home/v1', homeBody, key, by)
+    const until = START_MS + COUNTERSIGNED_FOR_MS
+    const record = countersign(head, region.id, region.key, operationalGrant(region), START_MS, until)
+    return {
+      manifest: openManifest(signRecord('parley/manifest/v1', body, key, by), START_MS),
+      home: openHomeRecord(record, START_MS),
+    }
+  })
+  return { userId, name, region: region.id, versions }
 }
 
 function operationalGrant(region: SimRegion) {

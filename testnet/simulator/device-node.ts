@@ -8,9 +8,10 @@ import {
   type HomeSession,
   type MemoryDb,
   memoryDb,
+  type Tables,
 } from '#client/rules'
 import {
-  type Clock,
+  type ConvId,
   type DeviceFrame,
   type DeviceKey,
   type HomeFrame,
@@ -21,36 +22,60 @@ import {
   type UserId,
 } from '#protocol'
 import type { DeviceSession } from '#relay/rules'
-import type { SimPerson } from './cast.ts'
+import type { SimPerson, SimRecords } from './cast.ts'
+import type { Sent, Told } from './checkers/index.ts'
 import { openWire, type Wire, type WireFaults } from './network.ts'
+import type { NodeClock } from './node-clock.ts'
 import type { RelayNode } from './relay-node.ts'
 import { standInCipher } from './stand-in-cipher.ts'
+import { Wiretap } from './wiretap.ts'
 
 export type DeviceNodeOptions = {
   readonly person: SimPerson
   readonly home: RelayNode
-  readonly clock: Clock
+  readonly clock: NodeClock
   readonly random: Random
-  readonly people: ReadonlyMap<UserId, SimPerson>
+  /** What the home answers when it is asked about somebody; throws while it cannot. */
+  readonly find: (user: UserId) => SimRecords
   readonly faults: WireFaults
   readonly events: (event: DeviceEvent) => void
+  readonly told: (told: Told) => void
+  readonly sent: (sent: Sent) => void
   readonly trace: (line: string) => void
 }
 
 const KEY: DeviceKey = { device: 1, registrationEpoch: 1, registrationVersion: 1 }
+const TABLES = [
+  ...(['self', 'contacts', 'devices', 'conversations', 'outbox', 'sealed'] as const),
+  ...(['messages', 'entries', 'unread', 'stateKeys', 'jobs', 'keys'] as const),
+] satisfies (keyof Tables)[]
+
+function copyOf(db: MemoryDb): MemoryDb {
+  const copy = memoryDb()
+  copy.transaction((tx) => {
+    for (const table of TABLES) for (const row of all(db, table)) tx.put(table, row)
+  })
+  return copy
+}
 
 export class DeviceNode {
   readonly person: SimPerson
+  readonly clock: NodeClock
   readonly #options: DeviceNodeOptions
   #db: MemoryDb = memoryDb()
+  #backup: MemoryDb | undefined
   #device: Device | undefined
-  #link: { end: () => void } | undefined
+  #link: { end: () => void; stall: (ms: number) => void } | undefined
   #sessions = 0
-  ended: Error | undefined
+  #records: SimRecords
+  /** gone: it will never come back, or its profile is an old copy. */
+  fate: 'alive' | 'gone' = 'alive'
 
   constructor(options: DeviceNodeOptions) {
     this.#options = options
     this.person = options.person
+    this.clock = options.clock
+    this.#records = options.person.versions[0]!
   }
 
   get db(): MemoryDb {
@@ -66,14 +91,9 @@ export class DeviceNode {
   }
 
   start(): void {
-    const { person, clock, random, people, events } = this.#options
+    const { person, clock, random, events } = this.#options
     const self = { userId: person.userId, ...KEY }
-    const find = async (user: UserId) => {
-      const found = people.get(user)
-      if (!found) throw new ParleyError('unknown_user', 'nobody')
-      if (!this.#options.home.isUp) throw new ParleyError('unreachable', 'the home is down')
-      return found
-    }
+    const find = async (user: UserId): Promise<SimRecords> => this.#options.find(user)
     const device: Device = createDevice({
       self,
       clock,
@@ -81,10 +101,7 @@ export class DeviceNode {
       db: this.#db,
       cipher: standInCipher(self, this.#db, random),
       directory: {
-        find: async (user) => {
-          const { home, manifest } = await find(user)
-          return { home, manifest }
-        },
+        find: async (user) => ({ ...(await find(user)) }),
         bundle: async (user) => {
           await find(user)
           return create(PrekeyBundleSchema, {})
@@ -93,13 +110,17 @@ export class DeviceNode {
         uploadPrekeys: async () => {},
       },
       events: (event) => {
-        if (this.#device !== device) return
-        if (event.type === 'broken') this.ended = event.error
-        events(event)
+        if (this.#device === device) events(event)
       },
     })
     this.#device = device
-    void device.learn(person.manifest).catch(() => {})
+    void device.learn(this.#records.manifest).catch(() => {})
+  }
+
+  /** The own manifest was replaced. */
+  learn(records: SimRecords): void {
+    this.#records = records
+    void this.#device?.learn(records.manifest).catch(() => {})
   }
 
   /** The process dies: what its database had not committed is gone. */
@@ -110,14 +131,36 @@ export class DeviceNode {
     this.#db = this.#db.crash()
   }
 
+  /** The device falls into the sea. */
+  destroy(): void {
+    this.crash()
+    this.fate = 'gone'
+  }
+
+  backUp(): void {
+    this.#backup = copyOf(this.#db)
+  }
+
+  get hasBackup(): boolean {
+    return this.#backup !== undefined
+  }
+
+  /** Somebody puts an old copy of the profile back, and uses it. */
+  restore(): void {
+    this.crash()
+    this.fate = 'gone'
+    this.#db = this.#backup!
+    this.start()
+  }
+
   connect(): void {
-    const { home, clock, random, faults, person, trace } = this.#options
+    const { home, clock, random, faults, person, trace, told, sent } = this.#options
     const device = this.#device
     if (!device || this.#link || !home.isUp) return
     const id = `${person.name}/${++this.#sessions}`
-    let up: Wire<DeviceFrame>
-    let down: Wire<HomeFrame | undefined>
+    const tap = new Wiretap(person.userId)
     let open = true
+    let queued = 0
     const end = (): void => {
       if (!open) return
       open = false
@@ -127,32 +170,48 @@ export class DeviceNode {
       home.closeSession(id)
       device.offline(homeSession)
     }
+    const up: Wire<DeviceFrame> = openWire(home.clock, random, faults, (frame) => {
+      trace(`${id} ^ ${upText(frame)}`)
+      home.relay?.deviceFrame(id, frame)
+    })
+    const down: Wire<HomeFrame | undefined> = openWire(clock, random, faults, (frame) => {
+      queued -= frame ? sizeOf(frame) : 0
+      trace(`${id} v ${frame ? downText(frame) : 'closed'}`)
+      if (frame) device.receive(homeSession, frame)
+      else end()
+    })
     const homeSession: HomeSession = {
       inFlightMax: limits.IN_FLIGHT_MAX,
-      send: (frame) => up.send(frame),
+      send: (frame) => {
+        if (!open) return
+        for (const one of tap.up(frame)) sent(one)
+        up.send(frame)
+      },
       end: (reason) => {
         trace(`${id} ends: ${reason.code}`)
         end()
       },
     }
-    up = openWire(clock, random, faults, (frame) => {
-      trace(`${id} ^ ${upText(frame)}`)
-      home.relay?.deviceFrame(id, frame)
-    })
-    down = openWire(clock, random, faults, (frame) => {
-      trace(`${id} v ${frame ? downText(frame) : 'closed'}`)
-      if (frame) device.receive(homeSession, frame)
-      else end()
-    })
     const session: DeviceSession = {
       id,
       userId: person.userId,
       device: KEY,
-      send: (frame) => down.send(frame),
-      backlog: () => 0,
+      send: (frame) => {
+        if (!open) return
+        for (const one of tap.down(frame)) told(one)
+        queued += sizeOf(frame)
+        down.send(frame)
+      },
+      backlog: () => queued,
       close: () => down.send(undefined),
     }
-    this.#link = { end }
+    this.#link = {
+      end,
+      stall: (ms) => {
+        up.stall(ms)
+        down.stall(ms)
+      },
+    }
     home.openSession(session)
     device.online(homeSession)
   }
@@ -161,11 +220,26 @@ export class DeviceNode {
     this.#link?.end()
   }
 
+  stall(ms: number): void {
+    this.#link?.stall(ms)
+  }
+
   /** Submissions that are not known to be safe. */
   unsafe(): number {
     return all(this.#db, 'outbox').filter((slot) => slot.state !== 'done').length
   }
+
+  cursorOf(conv: ConvId): number {
+    return this.#db.get('conversations', [conv])?.cursor ?? 0
+  }
 }
+
+export function unreachable(): ParleyError {
+  return new ParleyError('unreachable', 'the home is down')
+}
+
+const sizeOf = (frame: HomeFrame): number =>
+  64 + frame.entries.reduce((sum, { entry }) => sum + entry.reduce((bytes, one) => bytes + one.length, 0), 0)
 
 function upText(frame: DeviceFrame): string {
   return [

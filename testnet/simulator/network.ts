@@ -11,10 +11,12 @@ export type WireFaults = {
 
 export type Wire<T> = {
   send(message: T): void
+  /** Nothing arrives before so many ms have passed; then everything does. */
+  stall(ms: number): void
   cut(): void
 }
 
-/** One direction. `deliver` is never called after `cut`. */
+/** One direction. `deliver` is never called after `cut`; `clock` is the receiver's. */
 export function openWire<T>(clock: Clock, random: Random, faults: WireFaults, deliver: (message: T) => void): Wire<T> {
   let open = true
   let last = 0
@@ -32,6 +34,9 @@ export function openWire<T>(clock: Clock, random: Random, faults: WireFaults, de
       if (!reordered) last = Math.max(last, arrives)
       later(reordered ? arrives + most : last, message)
       if (random.fraction() < faults.duplicate) later(last + most * random.fraction(), message)
+    },
+    stall(ms) {
+      last = Math.max(last, clock.monotonic() + ms)
     },
     cut() {
       open = false

@@ -1,7 +1,7 @@
-// A relay of a simulated network: the real rules over the real store, on a simulated disk. It can be crashed at any
-// moment and started again on the same disk.
+// A relay of a simulated network: the real rules over the real store, on a simulated disk. It can be crashed or paused
+// at any moment and started again on the same disk.
 
-import type { Clock, Home, Manifest, ParleyError, Random, RegionId, UserId } from '#protocol'
+import type { Home, Manifest, ParleyError, Random, RegionId, UserId } from '#protocol'
 import {
   createRelay,
   type DeviceSession,
@@ -9,6 +9,7 @@ import {
   lateHooks,
   openStore,
   type Relay,
+  type RelayEngine,
   type RelayPorts,
   RULE_LIMITS,
   type RuleLimits,
@@ -16,7 +17,9 @@ import {
   type Store,
   type StoreLimits,
 } from '#relay/rules'
-import type { SimPerson } from './cast.ts'
+import type { SimPerson, SimRecords } from './cast.ts'
+import { watched } from './durable.ts'
+import type { NodeClock } from './node-clock.ts'
 
 /** Tiny, so that every limit is reached. */
 export const TINY_RULES: RuleLimits = {
@@ -25,21 +28,22 @@ export const TINY_RULES: RuleLimits = {
   sweepMs: 300,
   conversations: 3,
   windowItems: 6,
-  patienceMs: 2_000,
+  patienceMs: 1_200,
   linkBacklogBytes: 4_096,
   itemBytes: 1_024,
   lagStreams: 2,
   lagTurnBytes: 1_500,
-  lagAgainMs: 1_500,
-  sessionBacklogBytes: 1_000_000,
+  lagAgainMs: 800,
+  sessionBacklogBytes: 2_000,
   held: 24,
-  heldBytes: 64 * 1024,
+  heldBytes: 256 * 1024,
 }
-export const TINY_STORE: Partial<StoreLimits> = {
+const TINY_STORE: Partial<StoreLimits> = {
   checkpointBytes: 6_000,
   checkpointRecords: 12,
-  checkpointAgeMs: 1_500,
+  checkpointAgeMs: 1_000,
   sliceChanges: 4,
+  freeCheckMs: 40,
 }
 
 export type Links = {
@@ -51,54 +55,69 @@ export type Links = {
 
 export type SimNodeOptions = {
   readonly region: RegionId
-  readonly clock: Clock
+  readonly clock: NodeClock
   readonly random: Random
   readonly links: Links
   readonly people: ReadonlyMap<UserId, SimPerson>
-  readonly trace: (what: string) => void
+  readonly refused: (code: string) => void
+  readonly demoted: () => void
   /** The rules found something impossible, or the store failed. */
   readonly failed: (error: Error) => void
 }
 
 export class RelayNode {
   readonly region: RegionId
+  readonly clock: NodeClock
   readonly disk: SimulatedDisk
+  /** What the disk has ever kept for sure: `c/<conv> <key>` of entries and held submissions. */
+  readonly kept = new Set<string>()
   readonly #options: SimNodeOptions
   readonly #sessions = new Map<string, DeviceSession>()
-  readonly counts = { sequenced: 0, held: 0, demoted: 0, refused: 0, commits: 0 }
+  /** The newest version of each person's records that has come to this region. */
+  readonly #versions = new Map<UserId, number>()
   #boot = 0
   #store: Store | undefined
-  #relay: Relay | undefined
-  #refusals = new Map<string, number>()
+  #engine: RelayEngine | undefined
 
   constructor(options: SimNodeOptions) {
     this.#options = options
     this.region = options.region
+    this.clock = options.clock
     this.disk = new SimulatedDisk({ clock: options.clock, random: options.random })
   }
 
   get isUp(): boolean {
-    return this.#relay !== undefined
+    return this.#engine !== undefined
   }
 
   get relay(): Relay | undefined {
-    return this.#relay
+    return this.#engine?.relay
   }
 
   get store(): Store | undefined {
     return this.#store
   }
 
-  get refusals(): ReadonlyMap<string, number> {
-    return this.#refusals
+  inspect(): ReturnType<RelayEngine['inspect']> | undefined {
+    return this.#engine?.inspect()
+  }
+
+  recordsOf(user: UserId): SimRecords | undefined {
+    return this.#options.people.get(user)?.versions[this.#versions.get(user) ?? 0]
+  }
+
+  /** Newer records of somebody have come. */
+  learn(user: UserId, version: number): void {
+    if (version <= (this.#versions.get(user) ?? 0)) return
+    this.#versions.set(user, version)
+    const { manifest } = this.recordsOf(user)!
+    if (this.#options.people.get(user)!.region === this.region) this.relay?.manifestChanged(manifest)
   }
 
   #ports(): RelayPorts {
-    const { clock, random, links, region, people } = this.#options
-    const count = (code: string): void => {
-      this.#refusals.set(code, (this.#refusals.get(code) ?? 0) + 1)
-      this.counts.refused++
-    }
+    const { clock, random, links, region, people, refused, demoted } = this.#options
+    // What is found is as new as the person's home has it.
+    const find = (user: UserId): SimRecords | undefined => people.get(user) && this.recordsOf(user)
     return {
       region,
       clock,
@@ -111,26 +130,16 @@ export class RelayNode {
         close: (to, reason) => links.close(region, to, reason),
       },
       directory: {
-        knownHome: (user): Home | undefined => people.get(user)?.home,
-        findHome: async (user): Promise<Home | undefined> => people.get(user)?.home,
-        knownManifest: (user): Manifest | undefined => people.get(user)?.manifest,
-        findManifest: async (user): Promise<Manifest | undefined> => people.get(user)?.manifest,
-        learnHome: () => true,
-      },
-      events: {
-        submitted: () => {},
-        sequenced: (n) => {
-          this.counts.sequenced += n
-        },
-        delivered: () => {},
-        held: (n) => {
-          this.counts.held += n
-        },
-        refused: count,
-        demoted: (_region, streams) => {
-          this.counts.demoted += streams
+        knownHome: (user): Home | undefined => find(user)?.home,
+        findHome: async (user): Promise<Home | undefined> => find(user)?.home,
+        knownManifest: (user): Manifest | undefined => find(user)?.manifest,
+        findManifest: async (user): Promise<Manifest | undefined> => find(user)?.manifest,
+        learnHome: (home) => {
+          this.learn(home.userId, home.version - 1)
+          return true
         },
       },
+      events: { submitted() {}, sequenced() {}, delivered() {}, held() {}, refused, demoted },
     }
   }
 
@@ -148,19 +157,13 @@ export class RelayNode {
       if (boot === this.#boot) failed(error)
     }
     const late = lateHooks(fail)
-    const hooks = {
-      ...late.hooks,
-      committed: (n: number) => {
-        this.counts.commits++
-        late.hooks.committed(n)
-      },
-    }
     const { store, replayed } = await openStore({
-      backend: this.disk.open(),
-      hooks,
+      backend: watched(this.disk.open(), this.kept),
+      hooks: late.hooks,
       clock,
       schedule: (callback) => void clock.after(0, callback),
       limits: TINY_STORE,
+      holds: (partition, key) => this.disk.rows.get(partition)?.has(key) === true,
     })
     if (boot !== this.#boot) return store.abandon()
     const engine = createRelay(this.#ports(), store, TINY_RULES, fail)
@@ -168,14 +171,14 @@ export class RelayNode {
     await engine.takeOver(replayed)
     if (boot !== this.#boot) return store.abandon()
     this.#store = store
-    this.#relay = engine.relay
+    this.#engine = engine
     this.#tick(boot)
   }
 
   #tick(boot: number): void {
-    this.#options.clock.after(TINY_RULES.tickMs, () => {
-      if (boot !== this.#boot || !this.#relay) return
-      this.#relay.tick()
+    this.clock.after(TINY_RULES.tickMs, () => {
+      if (boot !== this.#boot || !this.#engine) return
+      this.#engine.relay.tick()
       this.#tick(boot)
     })
   }
@@ -185,7 +188,7 @@ export class RelayNode {
     this.#boot++
     this.#store?.abandon()
     this.#store = undefined
-    this.#relay = undefined
+    this.#engine = undefined
     this.disk.crash()
     const sessions = [...this.#sessions.values()]
     this.#sessions.clear()
@@ -194,11 +197,11 @@ export class RelayNode {
 
   openSession(session: DeviceSession): void {
     this.#sessions.set(session.id, session)
-    this.#relay?.openSession(session)
+    this.relay?.openSession(session)
   }
 
   closeSession(id: string): void {
     this.#sessions.delete(id)
-    this.#relay?.closeSession(id)
+    this.relay?.closeSession(id)
   }
 }

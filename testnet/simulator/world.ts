@@ -1,35 +1,41 @@
-// One simulated network: regions with a relay each, people with a device each, wires between them, and the faults of a
-// seed. Everything runs on one virtual clock and one random, so that a seed is a story that can be told again.
+// One simulated network: regions with a relay each, people with a device each, and wires between them. Everything runs
+// on one virtual clock and one random, so that a seed is a story that can be told again.
 import { hash } from 'node:crypto'
 import { all, type DeviceEvent } from '#client/rules'
 import {
+  type ConvId,
+  convIdBytes,
   directConvId,
-  type ParleyError,
+  directGenesis,
   positionText,
   type Random,
   type RegionId,
+  readGenesis,
   SimulatedClock,
   simulatedRandom,
   type UserId,
 } from '#protocol'
-import type { Item } from '#relay/rules'
-import { castOf, type SimPerson, START_MS } from './cast.ts'
-import { allChecks, type Check, type Final, type Said } from './checks.ts'
-import { DeviceNode } from './device-node.ts'
-import { openWire, type Wire, type WireFaults } from './network.ts'
+import { castOf, type SimPerson, type SimRecords, START_MS } from './cast.ts'
+import { allCheckers, type Checker, type Final, type Outside, type Told } from './checkers/index.ts'
+import { DeviceNode, unreachable } from './device-node.ts'
+import { WorldLinks } from './links.ts'
+import type { WireFaults } from './network.ts'
+import { NodeClock } from './node-clock.ts'
+import type { Reach } from './reach.ts'
 import { RelayNode, TINY_RULES } from './relay-node.ts'
 
-type Link = { up: boolean; downUntil: number; wires: Map<RegionId, Wire<Item[]>>; queued: Map<RegionId, number> }
+/** What a relay may still hold when everything has come to rest. */
+const AT_REST = { records: 24, conversations: TINY_RULES.conversations, keys: 400 }
+/** How wrong the clock of a process may be, ms. */
+const SKEW_MS = 240_000
+const LINES_FOLDED = 512
 
 export type WorldOptions = {
   readonly seed: number
-  readonly regions: number
-  readonly people: number
+  /** People in each region. */
+  readonly people: (random: Random) => readonly number[]
   readonly trace: ((line: string) => void) | undefined
 }
-
-/** How often each thing happened: blind spots show as zeros. */
-export type Reach = Record<string, number>
 
 export class World {
   readonly clock = new SimulatedClock(START_MS)
@@ -37,65 +43,110 @@ export class World {
   readonly people: readonly SimPerson[]
   readonly relays = new Map<RegionId, RelayNode>()
   readonly devices: DeviceNode[] = []
-  readonly checks: Check[] = allChecks()
+  readonly links: WorldLinks
+  readonly checkers: readonly Checker[]
   readonly reach: Reach = {}
   readonly failures: string[] = []
-  readonly said: Said[] = []
-  readonly #links = new Map<string, Link>()
+  /** Called when a home lets an acknowledgement out, and a device has heard it: the best moment for a crash. */
+  onAcknowledged: (device: DeviceNode) => void = () => {}
+  readonly #byId: ReadonlyMap<UserId, SimPerson>
+  readonly #members = new Map<ConvId, readonly UserId[]>()
+  readonly #versions = new Map<UserId, number>()
+  readonly #names: ReadonlyMap<string, string>
   readonly #lines: string[] = []
   readonly #trace: ((line: string) => void) | undefined
-  readonly #regionNames = new Map<RegionId, string>()
   #hash = ''
-  #faulty = true
 
   constructor(options: WorldOptions) {
     this.random = simulatedRandom(options.seed)
     this.#trace = options.trace
-    const cast = castOf(options.regions, options.people)
+    const cast = castOf(options.people(this.random))
     this.people = cast.people
-    const byId = new Map(cast.people.map((p) => [p.userId, p]))
-    for (const region of cast.regions) {
-      this.#regionNames.set(region.id, region.name)
-      const node = new RelayNode({
-        region: region.id,
-        clock: this.clock,
-        random: this.random,
-        people: byId,
-        trace: (what) => this.trace(`${region.name} ${what}`),
-        failed: (error) => this.#relayFailed(region.id, error),
-        links: {
-          send: (from, to, item) => this.#send(from, to, item),
-          isUp: (from, to) => this.#link(from, to).up,
-          backlog: (from, to) => this.#link(from, to).queued.get(to) ?? 0,
-          close: (from, to, reason) => this.#refusedLink(from, to, reason),
-        },
-      })
-      this.relays.set(region.id, node)
+    this.#byId = new Map(cast.people.map((p) => [p.userId, p]))
+    this.#names = new Map<string, string>([
+      ...cast.people.map((p): [string, string] => [p.userId, p.name]),
+      ...cast.regions.map((r): [string, string] => [r.id, r.name]),
+    ])
+    for (const a of cast.people) {
+      for (const b of cast.people) {
+        const genesis = a === b ? undefined : readGenesis(directGenesis(a.userId, b.userId))
+        if (genesis?.kind === 'direct') this.#members.set(directConvId(a.userId, b.userId), genesis.members)
+      }
     }
-    const wires: WireFaults = { latencyMs: [1, 5 + 60 * this.random.fraction()], duplicate: 0, reorder: 0 }
-    for (const person of cast.people) {
-      const home = this.relays.get(person.region)!
-      const events = (event: DeviceEvent): void => this.#observe(person, event)
-      this.devices.push(
-        new DeviceNode({
-          person,
-          home,
-          clock: this.clock,
-          random: this.random,
-          people: byId,
-          faults: wires,
-          events,
-          trace: (line) => this.trace(line),
-        }),
-      )
+    const { clock, random, relays } = this
+    const nameOf = (id: string): string => this.nameOf(id)
+    const trace = (line: string): void => this.trace(line)
+    const count = (what: string): void => this.count(what)
+    const failed = (what: string): void => void this.failures.push(what)
+    this.links = new WorldLinks({ clock, random, relays, nameOf, trace, count, failed })
+    this.checkers = allCheckers(this.#outside(), AT_REST)
+    for (const { id } of cast.regions) this.relays.set(id, this.#relay(id))
+    const wires: WireFaults = { latencyMs: [1, 5 + 60 * random.fraction()], duplicate: 0, reorder: 0 }
+    for (const person of cast.people) this.devices.push(this.#device(person, wires))
+  }
+
+  #clock(): NodeClock {
+    return new NodeClock(this.clock, SKEW_MS * (2 * this.random.fraction() - 1))
+  }
+
+  #relay(region: RegionId): RelayNode {
+    const { links, random } = this
+    return new RelayNode({
+      region,
+      clock: this.#clock(),
+      random,
+      people: this.#byId,
+      refused: (code) => this.count(`refused ${code}`),
+      demoted: () => this.count('demoted'),
+      failed: (error) => this.#relayFailed(region, error),
+      links: {
+        send: (from, to, item) => links.send(from, to, item),
+        isUp: (from, to) => links.isUp(from, to),
+        backlog: (from, to) => links.backlog(from, to),
+        close: (from, to, reason) => links.refused(from, to, reason),
+      },
+    })
+  }
+
+  #device(person: SimPerson, faults: WireFaults): DeviceNode {
+    const home = this.relays.get(person.region)!
+    const device: DeviceNode = new DeviceNode({
+      person,
+      home,
+      clock: this.#clock(),
+      random: this.random,
+      faults,
+      find: (user) => this.#find(home, user),
+      events: (event) => this.#observe(device, event),
+      told: (told) => this.#told(told),
+      sent: (sent) => {
+        if (device.fate === 'alive') for (const checker of this.checkers) checker.sent(sent)
+      },
+      trace: (line) => this.trace(line),
+    })
+    return device
+  }
+
+  #outside(): Outside {
+    return {
+      nameOf: (id) => this.nameOf(id),
+      homeOf: (user) => this.#byId.get(user)!.region,
+      membersOf: (conv) => this.#members.get(conv)!,
+      bytesOf: (conv) => convIdBytes(conv),
+      kept: (region, conv, key) => this.relays.get(region)!.kept.has(`c/${conv} ${key}`),
+      cursorOf: (user, conv) => this.deviceOf(user).cursorOf(conv),
+      storedTagOf: (user, conv, k) => {
+        const slot = this.deviceOf(user).db.get('outbox', [conv, k])
+        const hex = (tag: Uint8Array | undefined): string => (tag ? Buffer.from(tag).toString('hex') : '')
+        return slot && { tag: hex(slot.tag), skipTag: hex(slot.skipTag) }
+      },
     }
   }
 
   trace(line: string): void {
     const stamped = `${this.clock.monotonic().toFixed(1)} ${line}`
     this.#trace?.(stamped)
-    this.#lines.push(stamped)
-    if (this.#lines.length >= 512) this.#fold()
+    if (this.#lines.push(stamped) >= LINES_FOLDED) this.#fold()
   }
 
   #fold(): void {
@@ -112,193 +163,140 @@ export class World {
     this.reach[what] = (this.reach[what] ?? 0) + 1
   }
 
-  personOf(user: string): string {
-    return this.people.find((p) => p.userId === user)?.name ?? '?'
+  nameOf(id: string): string {
+    return this.#names.get(id) ?? '?'
   }
 
-  nameOf(region: RegionId): string {
-    return this.#regionNames.get(region)!
+  deviceOf(user: UserId): DeviceNode {
+    return this.devices.find((d) => d.person.userId === user)!
   }
 
-  #observe(person: SimPerson, event: DeviceEvent): void {
+  #told(told: Told): void {
+    if (told.what !== 'entry') this.count(`verdict ${told.what}`)
+    for (const checker of this.checkers) checker.told(told)
+  }
+
+  #observe(device: DeviceNode, event: DeviceEvent): void {
+    const { name, userId } = device.person
     this.count(event.type === 'state' ? `device ${event.state}` : `device ${event.type}`)
     if (event.type === 'message')
-      this.trace(`${person.name} sees ${positionText(event.message.at)} m${event.message.member} k${event.message.k}`)
-    if (event.type === 'state')
-      this.trace(`${person.name} k${event.k} ${event.state} ${positionText(event.at)} ${event.code}`)
-    if (event.type === 'broken') this.failures.push(`${person.name} broke: ${event.error.stack ?? event.error.message}`)
-    if (event.type === 'host-lies' || event.type === 'old-copy')
-      this.failures.push(`${person.name}: ${event.type} ${JSON.stringify(event)}`)
-    for (const check of this.checks) check.observe(person.userId, event)
+      this.trace(`${name} sees ${positionText(event.message.at)} m${event.message.member} k${event.message.k}`)
+    if (event.type === 'state') this.trace(`${name} k${event.k} ${event.state} ${positionText(event.at)} ${event.code}`)
+    if (event.type === 'broken') this.failures.push(`${name} broke: ${event.error.stack ?? event.error.message}`)
+    const lies = event.type === 'host-lies' || event.type === 'expired'
+    if (device.fate === 'gone') return
+    if (lies || event.type === 'old-copy') this.failures.push(`${name}: ${JSON.stringify(event)}`)
+    for (const checker of this.checkers) checker.observe(userId, event)
+    if (event.type === 'state' && (event.state === 'held' || event.state === 'sequenced')) this.onAcknowledged(device)
   }
 
   #relayFailed(region: RegionId, error: Error): void {
     const expected = /append failed|ENOSPC|another owner/.test(error.message)
     this.trace(`${this.nameOf(region)} failed: ${error.message}`)
+    this.count(`relay failed${/ENOSPC/.test(error.message) ? ' for a full disk' : ''}`)
     if (!expected) this.failures.push(`${this.nameOf(region)} failed: ${error.stack ?? error.message}`)
     this.crashRelay(region)
   }
 
-  // --- links
+  /** What a home answers about somebody: it asks the other home, or knows something older. */
+  #find(home: RelayNode, user: UserId): SimRecords {
+    const theirs = this.#byId.get(user)!.region
+    const canAsk = theirs === home.region || this.links.isUp(home.region, theirs)
+    const found = (canAsk ? this.relays.get(theirs)! : home).recordsOf(user)
+    if (!home.isUp || !found) throw unreachable()
+    return found
+  }
 
-  #link(a: RegionId, b: RegionId): Link {
-    const name = a < b ? `${a} ${b}` : `${b} ${a}`
-    let link = this.#links.get(name)
-    if (!link) {
-      link = { up: false, downUntil: 0, wires: new Map(), queued: new Map() }
-      this.#links.set(name, link)
+  /** Somebody's manifest is replaced: the home knows at once, the own device and other regions a little later. */
+  renew(person: SimPerson): void {
+    const version = (this.#versions.get(person.userId) ?? 0) + 1
+    const records = person.versions[version]
+    if (!records) return
+    this.#versions.set(person.userId, version)
+    this.trace(`${person.name} has manifest ${version + 1}`)
+    this.count('manifest replaced')
+    for (const relay of this.relays.values()) {
+      const waitMs = relay.region === person.region ? 0 : 1_500 * this.random.fraction()
+      this.clock.after(waitMs, () => relay.clock.run(() => relay.learn(person.userId, version)))
     }
-    return link
-  }
-
-  #send(from: RegionId, to: RegionId, item: Item): void {
-    const link = this.#link(from, to)
-    if (!link.up) return
-    link.queued.set(to, (link.queued.get(to) ?? 0) + item.body.length)
-    link.wires.get(to)!.send([item])
-  }
-
-  linkUp(a: RegionId, b: RegionId): void {
-    const link = this.#link(a, b)
-    const [ra, rb] = [this.relays.get(a)!, this.relays.get(b)!]
-    if (link.up || !ra.isUp || !rb.isUp || (this.#faulty && link.downUntil > this.clock.monotonic())) return
-    link.up = true
-    const faults: WireFaults = {
-      latencyMs: [1, 2 + 80 * this.random.fraction()],
-      duplicate: this.#faulty ? 0.02 : 0,
-      reorder: this.#faulty && this.random.fraction() < 0.5 ? 0.02 : 0,
-    }
-    for (const [from, to] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      link.queued.set(to, 0)
-      link.wires.set(
-        to,
-        openWire(this.clock, this.random, faults, (items) => this.#deliver(link, from, to, items)),
-      )
-    }
-    this.trace(`link ${this.nameOf(a)}-${this.nameOf(b)} up`)
-    this.count('link up')
-    ra.relay?.linkUp(b)
-    rb.relay?.linkUp(a)
-  }
-
-  #deliver(link: Link, from: RegionId, to: RegionId, items: Item[]): void {
-    for (const item of items) {
-      link.queued.set(to, Math.max(0, (link.queued.get(to) ?? 0) - item.body.length))
-      this.count(`item ${item.kind}`)
-    }
-    this.trace(`${this.nameOf(from)} -> ${this.nameOf(to)} ${items.map((i) => `${i.kind}:${i.body.length}`).join(' ')}`)
-    this.relays.get(to)!.relay?.items(from, items)
-  }
-
-  linkDown(a: RegionId, b: RegionId, forMs: number): void {
-    const link = this.#link(a, b)
-    link.downUntil = this.clock.monotonic() + forMs
-    if (!link.up) return
-    link.up = false
-    for (const wire of link.wires.values()) wire.cut()
-    this.trace(`link ${this.nameOf(a)}-${this.nameOf(b)} down for ${forMs.toFixed(0)}`)
-    this.count('link down')
-    this.relays.get(a)!.relay?.linkDown(b)
-    this.relays.get(b)!.relay?.linkDown(a)
-  }
-
-  /** A relay cut the link because of what the other said: between honest relays only what was lost before excuses it. */
-  #refusedLink(from: RegionId, to: RegionId, reason: ParleyError): void {
-    this.trace(`${this.nameOf(from)} refuses ${this.nameOf(to)}: ${reason.code} ${reason.message}`)
-    this.count(`link refused ${reason.code}`)
-    if (reason.code !== 'unknown_conversation')
-      this.failures.push(`${this.nameOf(from)} cut ${this.nameOf(to)}: ${reason.code} ${reason.message}`)
-    this.linkDown(from, to, 50)
-  }
-
-  // --- processes
-
-  async startRelay(region: RegionId): Promise<void> {
-    this.trace(`${this.nameOf(region)} starts`)
-    await this.relays.get(region)!.start()
+    const device = this.deviceOf(person.userId)
+    this.clock.after(300 * this.random.fraction(), () => device.learn(records))
   }
 
   crashRelay(region: RegionId): void {
     const relay = this.relays.get(region)!
     if (relay.isUp) this.count('relay crash')
-    for (const other of this.relays.keys()) if (other !== region) this.linkDown(region, other, 0)
+    for (const other of this.relays.keys()) if (other !== region) this.links.down(region, other, 0)
     relay.crash()
     this.trace(`${this.nameOf(region)} crashed`)
   }
 
-  /** Everything heals: no fault happens from here on. */
-  heal(): void {
-    this.#faulty = false
-  }
-
   async say(from: DeviceNode, to: DeviceNode, text: string): Promise<void> {
-    const conv = directConvId(from.person.userId, to.person.userId)
-    this.trace(`${from.person.name} says "${text}"`)
+    const { userId, name } = from.person
+    const conv = directConvId(userId, to.person.userId)
+    this.trace(`${name} says "${text.slice(0, 40)}"`)
     this.count('said')
     const sent = await from.device
       ?.send(to.person.userId, { kind: 'text', body: new TextEncoder().encode(text) }, undefined)
       .catch(() => undefined)
-    if (!sent) return
-    const said: Said = { by: from.person.userId, to: to.person.userId, conv, k: sent.k, text }
-    this.said.push(said)
-    for (const check of this.checks) check.said(said)
+    if (!sent || from.fate === 'gone') return
+    const said = { by: userId, to: to.person.userId, conv, k: sent.k, text }
+    for (const checker of this.checkers) checker.said(said)
   }
 
-  // --- what is left
+  cancel(device: DeviceNode): void {
+    const slot = all(device.db, 'outbox').find(({ state }) => state !== 'sequenced' && state !== 'done')
+    if (!slot || !device.device) return
+    this.trace(`${device.person.name} cancels k ${slot.k}`)
+    this.count('cancel asked')
+    for (const checker of this.checkers) checker.cancelled(device.person.userId, slot.conv, slot.k)
+    void device.device.cancel(slot.conv, slot.k).catch(() => undefined)
+  }
+
+  read(device: DeviceNode): void {
+    for (const { conv, cursor, ownRead } of all(device.db, 'conversations')) {
+      if (cursor <= ownRead) continue
+      this.count('read asked')
+      void device.device?.markRead(conv, cursor).catch(() => undefined)
+    }
+  }
 
   final(): Final {
-    const undrained: string[] = []
-    for (const [region, relay] of this.relays) {
-      for (const [partition, rows] of relay.disk.rows) {
-        if (partition.startsWith('i/'))
-          for (const [key, row] of rows)
-            undrained.push(
-              `${this.nameOf(region)}: inbox row ${this.personOf(partition.slice(2))} ${key.slice(0, 16)} ${Buffer.from(row).toString('hex')}`,
-            )
-        if (partition.startsWith('f/'))
-          for (const key of rows.keys())
-            if (key !== '!')
-              undrained.push(
-                `${this.nameOf(region)}: lag row to ${this.nameOf(partition.slice(2) as RegionId)} ${key.slice(60)}`,
-              )
-        if (partition.startsWith('c/')) {
-          for (const key of rows.keys()) {
-            if (key[0] === 'e')
-              undrained.push(
-                `${this.nameOf(region)}: entry ${Number.parseInt(key.slice(7), 16)} of ${partition.slice(2, 14)} is kept`,
-              )
-            if (key[0] === 'r')
-              undrained.push(`${this.nameOf(region)}: held submission ${key.slice(-8)} of ${partition.slice(2, 14)}`)
-          }
+    return {
+      devices: this.devices.map(({ person, db, fate }) => ({
+        user: person.userId,
+        name: person.name,
+        region: person.region,
+        fate,
+        messages: all(db, 'messages'),
+        entries: all(db, 'entries'),
+        outbox: all(db, 'outbox'),
+        conversations: all(db, 'conversations'),
+      })),
+      relays: [...this.relays.values()].map((relay) => {
+        const memory = relay.inspect()
+        return {
+          region: relay.region,
+          name: this.nameOf(relay.region),
+          rows: relay.disk.rows,
+          records: relay.disk.records.size,
+          memory: memory && {
+            conversations: memory.conversations,
+            windowItems: [...this.relays.keys()].reduce(
+              (sum, other) => sum + (other === relay.region ? 0 : memory.windowItems(other)),
+              0,
+            ),
+            keys: relay.store?.stats().memoryKeys ?? 0,
+          },
         }
-      }
+      }),
     }
-    const devices = this.devices.map(({ person, db }) => ({
-      user: person.userId,
-      name: person.name,
-      messages: all(db, 'messages'),
-      entries: all(db, 'entries'),
-      outbox: all(db, 'outbox'),
-      cursors: new Map(all(db, 'conversations').map((c) => [c.conv, c.cursor])),
-    }))
-    return { devices, undrained }
   }
 
   violations(): string[] {
     const final = this.final()
-    const bad = [...new Set(this.failures)]
-    for (const check of this.checks) for (const what of check.check(final)) bad.push(`${check.id}: ${what}`)
-    return bad
-  }
-
-  get tickMs(): number {
-    return TINY_RULES.tickMs
-  }
-
-  userOf(device: DeviceNode): UserId {
-    return device.person.userId
+    const bad = [...new Set(this.failures)].map((what) => `failure: ${what}`)
+    for (const checker of this.checkers) for (const what of checker.check(final)) bad.push(`${checker.id}: ${what}`)
+    return [...new Set(bad)]
   }
 }

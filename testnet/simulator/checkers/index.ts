@@ -1,0 +1,19 @@
+// The promises that every simulated network is held to.
+import { sentIsDurable, toldIsDurable } from './durable.ts'
+import { noDuplicate, nothingLost, oneOrder } from './promises.ts'
+import { bounded, converges } from './rest.ts'
+import type { Checker, Outside } from './types.ts'
+
+export type { Checker, DeviceState, Final, Outside, RelayState, Said, Sent, Told } from './types.ts'
+
+export function allCheckers(outside: Outside, limits: Parameters<typeof bounded>[0]): Checker[] {
+  return [
+    toldIsDurable(outside),
+    sentIsDurable(outside),
+    nothingLost(outside),
+    noDuplicate(outside),
+    oneOrder(outside),
+    converges(outside),
+    bounded(limits),
+  ]
+}

@@ -1,0 +1,92 @@
+// Promises 5 and 6: after the last fault everything comes to rest, nothing waits any more, and nothing has grown.
+import type { ConvId, RegionId, UserId } from '#protocol'
+import { type Checker, type DeviceState, type Final, type Outside, type RelayState, silent } from './types.ts'
+
+/** Promise 5. */
+export function converges({ nameOf, membersOf }: Outside): Checker {
+  return {
+    ...silent,
+    id: 'converges',
+    explain: 'after the faults have healed nothing waits any more: outboxes, feeds, inboxes, marks',
+    check({ devices, relays }: Final) {
+      const gone = new Set(devices.filter((d) => d.fate === 'gone').map((d) => d.user))
+      const alive = devices.filter((d) => d.fate === 'alive')
+      return [
+        ...relays.flatMap((relay) => undrained(relay, gone, nameOf, membersOf)),
+        ...alive.flatMap(unfinished),
+        ...alive.flatMap((device) => marks(device, alive, membersOf)),
+      ]
+    },
+  }
+}
+
+function undrained(
+  { name, rows }: RelayState,
+  gone: ReadonlySet<UserId>,
+  nameOf: (id: UserId | RegionId) => string,
+  membersOf: (conv: ConvId) => readonly UserId[],
+): string[] {
+  const bad: string[] = []
+  for (const [partition, keys] of rows) {
+    const of = partition.slice(2)
+    for (const key of keys.keys()) {
+      if (partition[1] !== '/') continue
+      // What a device that never comes back is owed stays.
+      const owed = partition[0] === 'c' && membersOf(of as ConvId).some((user) => gone.has(user))
+      if (partition[0] === 'i' && !gone.has(of as UserId)) bad.push(`${name}: inbox row of ${nameOf(of as UserId)}`)
+      if (partition[0] === 'f' && key !== '!') bad.push(`${name}: lag row to ${nameOf(of as RegionId)} ${key.slice(60)}`)
+      if (key[0] === 'e' && partition[0] === 'c' && !owed)
+        bad.push(`${name}: entry ${Number.parseInt(key.slice(7), 16)} of ${of.slice(0, 12)} is kept`)
+      if (key[0] === 'r' && partition[0] === 'c')
+        bad.push(`${name}: held submission ${Number.parseInt(key.slice(-8), 16)} of ${of.slice(0, 12)}`)
+    }
+  }
+  return bad
+}
+
+function unfinished(device: DeviceState): string[] {
+  const bad: string[] = []
+  for (const slot of device.outbox) if (slot.state !== 'done') bad.push(`${device.name}: k ${slot.k} is ${slot.state}`)
+  for (const m of device.messages) {
+    if (m.kind === 'unreadable' || m.kind === 'gone') bad.push(`${device.name}: ${m.author} k ${m.k} is ${m.kind}`)
+    if (m.status === 'waiting' || m.status === 'held') bad.push(`${device.name}: k ${m.k} shows as ${m.status}`)
+  }
+  return bad
+}
+
+/** Each side knows how far the other has everything, and how far it says that it has read. */
+function marks(device: DeviceState, alive: readonly DeviceState[], membersOf: Outside['membersOf']): string[] {
+  const bad: string[] = []
+  for (const { conv, delivered, peerRead } of device.conversations) {
+    const members = membersOf(conv)
+    const other = alive.find((d) => d.user !== device.user && members.includes(d.user))
+    const theirs = other?.conversations.find((c) => c.conv === conv)
+    if (!other || !theirs) continue
+    const own = device.messages.filter((m) => m.conv === conv && m.author.startsWith(`${members.indexOf(device.user)}.`))
+    const newest = Math.max(0, ...own.filter((m) => m.status === 'sequenced').map((m) => m.at))
+    if (delivered < newest) bad.push(`${device.name} does not know that ${other.name} has everything`)
+    if (peerRead !== theirs.ownRead)
+      bad.push(`${device.name} knows ${other.name} to have read ${peerRead % 2 ** 32} of ${theirs.ownRead % 2 ** 32}`)
+  }
+  return bad
+}
+
+/** Promise 6: journals are trimmed, windows are empty, conversations leave the memory. */
+export function bounded(limits: { readonly records: number; readonly conversations: number; readonly keys: number }): Checker {
+  return {
+    ...silent,
+    id: 'bounded',
+    explain: 'at rest a relay holds little in memory, and its journal is short',
+    check({ relays }) {
+      const bad: string[] = []
+      for (const { name, records, memory } of relays) {
+        if (records > limits.records) bad.push(`${name}: ${records} records in the journal`)
+        if (!memory) continue
+        if (memory.windowItems > 0) bad.push(`${name}: ${memory.windowItems} items wait in windows`)
+        if (memory.conversations > limits.conversations) bad.push(`${name}: ${memory.conversations} conversations`)
+        if (memory.keys > limits.keys) bad.push(`${name}: ${memory.keys} keys in the store's memory`)
+      }
+      return bad
+    },
+  }
+}

@@ -1,0 +1,102 @@
+// What a checker sees of a network, and what it is.
+import type { ConversationRow, DeviceEvent, EntryRow, MessageRow, OutboxRow } from '#client/rules'
+import type { ConvId, RegionId, UserId } from '#protocol'
+
+/** What a person did. */
+export type Said = {
+  readonly by: UserId
+  readonly to: UserId
+  readonly conv: ConvId
+  readonly k: number
+  readonly text: string
+}
+
+/** Something that a home lets out to a device: one verdict, or one entry. `at` is 0 where there is none. */
+export type Told = {
+  readonly what: 'entry' | 'sequenced' | 'safe' | 'held' | 'past' | 'behind' | 'wait' | 'moved' | 'stale' | 'final'
+  readonly user: UserId
+  readonly conv: ConvId
+  readonly k: number
+  readonly at: number
+  readonly tag: string
+  /** Of an entry: who wrote it. */
+  readonly member?: number
+}
+
+/** Something that a device lets out to its home. */
+export type Sent =
+  | {
+      readonly what: 'submission'
+      readonly user: UserId
+      readonly conv: ConvId
+      readonly k: number
+      readonly rev: number
+      readonly kind: number
+      readonly tag: string
+      readonly body: string
+    }
+  | {
+      readonly what: 'cursor'
+      readonly user: UserId
+      readonly conv: ConvId
+      readonly at: number
+      readonly rewind: boolean
+    }
+
+export type DeviceState = {
+  readonly user: UserId
+  readonly name: string
+  readonly region: RegionId
+  /** gone: it was destroyed, or its profile was an old copy: what it shows says nothing. */
+  readonly fate: 'alive' | 'gone'
+  readonly messages: readonly MessageRow[]
+  readonly entries: readonly EntryRow[]
+  readonly outbox: readonly OutboxRow[]
+  readonly conversations: readonly ConversationRow[]
+}
+
+export type RelayState = {
+  readonly region: RegionId
+  readonly name: string
+  readonly rows: ReadonlyMap<string, ReadonlyMap<string, Uint8Array>>
+  readonly records: number
+  /** Undefined when it is down. */
+  readonly memory: { readonly conversations: number; readonly windowItems: number; readonly keys: number } | undefined
+}
+
+export type Final = { readonly devices: readonly DeviceState[]; readonly relays: readonly RelayState[] }
+
+/** What a checker may ask about the world while it runs. */
+export type Outside = {
+  readonly nameOf: (id: UserId | RegionId) => string
+  readonly homeOf: (user: UserId) => RegionId
+  /** By member number. */
+  readonly membersOf: (conv: ConvId) => readonly UserId[]
+  readonly bytesOf: (conv: ConvId) => Uint8Array
+  /** Whether the disk of the region has ever surely kept a key of the conversation. */
+  readonly kept: (region: RegionId, conv: ConvId, key: string) => boolean
+  /** What the database of a person's device holds now, durably. */
+  readonly cursorOf: (user: UserId, conv: ConvId) => number
+  readonly storedTagOf: (user: UserId, conv: ConvId, k: number) => { tag: string; skipTag: string } | undefined
+}
+
+export type Checker = {
+  readonly id: string
+  readonly explain: string
+  said(said: Said): void
+  cancelled(user: UserId, conv: ConvId, k: number): void
+  observe(user: UserId, event: DeviceEvent): void
+  told(told: Told): void
+  sent(sent: Sent): void
+  /** After quiescence: what is wrong, in words. Also says what was found on the way. */
+  check(final: Final): string[]
+}
+
+export const silent: Omit<Checker, 'id' | 'explain'> = {
+  said: () => {},
+  cancelled: () => {},
+  observe: () => {},
+  told: () => {},
+  sent: () => {},
+  check: () => [],
+}

@@ -1,0 +1,69 @@
+// What a disk has ever kept for sure, seen from outside: every record whose append was acknowledged, and every record
+// that a start found, is read here with a reader of its own; what was begun and not acknowledged does not count.
+import type { Backend } from '#relay/rules'
+
+const CHANGES_AT = 22
+const DELETE = 2
+const SAME_PARTITION = 0x80
+
+/** Keys of entries and held submissions in a record, as `<partition> <key>`. */
+export function keysOf(record: Uint8Array): string[] {
+  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
+  let at = CHANGES_AT
+  const number = (): number => {
+    let value = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++]!
+      value += (byte & 127) * 2 ** shift
+      if (byte < 128) return value
+    }
+  }
+  const text = (): string => {
+    const length = number()
+    at += length
+    return bytes.toString('latin1', at - length, at)
+  }
+  const skip = (): void => {
+    const length = number()
+    at += length
+  }
+  for (let notes = number(); notes > 0; notes--) skip()
+  const keys: string[] = []
+  let partition = ''
+  while (at < bytes.length) {
+    const kind = bytes[at++]!
+    if (!(kind & SAME_PARTITION)) partition = text()
+    const key = text()
+    if ((kind & 127) === DELETE) continue
+    skip()
+    if (partition[0] === 'c' && (key[0] === 'e' || key[0] === 'r')) keys.push(`${partition} ${key}`)
+  }
+  return keys
+}
+
+/** Remembers in `kept` what the backend has acknowledged. */
+export function watched(backend: Backend, kept: Set<string>): Backend {
+  const { journal } = backend
+  const keep = (record: Uint8Array): void => {
+    for (const key of keysOf(record)) kept.add(key)
+  }
+  return {
+    rows: backend.rows,
+    freeBytes: () => backend.freeBytes(),
+    [Symbol.asyncDispose]: () => backend[Symbol.asyncDispose](),
+    journal: {
+      async append(number, record) {
+        const copy = record.slice()
+        await journal.append(number, record)
+        keep(copy)
+      },
+      async *replay(from) {
+        for await (const found of journal.replay(from)) {
+          keep(found.record)
+          yield found
+        }
+      },
+      trim: (below) => journal.trim(below),
+    },
+  }
+}
