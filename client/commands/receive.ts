@@ -5,6 +5,7 @@ import type { Message, Parley, ParleyEvent } from '../index.ts'
 import {
   aborted,
   describeMessage,
+  flushed,
   note,
   openProfile,
   type ProfileFlags,
@@ -118,6 +119,7 @@ class Printer {
     }
     if (upTo === this.#at(user)) return false
     this.#from.set(user, upTo)
+    await flushed()
     this.#parley.moveReader(READER, user, upTo)
     await this.#parley.markRead(user, upTo)
     return messages.length === PAGE

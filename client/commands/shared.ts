@@ -112,6 +112,13 @@ export async function write(bytes: string | Uint8Array): Promise<void> {
   if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
 }
 
+/** Resolves when everything written so far has left this process: what is queued in it dies with it. */
+export async function flushed(): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write('', (error) => (error ? reject(error) : resolve()))
+  })
+}
+
 export const note = (line: string): void => void process.stderr.write(`${line}\n`)
 export const printJson = (value: unknown): Promise<void> => write(`${JSON.stringify(value)}\n`)
 

@@ -160,7 +160,7 @@ function ordersOf(parley: Parley, log: Log): Orders {
       if (parley.conversationWith(ensureUserId(to)) !== last.conv) throw new Error(`job ${job} is another's`)
       await parley.sending(last.conv, last.k).until(stage)
     },
-    'until-held': ({ count }) => parley.until(() => log.held.size >= count, STUCK_MS),
+    'until-held': ({ count }) => parley.until(() => log.held.size >= count, STUCK_MS).catch((error) => { throw new Error(`${log.held.size} of ${count} are held`, { cause: error }) }),
     dump: (order) => dump(parley, order),
     'skip-to-end': async ({ with: user, at }) => parley.moveReader('receive', ensureUserId(user), at as Position),
     progress: async () => ({ stored: log.stored, numbered: log.numbered }),

@@ -7,6 +7,12 @@ import { type Kill, type Measured, measure } from './measure.ts'
 import { sharedMs } from './orders.ts'
 import { clientOf, type Phase, stopClient, type Way } from './stage.ts'
 
+function missingText(texts: ReadonlyMap<number, string>, count: number): string {
+  const first = Math.min(...texts.keys())
+  const missing = Array.from({ length: count }, (_, i) => first + i).filter((k) => !texts.has(k))
+  return `${texts.size} of ${count} printed, nothing new for ${STUCK_MS} ms; k from ${first}, missing ${missing.slice(0, 40)}`
+}
+
 /** What the receiver has printed, each k once, and who waits for more of it. */
 function printedLog() {
   const texts = new Map<number, string>()
@@ -31,7 +37,7 @@ function printedLog() {
     async until(count: number): Promise<void> {
       while (texts.size < count) {
         const late = Promise.withResolvers<never>()
-        const timer = systemClock.after(STUCK_MS, () => late.reject(new Error(`${texts.size} of ${count} printed`)))
+        const timer = systemClock.after(STUCK_MS, () => late.reject(new Error(missingText(texts, count))))
         await Promise.race([moved.promise, late.promise]).finally(() => timer.cancel())
       }
     },

@@ -23,7 +23,7 @@ export const TOLD_EVERY_MS = 20
 /** Messages of one page of a dump. */
 export const DUMP_PAGE = 1_000
 /** No progress for this long is a failure. */
-export const STUCK_MS = 60_000
+export const STUCK_MS = 30_000
 /** From the start of a client to its answer. */
 export const CLIENT_MS = 30_000
 /** A pause of the receiver that is longer than this is shown as a stall. */
