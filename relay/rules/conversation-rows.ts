@@ -30,6 +30,7 @@ import {
   type Register,
   WINDOW_BLOCK,
 } from './conversation.ts'
+import { owesDelivered } from './delivered.ts'
 import { readInboxRow } from './inbox.ts'
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
@@ -134,7 +135,6 @@ function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation 
   conv.safe = from.u53() as Position
   conv.activityMs = from.u53()
   conv.dirty = false
-  conv.kept = conv.low < conv.head
   return conv
 }
 
@@ -184,7 +184,7 @@ function writtenAuthor(conv: Conversation, key: string): Author {
   })
 }
 
-export function writeRegister(register: Register): Uint8Array {
+export function writeRegister(register: Omit<Register, 'gate'>): Uint8Array {
   return new ByteWriter().u53(register.version).raw(register.body).done()
 }
 
@@ -197,6 +197,7 @@ function readRegister(key: string, bytes: Uint8Array): Register {
     device: number(11, 13),
     version: from.u53(),
     body: from.rest().slice(),
+    gate: 0,
   }
 }
 
@@ -251,6 +252,7 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
     // What is not owed by a lag row was acknowledged: nothing of a conversation that is not loaded waits in a window.
     if (!feed.lag.has(LOG_STREAM)) feed.acked.set(LOG_STREAM, conv.head)
   }
+  conv.kept = conv.low < conv.head || owesDelivered(conv)
   return conv
 }
 

@@ -17,6 +17,7 @@ import {
   writeRegister,
   writeState,
 } from './conversation-rows.ts'
+import { owesDelivered } from './delivered.ts'
 import { writeInboxRow } from './inbox.ts'
 
 /** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
@@ -38,13 +39,7 @@ export class Conversations {
   readonly #opened: (conv: Conversation) => void
 
   /** `opened`: a conversation was read from rows; what signals had said of it is to be heard again. */
-  constructor(
-    store: Store,
-    here: RegionId,
-    loadedMax: number,
-    load: Load,
-    opened: (conv: Conversation) => void,
-  ) {
+  constructor(store: Store, here: RegionId, loadedMax: number, load: Load, opened: (conv: Conversation) => void) {
     this.#store = store
     this.#here = here
     this.#loadedMax = loadedMax
@@ -136,11 +131,13 @@ export class Conversations {
     return out
   }
 
-  putRegister(conv: Conversation, register: Register): void {
-    const name = registerName(register)
-    conv.registers.set(name, register)
+  putRegister(conv: Conversation, update: Omit<Register, 'gate'>): Register {
+    const name = registerName(update)
     this.changed(conv)
-    this.#store.put(conversationPartition(conv.id), `m${name}`, writeRegister(register))
+    this.#store.put(conversationPartition(conv.id), `m${name}`, writeRegister(update))
+    const register = { ...update, gate: this.#store.gate() }
+    conv.registers.set(name, register)
+    return register
   }
 
   /** Writes what changed into the commit that is being closed. */
@@ -158,7 +155,7 @@ export class Conversations {
   }
 
   #listKept(conv: Conversation): void {
-    const kept = conv.low < conv.head
+    const kept = conv.low < conv.head || owesDelivered(conv)
     if (kept === conv.kept) return
     conv.kept = kept
     if (kept) this.#store.put(KEPT, conv.id, new Uint8Array(0))

@@ -142,6 +142,7 @@ class Engine implements RelayEngine, Relay {
     if (conv.hostedHere) this.#log.hostSafe(conv, undefined)
     else if (conv.safe < conv.settled || hasSequencedRun(conv)) this.#regions.askSafe(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)
+    this.#registers.opened(conv)
   }
 
   // --- commits

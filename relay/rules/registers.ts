@@ -1,24 +1,16 @@
 // Registers of a conversation: latest wins. `delivered` is kept by the reader's home from device cursors and told at most
 // every 250 ms; a read mark comes from the device, sealed. Both go to the host and from there to the other member regions.
 import { create, toBinary } from '@bufbuild/protobuf'
-import {
-  ItemKind,
-  limits,
-  ParleyError,
-  type Position,
-  type RegionId,
-  RegistersSchema,
-  type RegisterUpdate,
-} from '#protocol'
+import { ItemKind, limits, ParleyError, type RegionId, RegistersSchema, type RegisterUpdate } from '#protocol'
 import type { Conversation, Register } from './conversation.ts'
 import { registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { highestCursor, isDone, newInboxRow } from './inbox.ts'
+import { deliveredOf, REGISTER_DELIVERED } from './delivered.ts'
+import { isDone, newInboxRow } from './inbox.ts'
 import type { Introductions } from './introductions.ts'
 import type { Senders } from './senders.ts'
 import type { SessionState } from './sessions.ts'
 
-export const REGISTER_DELIVERED = 1
 export const REGISTER_READ = 2
 
 /** `delivered` leaves at once after this much silence … */
@@ -54,6 +46,12 @@ export class Registers {
     }
   }
 
+  /** A conversation was read from rows: what a former boot did not come to tell. */
+  opened(conv: Conversation): void {
+    for (const [m, member] of conv.members.entries())
+      if (member.local && deliveredOf(conv, m) !== undefined) this.cursorMoved(conv, m)
+  }
+
   tick(): void {
     const now = this.#core.ports.clock.monotonic()
     for (const [name, { conv, member, atMs }] of this.#due) {
@@ -66,11 +64,8 @@ export class Registers {
   }
 
   #deliver(conv: Conversation, member: number, now: number): void {
-    const version = highestCursor(conv.inbox.get(member), conv.head)
-    const known = conv.registers.get(registerName({ kind: REGISTER_DELIVERED, member, device: 0 }))
-    // Nobody waits to hear that people have received their own messages.
-    const owed = newestOfOthers(conv, member)
-    if (version <= (known?.version ?? 0) || (known?.version ?? 0) >= owed) return
+    const version = deliveredOf(conv, member)
+    if (version === undefined) return
     this.#lastMs.set(`${member}${conv.id}`, now)
     this.#core.ports.events.delivered(1)
     this.#take(conv, { kind: REGISTER_DELIVERED, member, device: 0, version, body: new Uint8Array(0) }, undefined)
@@ -173,19 +168,12 @@ export class Registers {
 
   onState(conv: Conversation, region: RegionId, update: RegisterUpdate): void {
     const name = registerName(update)
-    if (!conv.registers.has(name)) return
-    this.#core.feeds.acknowledged(conv, region, registerStream(name), Number(update.version))
+    const known = conv.registers.get(name)
+    if (!known) return
+    // Nobody has what is not there yet: taken at its word, that would never be sent.
+    this.#core.feeds.acknowledged(conv, region, registerStream(name), Math.min(Number(update.version), known.version))
   }
 }
 
 /** When each was last told `delivered`: more than this and all start over. */
 const LAST_TOLD_MAX = 100_000
-
-function newestOfOthers(conv: Conversation, member: number): Position {
-  let newest = 0 as Position
-  for (const author of conv.authors.values()) {
-    const placed = author.member === member ? undefined : author.window.get(author.last)
-    if (placed && placed.at > newest) newest = placed.at
-  }
-  return newest
-}

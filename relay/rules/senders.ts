@@ -141,6 +141,11 @@ export class Senders {
   #gather(conv: Conversation, author: Author, submission: Submission, size: number): void {
     const name = `${conv.id}${author.key}`
     let batch = this.#batches.get(name)
+    // A k that goes again (a skip right behind its content) begins a batch of its own: submissions ascend within one.
+    if (batch && batch.items.at(-1)!.k >= submission.k) {
+      this.#sendBatch(batch)
+      batch = undefined
+    }
     if (!batch) {
       batch = { conv, author, items: [], bytes: 0 }
       this.#batches.set(name, batch)

@@ -1,0 +1,29 @@
+// How far a person has everything that others wrote, for the register `delivered`. It is told a little later than the
+// cursor moves, so what is still to be told must be found again after a restart: until then the conversation counts as kept.
+import { NOWHERE, type Position } from '#protocol'
+import type { Conversation } from './conversation.ts'
+import { highestCursor } from './inbox.ts'
+
+export const REGISTER_DELIVERED = 1
+
+function newestOfOthers(conv: Conversation, member: number): Position {
+  let newest = NOWHERE
+  for (const author of conv.authors.values()) {
+    const placed = author.member === member ? undefined : author.window.get(author.last)
+    if (placed && placed.at > newest) newest = placed.at
+  }
+  return newest
+}
+
+/** What is to be told; undefined when the others know enough: nobody waits to hear that people have their own messages. */
+export function deliveredOf(conv: Conversation, member: number): Position | undefined {
+  const version = highestCursor(conv.inbox.get(member), conv.head)
+  let known = 0
+  for (const r of conv.registers.values())
+    if (r.kind === REGISTER_DELIVERED && r.member === member) known = Math.max(known, r.version)
+  return version > known && known < newestOfOthers(conv, member) ? version : undefined
+}
+
+export function owesDelivered(conv: Conversation): boolean {
+  return conv.members.some((member, m) => member.local && deliveredOf(conv, m) !== undefined)
+}
