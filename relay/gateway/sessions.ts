@@ -167,7 +167,6 @@ function hear(floor: Floor, connection: Connection, bytes: Uint8Array): void {
     case 'open': {
       const { session } = stage
       const frame = decodeDeviceFrame(session.plain ? bytes : session.channel.open(bytes))
-      if (frame.ping !== 0) send(floor, connection, homeFrame({ pong: frame.ping }))
       parts.relay().deviceFrame(session.id, frame)
       return
     }

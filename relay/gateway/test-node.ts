@@ -5,18 +5,20 @@ import { createPrekeys } from '../accounts/prekeys.ts'
 import { accountRows } from '../accounts/rows.ts'
 import { makeStore, type TestRegion } from '../fixtures.ts'
 import type { DeviceSession, Relay } from '../rules/ports.ts'
+import { homeFrame } from './connection.ts'
 import { openGateway } from './gateway.ts'
 
-/** Rules that only record what they are told; a submission is answered so that both directions are seen. */
+/** Rules that only record what they are told; a ping is answered so that both directions are seen. */
 function recordingRelay() {
   const sessions = new Map<string, DeviceSession>()
   const frames: DeviceFrame[] = []
   const relay: Relay = {
     openSession: (session) => void sessions.set(session.id, session),
     closeSession: (id) => void sessions.delete(id),
-    deviceFrame(_id, frame) {
+    deviceFrame(id, frame) {
       if (frame.cursors.length > 0) throw new ParleyError('bad_name', 'a conversation that was not named')
       frames.push(frame)
+      if (frame.ping > 0) sessions.get(id)?.send(homeFrame({ pong: frame.ping }))
     },
     linkUp: () => undefined,
     linkDown: () => undefined,

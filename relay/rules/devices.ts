@@ -82,8 +82,13 @@ export class Devices {
     if (member === undefined || !this.#core.sessions.isOpen(session) || session.views.has(conv.id)) return
     const row = conv.inbox.get(member)
     const at = cursorOf(row, session.device, conv.head)
-    if (at < conv.head) this.#core.sessions.behind(session, conv, at)
+    if (at < conv.head) this.#core.sessions.behind(session, conv, at, this.#gateOf(conv))
     else if (row?.unmarked.has(session.device)) this.#registers.tellAll(session, conv, member)
+  }
+
+  /** What is said of a log waits for its commit where it is hosted; elsewhere its host has committed it. */
+  #gateOf(conv: Conversation): number {
+    return conv.hostedHere ? this.#core.store.gate() : 0
   }
 
   /** A frame that breaks the rules ends its session. */
@@ -107,6 +112,19 @@ export class Devices {
     for (const update of frame.registers) {
       this.#named(session, update.conv, (conv, member) => this.#registers.fromDevice(session, conv, member, update))
     }
+    if (frame.ping > 0) this.#answerPing(session, frame)
+  }
+
+  /** A pong waits for the commit of what came with its ping: a device may rely on what it said before. */
+  #answerPing(session: SessionState, frame: DeviceFrame): void {
+    const { sessions, store, convs } = this.#core
+    const convIds = new Set(frame.registers.flatMap(({ conv }) => session.deviceRefs.get(conv) ?? []))
+    let waiting = convIds.size + 1
+    const next = (): void => {
+      if (--waiting === 0 && sessions.isOpen(session)) sessions.pong(session, frame.ping, store.gate())
+    }
+    for (const id of convIds) convs.with(id, next)
+    next()
   }
 
   #name(session: SessionState, name: ConversationName): void {
@@ -209,7 +227,7 @@ export class Devices {
     const at = place(cursor)
     this.#named(session, cursor.conv, (conv, member) => {
       if (cursor.rewind) {
-        this.#core.sessions.behind(session, conv, at)
+        this.#core.sessions.behind(session, conv, at, this.#gateOf(conv))
         return
       }
       this.#acknowledged(session, conv, member, at)
@@ -240,8 +258,8 @@ export class Devices {
         if (!this.#core.sessions.isOpen(session)) return
         const from = Math.max(after, conv.low)
         const last = (from + entries.length) as Position
-        const gate = conv.hostedHere ? this.#core.store.gate() : 0
-        this.#core.sessions.page(session, conv, member, entries, last, after < conv.low ? conv.low : undefined, gate)
+        const base = after < conv.low ? conv.low : undefined
+        this.#core.sessions.page(session, conv, member, entries, last, base, this.#gateOf(conv))
         this.#registers.tellAll(session, conv, member)
       })
     })

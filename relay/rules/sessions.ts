@@ -41,6 +41,8 @@ type Draft = {
   verdicts: VerdictInit[]
   runs: Run[]
   behind: { conv: number; headEpoch: number; headN: number; fromEpoch: number; fromN: number }[]
+  /** 0: none. */
+  pong: number
   registers: { conv: number; kind: number; member: number; device: number; version: bigint; body: Uint8Array }[]
 }
 
@@ -60,7 +62,7 @@ export type SessionState = {
   readonly drafts: Map<number, Draft>
 }
 
-const newDraft = (): Draft => ({ names: [], verdicts: [], runs: [], behind: [], registers: [] })
+const newDraft = (): Draft => ({ names: [], verdicts: [], runs: [], behind: [], pong: 0, registers: [] })
 const AT_ONCE = 0
 /** Names, verdicts, entries … of one frame: together well below FRAME_ITEMS_MAX. */
 const LIST_MAX = limits.FRAME_ITEMS_MAX / 8
@@ -163,9 +165,9 @@ export class Sessions {
     if (ref !== undefined) this.#draft(session, gate).verdicts.push({ ...verdict, conv: ref })
   }
 
-  behind(session: SessionState, conv: Conversation, from: Position): void {
+  behind(session: SessionState, conv: Conversation, from: Position, gate: number): void {
     session.views.set(conv.id, { live: false, sent: from })
-    this.#draft(session, AT_ONCE).behind.push({
+    this.#draft(session, gate).behind.push({
       conv: this.#ref(session, conv),
       headEpoch: epochOf(conv.head),
       headN: nOf(conv.head),
@@ -238,6 +240,10 @@ export class Sessions {
     })
   }
 
+  pong(session: SessionState, ping: number, gate: number): void {
+    this.#draft(session, gate).pong = ping
+  }
+
   /** Sends what may leave: everything at once, and what waited for commits up to this one. */
   flush(committed: number): void {
     for (const session of this.#unsent) {
@@ -287,7 +293,11 @@ function framesOf(draft: Draft): HomeFrame[] {
   for (let i = 0; i < tails; i++) {
     frames.push(create(HomeFrameSchema, { behind: slice(draft.behind, i), registers: slice(draft.registers, i) }))
   }
-  return merged(frames)
+  const whole = merged(frames)
+  if (draft.pong === 0) return whole
+  if (whole.length === 0) whole.push(create(HomeFrameSchema))
+  whole.at(-1)!.pong = draft.pong
+  return whole
 }
 
 const slice = <T>(list: readonly T[], i: number): T[] => list.slice(i * LIST_MAX, (i + 1) * LIST_MAX)
