@@ -110,11 +110,15 @@ function matchHeaders(dump: Dump, { headers }: Chain, fault: (what: string) => v
   const first = headers.length - dump.messages.length
   for (const [i, message] of dump.messages.entries()) {
     const header = headers[first + i]
-    if (!header) return fault(`${dump.messages.length} messages, ${headers.length} entries`)
+    if (!header) {
+      fault(`${dump.messages.length} messages, ${headers.length} entries`)
+      return
+    }
     const { at, member, device, registration, k, timeMs, kind, status } = message
     const author = `${member}.${device}.${registration}`
     if (at !== header.epoch * SPAN + header.n) fault(`message ${i + 1} stands at ${at}, entry at ${header.n}`)
-    if (author !== header.author || k !== header.k) fault(`${header.n}: ${author} k ${k}, entry ${header.author} ${header.k}`)
+    if (author !== header.author || k !== header.k)
+      fault(`${header.n}: ${author} k ${k}, entry ${header.author} ${header.k}`)
     if (timeMs !== header.timeMs) fault(`${header.n}: another time than its entry's`)
     if (kind !== 'text' || status !== 'sequenced') fault(`${header.n} is ${kind}, ${status}`)
     if (message.mine !== (message.from === dump.self)) fault(`${header.n}: mine is ${message.mine}`)
@@ -128,7 +132,10 @@ function matchText(dump: Dump, written: Written, fault: (what: string) => void):
     const got = dump.messages.filter(({ from }) => from === author)
     if (got.length !== lines.length) fault(`${got.length} messages of ${author}, ${lines.length} lines were sent`)
     const wrong = got.findIndex(({ body }, i) => !Buffer.from(body, 'base64').equals(Buffer.from(lines[i] ?? '')))
-    if (wrong >= 0) fault(`message ${wrong + 1} of ${author} is not line ${wrong + 1}: "${Buffer.from(got[wrong]?.body ?? '', 'base64')}"`)
+    if (wrong >= 0)
+      fault(
+        `message ${wrong + 1} of ${author} is not line ${wrong + 1}: "${Buffer.from(got[wrong]?.body ?? '', 'base64')}"`,
+      )
   }
   const strangers = dump.messages.filter(({ from }) => !(from in written))
   if (strangers.length > 0) fault(`${strangers.length} messages of somebody else`)
@@ -146,7 +153,8 @@ function historyHash({ messages }: Dump): string {
 export function judge(dumps: readonly [Dump, Dump], written: Written): Verdict {
   const faults: string[] = []
   const chains = dumps.map((dump) => {
-    const fault = (what: string): void => void (faults.length < FAULTS_MAX && faults.push(`${dump.self.slice(0, 16)}: ${what}`))
+    const fault = (what: string): void =>
+      void (faults.length < FAULTS_MAX && faults.push(`${dump.self.slice(0, 16)}: ${what}`))
     const chain = followChain(dump, fault)
     matchHeaders(dump, chain, fault)
     matchText(dump, written, fault)

@@ -16,6 +16,7 @@ export type Person = {
   readonly profile: string
   readonly passphraseFile: string
   readonly logFile: string
+  readonly env: Readonly<Record<string, string>>
 }
 
 export type Client = AsyncDisposable & {
@@ -79,7 +80,10 @@ async function within<T>(ms: number, what: string, promise: Promise<T>): Promise
 /** Opens the profile in a process of its own; not connected yet. It ends when we do. */
 export async function startClient(person: Person): Promise<Client> {
   const errors = openSync(person.logFile, 'a')
-  const child = fork(PROGRAM, [person.profile, person.passphraseFile], { stdio: ['ignore', errors, errors, 'ipc'] })
+  const child = fork(PROGRAM, [person.profile, person.passphraseFile], {
+    stdio: ['ignore', errors, errors, 'ipc'],
+    env: { ...process.env, ...person.env },
+  })
   const { waiting, faults, state } = listen(child, person.name)
   let ids = 0
   const ask = (order: Order): Promise<unknown> => {

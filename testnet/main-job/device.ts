@@ -3,7 +3,16 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { type Message, Parley, type ParleyEvent, type Sending } from '#client'
 import { ensureUserId, type Position, systemClock } from '#protocol'
-import { CLIENT_MS, DUMP_PAGE, LOG_MS, LONE_PAUSE_MS, STUCK_MS, TOLD_EVERY, TOLD_EVERY_MS, UNSTORED_MAX } from './limits.ts'
+import {
+  CLIENT_MS,
+  DUMP_PAGE,
+  LOG_MS,
+  LONE_PAUSE_MS,
+  STUCK_MS,
+  TOLD_EVERY,
+  TOLD_EVERY_MS,
+  UNSTORED_MAX,
+} from './limits.ts'
 import { type Asked, type Order, sharedMs, type Told } from './orders.ts'
 
 type Orders = { readonly [D in Order['do']]: (order: Order & { do: D }) => Promise<unknown> }
@@ -18,9 +27,17 @@ class Log {
   readonly held = new Set<number>()
   numbered = 0
   stored = 0
+  allowed = Number.POSITIVE_INFINITY
+  more = Promise.withResolvers<void>()
   all = 0
   #told = 0
   #timed = false
+
+  allow(lines: number): void {
+    this.allowed = lines
+    this.more.resolve()
+    this.more = Promise.withResolvers()
+  }
 
   hear(event: ParleyEvent): void {
     if (event.type === 'message') this.#message(event.message)
@@ -67,12 +84,14 @@ async function sendAll(parley: Parley, log: Log, order: Order & { do: 'send' }):
   const done = parley.job(order.job)?.line ?? 0
   let pending: Promise<Sending>[] = []
   const before = log.numbered
+  log.allow(order.allowed ?? Number.POSITIVE_INFINITY)
   let count = 0
   for (const [i, line] of (await linesOf(order.file)).entries()) {
     if (i < done) continue
     const { ahead } = order
     if (ahead !== undefined && count - (log.numbered - before) >= ahead)
       await parley.until(() => count - (log.numbered - before) < ahead, STUCK_MS)
+    while (i >= log.allowed) await log.more.promise
     const ms = sharedMs()
     pending.push(parley.send(to, line, { name: order.job, line: i + 1 }))
     pending.at(-1)?.then(
@@ -153,6 +172,7 @@ function ordersOf(parley: Parley, log: Log): Orders {
       await parley.lookUp(ensureUserId(user), CLIENT_MS)
     },
     send: (order) => sendAll(parley, log, order),
+    allow: async ({ lines }) => log.allow(lines),
     'send-lone': (order) => sendLone(parley, log, order),
     until: async ({ to, job, stage }) => {
       const last = parley.job(job)
@@ -160,7 +180,12 @@ function ordersOf(parley: Parley, log: Log): Orders {
       if (parley.conversationWith(ensureUserId(to)) !== last.conv) throw new Error(`job ${job} is another's`)
       await parley.sending(last.conv, last.k).until(stage)
     },
-    'until-held': ({ count }) => parley.until(() => log.held.size >= count, STUCK_MS).catch((error) => { throw new Error(`${log.held.size} of ${count} are held`, { cause: error }) }),
+    'until-held': ({ count }) =>
+      parley
+        .until(() => log.held.size >= count, STUCK_MS)
+        .catch((error) => {
+          throw new Error(`${log.held.size} of ${count} are held`, { cause: error })
+        }),
     dump: (order) => dump(parley, order),
     'skip-to-end': async ({ with: user, at }) => parley.moveReader('receive', ensureUserId(user), at as Position),
     progress: async () => ({ stored: log.stored, numbered: log.numbered }),

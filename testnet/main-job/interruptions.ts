@@ -73,7 +73,10 @@ async function bothKilled(way: Way): Promise<Measured> {
   const send = (): Sender => {
     const mine = { is: true }
     alive = mine
-    return startSender(way, pipeGate(printed, lines.length, () => mine.is))
+    return startSender(
+      way,
+      pipeGate(printed, lines.length, () => mine.is),
+    )
   }
   let sender = send()
   let receiver = startReceiver(way, printed.hear)

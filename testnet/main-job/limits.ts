@@ -9,6 +9,8 @@ export const LONE_MESSAGES = 200
 export const LONE_PAUSE_MS = 10
 /** Shares of the receiver's cursor at which a relay is killed. */
 export const KILL_AT = [0.2, 0.4, 0.6, 0.8] as const
+/** How far the sender is ahead of the receiver meanwhile, as a share of all lines: less than lies between two kills. */
+export const KILL_AHEAD_SHARE = 0.1
 /** Lines handed to the profile and not stored yet, as `parley send` has them. */
 export const UNSTORED_MAX = 256
 /** Where times from sending to receiving are measured: lines without a number at any moment. */

@@ -9,8 +9,8 @@ export type Kill = {
   readonly atMs: number
   /** When it ran again. */
   readonly upMs: number
-  /** Lines that the sender's profile held and the receiver did not. */
-  readonly inFlight: number
+  /** Lines that the sender had handed over and the receiver did not have; undefined: from what both remember. */
+  readonly inFlight: number | undefined
 }
 
 export type Measured = {
@@ -42,7 +42,12 @@ function longestGap(received: readonly (readonly [number, number])[]): Gap {
 }
 
 /** `since`: where times are counted from instead of when each was handed over, if that is later. */
-export function measure(sent: Times['sent'], received: Times['received'], kills: readonly Kill[], since = 0): Measured {
+export function measure(sent: Times['sent'], received: Times['received'], done: readonly Kill[], since = 0): Measured {
+  const before = (list: Times['sent'], end: number): number => list.filter(([, ms]) => ms <= end).length
+  const kills = done.map((kill) => ({
+    ...kill,
+    inFlight: kill.inFlight ?? before(sent, kill.atMs) - before(received, kill.atMs),
+  }))
   const at = new Map(sent)
   const delays = received
     .flatMap(([k, ms]) => {
@@ -63,12 +68,14 @@ export function measure(sent: Times['sent'], received: Times['received'], kills:
     stallMs: gap.ms,
     kills,
     notes: [...notes, ...atRest],
-    faults: kills.filter(({ inFlight }) => inFlight <= 0).map(({ what }) => `${what} was killed with nothing in flight`),
+    faults: kills
+      .filter(({ inFlight }) => inFlight <= 0)
+      .map(({ what }) => `${what} was killed with nothing in flight`),
   }
 }
 
 /** How long the process was away, and what the pause was beyond that. */
-function noteOf(kill: Kill, received: Times['received'], until: number): string {
+function noteOf(kill: Kill & { readonly inFlight: number }, received: Times['received'], until: number): string {
   const after = received.filter(([, ms]) => ms < until)
   const from = after.findLastIndex(([, ms]) => ms < kill.atMs)
   const gap = longestGap(after.slice(Math.max(0, from)))

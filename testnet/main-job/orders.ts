@@ -3,14 +3,19 @@
 export type Order =
   | { readonly do: 'connect' }
   | { readonly do: 'find'; readonly user: string; readonly name: string }
-  /** Sends the lines of a file, as a job; resolves when all are stored. `ahead`: lines without a number at any moment. */
+  /**
+   * Sends the lines of a file, as a job; resolves when all are stored. `ahead`: lines without a number at any moment;
+   * `allowed`: no line beyond before `allow` says so.
+   */
   | {
       readonly do: 'send'
       readonly to: string
       readonly file: string
       readonly job: string
       readonly ahead: number | undefined
+      readonly allowed: number | undefined
     }
+  | { readonly do: 'allow'; readonly lines: number }
   /** Sends the lines of a file, each one a moment after the one before has its number. */
   | { readonly do: 'send-lone'; readonly to: string; readonly file: string }
   | {

@@ -1,7 +1,7 @@
 // The phases that need events of both clients: everybody there, the receiver away, relays killed, the host down.
 import type { TestRegion } from '../launch.ts'
 import type { Client } from './client.ts'
-import { HELD_WANTED, KILL_AT, PACED_AHEAD, STUCK_MS } from './limits.ts'
+import { HELD_WANTED, KILL_AHEAD_SHARE, KILL_AT, PACED_AHEAD, STUCK_MS } from './limits.ts'
 import { type Kill, type Measured, measure } from './measure.ts'
 import { type Progress, sharedMs } from './orders.ts'
 import { clientOf, type Phase, stopClient, type Way } from './stage.ts'
@@ -15,8 +15,8 @@ async function both({ stage, from, to }: Way): Promise<Both> {
   return { sender, receiver, before: receiver.received }
 }
 
-function sendOf({ to, file, name }: Way, ahead: number | undefined) {
-  return { do: 'send', to: to.userId, file, job: name, ahead } as const
+function sendOf({ to, file, name }: Way, ahead?: number, allowed?: number) {
+  return { do: 'send', to: to.userId, file, job: name, ahead, allowed } as const
 }
 
 const untilOf = ({ to, name }: Way, stage: 'sequenced' | 'delivered') =>
@@ -56,7 +56,7 @@ async function away(way: Way): Promise<Measured> {
   const { sender } = await both(way)
   await stopClient(way.stage, way.to)
   const from = sharedMs()
-  await sender.ask(sendOf(way, undefined))
+  await sender.ask(sendOf(way))
   await sender.ask(untilOf(way, 'sequenced'))
   const sentIn = sharedMs() - from
   const since = sharedMs()
@@ -68,33 +68,50 @@ async function away(way: Way): Promise<Measured> {
   return { ...measured, notes: [`sent at ${rate.toFixed(0)}/s while nobody was there`, ...measured.notes] }
 }
 
-async function killAndStart(region: TestRegion, sender: Client, receiver: Client, before: number): Promise<Kill> {
-  const { relay, name } = region
+async function killAndStart({ relay, name }: TestRegion): Promise<Kill> {
   const killed = relay.kill()
   const atMs = sharedMs()
-  const arrived = receiver.received - before
   await killed
-  const started = relay.start()
-  const { stored } = (await sender.ask({ do: 'progress' })) as Progress
-  await started
-  return { what: `relay ${name}`, atMs, upMs: sharedMs(), inFlight: stored - arrived }
+  await relay.start()
+  return { what: `relay ${name}`, atMs, upMs: sharedMs(), inFlight: undefined }
+}
+
+/**
+ * The sender is at most so many lines ahead of the receiver, so that each share of the receiver's cursor is reached with
+ * lines on their way: while a relay is away everything else would gather behind it and come in one piece.
+ */
+async function allowAhead(sender: Client, receiver: Client, before: number, count: number, ahead: number) {
+  let upTo = ahead
+  while (upTo < count) {
+    await receiver.untilReceived(before + upTo - ahead + 1, STUCK_MS)
+    upTo = receiver.received - before + ahead
+    await sender.ask({ do: 'allow', lines: upTo })
+  }
+}
+
+async function untilOnTheWay(sender: Client, receiver: Client, before: number, already: number): Promise<void> {
+  for (;;) {
+    const { stored } = (await sender.ask({ do: 'progress' })) as Progress
+    if (stored - already > receiver.received - before) return
+  }
 }
 
 async function withKills(way: Way, region: TestRegion): Promise<Measured> {
   const { sender, receiver, before } = await both(way)
   const already = ((await sender.ask({ do: 'progress' })) as Progress).stored
-  const sending = sender.ask(sendOf(way, undefined))
   const count = way.lines.length
+  const ahead = Math.ceil(count * KILL_AHEAD_SHARE)
+  const sending = sender.ask(sendOf(way, undefined, ahead))
   const kills: Kill[] = []
-  const act = async (): Promise<void> => {
+  const killing = async (): Promise<void> => {
     for (const part of KILL_AT) {
       await receiver.untilReceived(before + Math.ceil(count * part), STUCK_MS)
-      const kill = await killAndStart(region, sender, receiver, before)
-      kills.push({ ...kill, inFlight: kill.inFlight - already })
+      await untilOnTheWay(sender, receiver, before, already)
+      kills.push(await killAndStart(region))
     }
     await receiver.untilReceived(before + count, STUCK_MS)
   }
-  await meanwhile(sending, act())
+  await meanwhile(sending, Promise.all([killing(), allowAhead(sender, receiver, before, count, ahead)]))
   await sender.ask(untilOf(way, 'delivered'))
   return await figures(sender, receiver, kills)
 }
@@ -111,7 +128,7 @@ async function farSideDown(way: Way): Promise<Measured> {
   const receiver = await clientOf(stage, to)
   const before = receiver.received
   await missing.relay.kill()
-  await sender.ask(sendOf(way, undefined))
+  await sender.ask(sendOf(way))
   const isHeld = host !== home
   if (isHeld) await sender.ask({ do: 'until-held', count: Math.min(HELD_WANTED, lines.length) })
   else await sender.ask(untilOf(way, 'sequenced'))

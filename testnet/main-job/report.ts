@@ -1,7 +1,7 @@
 // What the terminal shows: a line for each phase as it ends, a table at the end.
 import type { Result } from './stage.ts'
 
-const ms = (value: number): string => (value < 100 ? value.toFixed(1) : value.toFixed(0))
+const ms = (value: number): string => (Number.isNaN(value) ? '–' : value < 100 ? value.toFixed(1) : value.toFixed(0))
 
 export function wayText({ from, to, host }: Result): string {
   return `${from.name}→${to.name}, host ${host}`
@@ -31,6 +31,13 @@ export function table(results: readonly Result[]): string {
   const all = [HEAD, ...rows]
   const widths = HEAD.map((_, i) => Math.max(...all.map((row) => row[i]?.length ?? 0)))
   return all
-    .map((row) => row.map((cell, i) => (i < 2 || i === 9 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '))
+    .map((row) =>
+      row.map((cell, i) => (i < 2 || i === 9 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
+    )
     .join('\n')
+}
+
+export function memoryText(processes: readonly { readonly name: string; readonly bytes: number }[]): string {
+  const shown = processes.map(({ name, bytes }) => `${name} ${(bytes / 2 ** 20).toFixed(0)} MiB`)
+  return `memory: ${shown.join(', ')}`
 }

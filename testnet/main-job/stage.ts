@@ -21,7 +21,6 @@ export type Pair = {
 export type Stage = {
   readonly network: Testnet
   readonly clients: Map<string, Client>
-  readonly say: (line: string) => void
 }
 
 /** One direction of one phase. */
@@ -59,7 +58,8 @@ export async function makePerson(network: Testnet, name: string, region: string)
   const { parley, profile, passphraseFile } = await launchAccount(network, name, region)
   const { userId } = parley
   await parley.close()
-  return { name, region, userId, profile, passphraseFile, logFile: join(network.dir, `${name}.log`) }
+  const env = { NODE_COMPILE_CACHE: join(network.dir, 'compiled') }
+  return { name, region, userId, profile, passphraseFile, logFile: join(network.dir, `${name}.log`), env }
 }
 
 /** A connected client of this person: the one that runs, or a new one. */
@@ -106,7 +106,13 @@ async function check(way: Way, after: number, written: Readonly<Record<string, r
   return judge(dumps, written)
 }
 
-export async function runPhase(stage: Stage, pair: Pair, turned: boolean, phase: Phase, count: number): Promise<Result> {
+export async function runPhase(
+  stage: Stage,
+  pair: Pair,
+  turned: boolean,
+  phase: Phase,
+  count: number,
+): Promise<Result> {
   const [one, other] = pair.people
   const [from, to] = turned ? [other, one] : [one, other]
   const name = `${phase.id}-${from.name}-${to.name}`
@@ -128,7 +134,10 @@ export async function runPhase(stage: Stage, pair: Pair, turned: boolean, phase:
 }
 
 /** Everything that was ever sent between the two, from the first entry on. */
-export async function checkAll(stage: Stage, pair: Pair): Promise<{ faults: readonly string[]; heads: readonly string[] }> {
+export async function checkAll(
+  stage: Stage,
+  pair: Pair,
+): Promise<{ faults: readonly string[]; heads: readonly string[] }> {
   const [from, to] = pair.people
   const host = hostOf(stage.network, pair.people)
   const way: Way = { stage, pair, from, to, host, name: `all-${from.name}-${to.name}`, lines: [], file: '' }

@@ -1,0 +1,56 @@
+// `npm run main-job`: ten thousand lines, both ways, between two regions and within one, while relays and clients are
+// killed. Ends with 0 if every line arrived once, in order, unchanged, and both devices hold the same log.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '#protocol'
+import { LONG, LONG_ONE_REGION, runJob } from './main-job/job.ts'
+import { LINES_LONG } from './main-job/limits.ts'
+
+const say = (line: string): void => console.log(line)
+
+async function main(): Promise<boolean> {
+  const began = systemClock.monotonic()
+  const lines = Number(process.argv[2] ?? LINES_LONG)
+  if (!Number.isSafeInteger(lines) || lines < 1) throw new Error('npm run main-job -- [LINES]')
+  const dir = await mkdtemp(join(tmpdir(), 'parley-main-job-'))
+  let faults: readonly string[]
+  try {
+    const outcome = await runJob({
+      pairs: [
+        {
+          people: [
+            ['ana', 'north'],
+            ['ben', 'south'],
+          ],
+          phases: LONG,
+        },
+        {
+          people: [
+            ['kim', 'north'],
+            ['lou', 'north'],
+          ],
+          phases: LONG_ONE_REGION,
+        },
+      ],
+      lines,
+      dir,
+      say,
+    })
+    faults = outcome.faults
+  } catch (error) {
+    faults = [error instanceof Error ? (error.stack ?? error.message) : String(error)]
+  }
+  const seconds = ((systemClock.monotonic() - began) / 1000).toFixed(0)
+  if (faults.length === 0) {
+    await rm(dir, { recursive: true, force: true, maxRetries: 5 })
+    say(`\nNothing lost, nothing twice, everything in order, the same on both sides. ${seconds} s.`)
+    return true
+  }
+  say(`\nFAILED after ${seconds} s:`)
+  for (const fault of faults) say(`  ${fault}`)
+  say(`Data and logs are in ${dir}`)
+  return false
+}
+
+process.exitCode = (await main()) ? 0 : 1
