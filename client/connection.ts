@@ -10,7 +10,7 @@ import {
   type Region,
   type Timer,
 } from '#protocol'
-import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './limits.ts'
+import { RECONNECT_FIRST_MS, RECONNECT_GROWTH, RECONNECT_MAX_MS } from './limits.ts'
 import { originsOf } from './regions.ts'
 import type { HomeSession } from './rules/ports.ts'
 import { type OpenSession, openSession } from './session.ts'
@@ -79,7 +79,7 @@ export function keepConnected(ports: ConnectionPorts): Connection {
   const later = (error: ParleyError | undefined): void => {
     if (!running) return
     become({ is: 'connecting', error })
-    const wait = Math.min(RECONNECT_MAX_MS, RECONNECT_FIRST_MS * 2 ** Math.min(failures++, 16))
+    const wait = Math.min(RECONNECT_MAX_MS, RECONNECT_FIRST_MS * RECONNECT_GROWTH ** Math.min(failures++, 32))
     const atLeast = error?.retryAfterMs ?? 0
     timer = clock.after(Math.max(atLeast, Math.ceil(wait * (0.5 + random.fraction() / 2))), () => void attempt())
   }

@@ -37,7 +37,11 @@ export const LOOK_UP_AGAIN_MAX_MS = 30_000
 /** A device that no manifest names makes the client look for a newer manifest at most this often. */
 export const STRANGE_DEVICE_MS = 60_000
 
-/** Waits before the next connection: doubled from the first to the last, each times 0.5 to 1. */
+/**
+ * Waits before the next connection grow by this factor from the first to the last, each times 0.5 to 1: whoever's home is
+ * back after some time waits for at most half of that time more.
+ */
+export const RECONNECT_GROWTH = 1.5
 export const RECONNECT_FIRST_MS = 250
 export const RECONNECT_MAX_MS = 30_000
 export const CONNECT_MS = 10_000

@@ -24,6 +24,8 @@ export type TestnetOptions = {
   readonly regions: readonly { readonly name: string }[]
   /** Set for every process. */
   readonly env?: Readonly<Record<string, string>>
+  /** Puts something in front of a relay: the origin that it announces to clients instead of its own port. */
+  readonly inFront?: (region: string, clientPort: number) => Promise<string>
   /** Called when a process ends although nobody asked it to. Default: standard error. */
   readonly onLost?: (process: ManagedProcess, exit: Exit) => void
   readonly clock?: Clock
@@ -58,6 +60,7 @@ type Context = {
   readonly clock: Clock
   readonly random: Random
   readonly env: Readonly<Record<string, string>>
+  readonly inFront: TestnetOptions['inFront']
   readonly onLost: (process: ManagedProcess, exit: Exit) => void
   readonly processes: ManagedProcess[]
   readonly ports: ReservedPort[]
@@ -116,7 +119,8 @@ async function startRegion(context: Context, name: string, entries: readonly str
   return await withFreshPorts(async (suffix) => {
     const [meshPort, clientPort] = [await reserve(context), await reserve(context)]
     const data = join(context.dir, `${name}${suffix}`)
-    await runToEnd(relayInit({ data, name, clientPort, meshPort, entries }), context.env)
+    const clientUrls = context.inFront ? [await context.inFront(name, clientPort)] : []
+    await runToEnd(relayInit({ data, name, clientPort, meshPort, clientUrls, entries }), context.env)
     const relay = child(context, `${name}${suffix}`, relayStart(data))
     await relay.start()
     const url = texts(relay.ready.clientUrls)[0] ?? `http://127.0.0.1:${clientPort}`
@@ -139,7 +143,9 @@ async function contextOf(options: TestnetOptions): Promise<Context> {
     temporary: options.dir === undefined,
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
-    env: options.env ?? {},
+    // What is started again has been compiled before: half of the time until it is ready.
+    env: { NODE_COMPILE_CACHE: join(dir, 'compiled'), ...options.env },
+    inFront: options.inFront,
     onLost: options.onLost ?? reportLost,
     processes: [],
     ports: [],
