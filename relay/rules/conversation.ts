@@ -80,6 +80,8 @@ export type Register = {
   readonly device: number
   readonly version: number
   readonly body: Uint8Array
+  /** The commit in which it lies; 0: it was read from the store. */
+  readonly gate: number
 }
 
 export type Conversation = {

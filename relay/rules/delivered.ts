@@ -1,6 +1,6 @@
 // How far a person has everything that others wrote, for the register `delivered`. It is told a little later than the
 // cursor moves, so what is still to be told must be found again after a restart: until then the conversation counts as kept.
-import { NOWHERE, type Position } from '#protocol'
+import { NOWHERE, nOf, type Position } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import { highestCursor } from './inbox.ts'
 
@@ -21,7 +21,8 @@ export function deliveredOf(conv: Conversation, member: number): Position | unde
   let known = 0
   for (const r of conv.registers.values())
     if (r.kind === REGISTER_DELIVERED && r.member === member) known = Math.max(known, r.version)
-  return version > known && known < newestOfOthers(conv, member) ? version : undefined
+  // A cursor may stand before the first entry of an epoch: nothing was delivered there.
+  return nOf(version) > 0 && version > known && known < newestOfOthers(conv, member) ? version : undefined
 }
 
 export function owesDelivered(conv: Conversation): boolean {

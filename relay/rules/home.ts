@@ -31,8 +31,7 @@ function onHeld(mine: Held, theirs: SubmissionFacts): HomeOutcome {
   const same = sameTag(mine.tag, theirs.tag)
   const cancels = theirs.kind === KIND_SKIP && mine.kind !== KIND_SKIP
   if (theirs.rev > mine.rev && (same || cancels)) return { do: 'replace' }
-  if (same || mine.kind === KIND_SKIP) return { do: 'held', stop: mine.stop }
-  return { do: 'conflict' }
+  return same ? { do: 'held', stop: mine.stop } : { do: 'conflict' }
 }
 
 /** `room`: what the person may still have kept here. */

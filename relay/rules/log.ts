@@ -90,7 +90,7 @@ export class Log {
           else if (!session.views.has(conv.id)) {
             const at = cursorOf(conv.inbox.get(m), session.device, conv.head)
             if (at >= before) session.views.set(conv.id, { live: true, sent: before })
-            else sessions.behind(session, conv, at)
+            else sessions.behind(session, conv, at, gate)
           }
           sessions.push(session, conv, m, before, entries, gate)
         }

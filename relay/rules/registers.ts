@@ -71,8 +71,8 @@ export class Registers {
     this.#take(conv, { kind: REGISTER_DELIVERED, member, device: 0, version, body: new Uint8Array(0) }, undefined)
   }
 
-  #take(conv: Conversation, register: Register, from: RegionId | undefined): void {
-    this.#core.convs.putRegister(conv, register)
+  #take(conv: Conversation, update: Omit<Register, 'gate'>, from: RegionId | undefined): void {
+    const register = this.#core.convs.putRegister(conv, update)
     const name = registerName(register)
     const origin = conv.members[register.member]!.region
     const regions = conv.hostedHere ? [...conv.feeds.keys()].filter((r) => r !== origin) : from ? [] : [conv.host]
@@ -91,7 +91,7 @@ export class Registers {
           session.opening.add(conv.id)
           continue
         }
-        this.#core.sessions.register(session, conv, register, 0)
+        this.#core.sessions.register(session, conv, register, gateOf(register))
         told.add(session.device)
       }
       const devices = this.#core.ports.directory.knownManifest(member.userId)?.devices ?? []
@@ -109,7 +109,7 @@ export class Registers {
   /** A device comes back to a conversation. */
   tellAll(session: SessionState, conv: Conversation, member: number): void {
     for (const register of conv.registers.values()) {
-      if (register.member !== member) this.#core.sessions.register(session, conv, register, 0)
+      if (register.member !== member) this.#core.sessions.register(session, conv, register, gateOf(register))
     }
     const row = conv.inbox.get(member)
     if (!row?.unmarked.delete(session.device)) return
@@ -157,11 +157,12 @@ export class Registers {
     this.#take(conv, { ...register, body: update.body.slice() }, from)
   }
 
-  /** Sends the register as it is now, if the region has not been sent that. Returns its version. */
+  /** Sends the register as it is now, if the region has not been sent that and it may leave. Returns the version sent. */
   send(conv: Conversation, region: RegionId, stream: string): number {
     const name = stream.slice(1)
     const register = conv.registers.get(name)
     const sent = conv.feeds.get(region)?.sent.get(stream) ?? 0
+    if (register && gateOf(register) > this.#core.store.committed()) return sent
     if (register && register.version > sent) this.#senders.register(conv, region, name, register)
     return register?.version ?? 0
   }
@@ -174,6 +175,9 @@ export class Registers {
     this.#core.feeds.acknowledged(conv, region, registerStream(name), Math.min(Number(update.version), known.version))
   }
 }
+
+/** `delivered` waits for nothing: its version is a place in the log. */
+const gateOf = (register: Register): number => (register.kind === REGISTER_DELIVERED ? 0 : register.gate)
 
 /** When each was last told `delivered`: more than this and all start over. */
 const LAST_TOLD_MAX = 100_000

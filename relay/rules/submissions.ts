@@ -76,7 +76,7 @@ export class Submissions {
     const stop = outcome.do === 'held' && outcome.stop ? fromBinary(VerdictSchema, outcome.stop) : undefined
     const verdict = homeVerdict(outcome, submission, stop)
     // A replica's entries were committed by their host; what this home only holds or believes waits for its commit.
-    const gate = outcome.do === 'no_room' || (outcome.do === 'sequenced' && !conv.hostedHere) ? 0 : store.gate()
+    const gate = outcome.do === 'sequenced' && !conv.hostedHere ? 0 : store.gate()
     this.#tell(session, conv, verdict, gate)
     if (outcome.do === 'sequenced') this.#log.repeatSafe(conv, author, session)
   }
@@ -282,7 +282,7 @@ export class Submissions {
 
   #passBehind(conv: Conversation, author: Author, k: number): void {
     for (const session of this.#sessionsOf(conv, author)) {
-      this.#tell(session, conv, behindVerdict(k), 0)
+      this.#tell(session, conv, behindVerdict(k), this.#core.store.gate())
     }
   }
 
