@@ -86,6 +86,10 @@ export class DeviceNode {
     return this.#device
   }
 
+  get sessions(): number {
+    return this.#sessions
+  }
+
   get isOnline(): boolean {
     return this.#link !== undefined
   }

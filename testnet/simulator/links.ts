@@ -60,7 +60,7 @@ export class WorldLinks {
     const faults: WireFaults = {
       latencyMs: [1, 2 + 80 * random.fraction()],
       duplicate: this.#faulty ? 0.02 : 0,
-      reorder: this.#faulty && random.fraction() < 0.5 ? 0.02 : 0,
+      reorder: this.#faulty && random.fraction() < 0.5 ? 0.05 : 0,
     }
     for (const [from, to] of [
       [a, b],

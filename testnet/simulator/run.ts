@@ -21,7 +21,15 @@ const QUIET_SLICES = 3
 /** Longer than everything that waits for time: patience, age of a checkpoint, sweeps. */
 const SETTLE_MS = 1_600
 
-const SIZES: readonly (readonly number[])[] = [[2, 2], [1, 1], [2, 1], [1, 2], [3, 1], [1, 1, 1], [2, 1, 1]]
+const SIZES: readonly (readonly number[])[] = [
+  [2, 2],
+  [1, 1],
+  [2, 1],
+  [1, 2],
+  [3, 1],
+  [1, 1, 1],
+  [2, 1, 1],
+]
 
 async function drain(depth: number): Promise<void> {
   for (let i = 0; i < depth; i++) await undefined
@@ -88,7 +96,8 @@ async function finish(world: World, teller: Teller): Promise<void> {
   for (const region of world.relays.keys()) world.crashRelay(region)
   const alive = world.devices.filter((d) => d.fate === 'alive')
   for (const from of alive)
-    for (const to of world.devices) if (to !== from) void world.say(from, to, `${from.person.name}>${to.person.name} last`)
+    for (const to of world.devices)
+      if (to !== from) void world.say(from, to, `${from.person.name}>${to.person.name} last`)
   await rest(world, teller)
   await checkpoint(world)
 }

@@ -263,11 +263,12 @@ export class World {
 
   final(): Final {
     return {
-      devices: this.devices.map(({ person, db, fate }) => ({
+      devices: this.devices.map(({ person, db, fate, sessions }) => ({
         user: person.userId,
         name: person.name,
         region: person.region,
         fate,
+        sessions,
         messages: all(db, 'messages'),
         entries: all(db, 'entries'),
         outbox: all(db, 'outbox'),

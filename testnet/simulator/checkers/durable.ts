@@ -79,7 +79,8 @@ export function sentIsDurable({ nameOf, cursorOf, storedTagOf }: Outside): Check
       }
       const { user, conv, k, rev, kind, tag, body } = sent
       const stored = storedTagOf(user, conv, k)
-      if (!stored || (tag !== stored.tag && tag !== stored.skipTag)) bad.push(`${who} sends k ${k}, which it has not stored`)
+      if (!stored || (tag !== stored.tag && tag !== stored.skipTag))
+        bad.push(`${who} sends k ${k}, which it has not stored`)
       const form = `${user} ${conv} ${k} ${kind} ${rev}`
       if ((bytes.get(form) ?? body) !== body) bad.push(`${who} sends k ${k} rev ${rev} with other bytes than before`)
       bytes.set(form, body)

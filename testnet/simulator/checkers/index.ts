@@ -1,7 +1,7 @@
 // The promises that every simulated network is held to.
 import { sentIsDurable, toldIsDurable } from './durable.ts'
 import { noDuplicate, nothingLost, oneOrder } from './promises.ts'
-import { bounded, converges } from './rest.ts'
+import { bounded, converges, marks } from './rest.ts'
 import type { Checker, Outside } from './types.ts'
 
 export type { Checker, DeviceState, Final, Outside, RelayState, Said, Sent, Told } from './types.ts'
@@ -14,6 +14,7 @@ export function allCheckers(outside: Outside, limits: Parameters<typeof bounded>
     noDuplicate(outside),
     oneOrder(outside),
     converges(outside),
+    marks(outside),
     bounded(limits),
   ]
 }

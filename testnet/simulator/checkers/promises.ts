@@ -174,7 +174,8 @@ export function oneOrder({ bytesOf }: Outside): Checker {
   function checkRelays(conv: ConvId, name: string, hash: Uint8Array, relays: Final['relays']): void {
     for (const relay of relays) {
       const state = relay.rows.get(`c/${conv}`)?.get('s')
-      if (state && !Buffer.from(state).includes(Buffer.from(hash))) bad.push(`${relay.name} has another head than ${name}`)
+      if (state && !Buffer.from(state).includes(Buffer.from(hash)))
+        bad.push(`${relay.name} has another head than ${name}`)
     }
   }
 
@@ -191,8 +192,7 @@ export function oneOrder({ bytesOf }: Outside): Checker {
     },
     check({ devices, relays }) {
       const longest = new Map<ConvId, Log>()
-      for (const device of devices)
-        for (const { conv } of device.conversations) checkLog(device, conv, relays, longest)
+      for (const device of devices) for (const { conv } of device.conversations) checkLog(device, conv, relays, longest)
       for (const device of devices) {
         for (const { conv, header } of device.fate === 'alive' ? device.entries : []) {
           const { kind, k } = authorOf(header)

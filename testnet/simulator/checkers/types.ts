@@ -49,6 +49,8 @@ export type DeviceState = {
   readonly region: RegionId
   /** gone: it was destroyed, or its profile was an old copy: what it shows says nothing. */
   readonly fate: 'alive' | 'gone'
+  /** How often it signed in. */
+  readonly sessions: number
   readonly messages: readonly MessageRow[]
   readonly entries: readonly EntryRow[]
   readonly outbox: readonly OutboxRow[]
