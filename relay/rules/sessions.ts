@@ -1,50 +1,24 @@
 // Device sessions as the rules see them: small numbers for conversations, what a device was already sent, and one frame
 // per socket per commit. What may leave at once goes into the draft `now`; what waits for a commit into that commit's.
-import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import {
   type ConvId,
   convIdBytes,
-  type EntriesSchema,
   epochOf,
   HEADER_BYTES,
-  type HomeFrame,
-  HomeFrameSchema,
   type HomeRecord,
-  limits,
   nOf,
   type ParleyError,
   type Position,
   selectParts,
   type UserId,
-  type VerdictSchema,
 } from '#protocol'
 import type { Conversation, Register } from './conversation.ts'
 import { deviceText } from './inbox.ts'
 import type { DeviceSession } from './ports.ts'
-
-type VerdictInit = Exclude<MessageInitShape<typeof VerdictSchema>, { $typeName: string }>
+import { type Draft, framesOf, newDraft, type VerdictInit } from './session-frames.ts'
 
 /** What a session knows of a conversation: `live` ones are pushed to, the others are pulled by the device. */
 export type View = { live: boolean; sent: Position }
-
-type Run = {
-  conv: number
-  entry: Uint8Array[]
-  headHash: Uint8Array
-  page: boolean
-  head: Position
-  base: Position | undefined
-}
-
-type Draft = {
-  names: { ref: number; convId: Uint8Array; genesis: Uint8Array; homeRecords: HomeRecord[] }[]
-  verdicts: VerdictInit[]
-  runs: Run[]
-  behind: { conv: number; headEpoch: number; headN: number; fromEpoch: number; fromN: number }[]
-  /** 0: none. */
-  pong: number
-  registers: { conv: number; kind: number; member: number; device: number; version: bigint; body: Uint8Array }[]
-}
 
 export type SessionState = {
   readonly port: DeviceSession
@@ -62,12 +36,7 @@ export type SessionState = {
   readonly drafts: Map<number, Draft>
 }
 
-const newDraft = (): Draft => ({ names: [], verdicts: [], runs: [], behind: [], pong: 0, registers: [] })
 const AT_ONCE = 0
-/** Names, verdicts, entries … of one frame: together well below FRAME_ITEMS_MAX. */
-const LIST_MAX = limits.FRAME_ITEMS_MAX / 8
-/** Entries of one frame: well below FRAME_MAX_BYTES, with room for the rest. */
-const FRAME_ENTRIES_MAX_BYTES = limits.FRAME_MAX_BYTES / 2
 
 export class Sessions {
   readonly #byId = new Map<string, SessionState>()
@@ -279,87 +248,4 @@ function own(session: SessionState, member: number, entry: Uint8Array): Uint8Arr
   return entry.length > HEADER_BYTES + 2
     ? selectParts(entry, (m, d) => m === member && (d === device || d === 0))
     : entry
-}
-
-/** One frame, or several when the entries do not fit one. The head's hash goes with the last entry. */
-function framesOf(draft: Draft): HomeFrame[] {
-  const frames: HomeFrame[] = []
-  const heads = Math.ceil(Math.max(draft.names.length, draft.verdicts.length) / LIST_MAX)
-  for (let i = 0; i < heads; i++) {
-    frames.push(create(HomeFrameSchema, { names: slice(draft.names, i), verdicts: slice(draft.verdicts, i) }))
-  }
-  for (const entries of runsOf(draft)) frames.push(create(HomeFrameSchema, { entries }))
-  const tails = Math.ceil(Math.max(draft.behind.length, draft.registers.length) / LIST_MAX)
-  for (let i = 0; i < tails; i++) {
-    frames.push(create(HomeFrameSchema, { behind: slice(draft.behind, i), registers: slice(draft.registers, i) }))
-  }
-  const whole = merged(frames)
-  if (draft.pong === 0) return whole
-  if (whole.length === 0) whole.push(create(HomeFrameSchema))
-  whole.at(-1)!.pong = draft.pong
-  return whole
-}
-
-const slice = <T>(list: readonly T[], i: number): T[] => list.slice(i * LIST_MAX, (i + 1) * LIST_MAX)
-
-/** One of each kind is the usual case, and is one frame. */
-function merged(frames: HomeFrame[]): HomeFrame[] {
-  const lists = (f: HomeFrame): number => f.names.length + f.verdicts.length + f.behind.length + f.registers.length
-  const out: HomeFrame[] = []
-  for (const frame of frames) {
-    const last = out[out.length - 1]
-    const fits =
-      last && lists(last) + lists(frame) <= 2 * LIST_MAX && (last.entries.length === 0 || frame.entries.length === 0)
-    if (!last || !fits) {
-      out.push(frame)
-      continue
-    }
-    for (const list of ['names', 'verdicts', 'entries', 'behind', 'registers'] as const) {
-      ;(last[list] as unknown[]).push(...frame[list])
-    }
-  }
-  return out
-}
-
-/** The runs, cut where a frame is full. */
-function runsOf(draft: Draft): MessageInitShape<typeof EntriesSchema>[][] {
-  const out: MessageInitShape<typeof EntriesSchema>[][] = []
-  let runs: MessageInitShape<typeof EntriesSchema>[] = []
-  let bytes = 0
-  let count = 0
-  const cut = (): void => {
-    if (runs.length > 0) out.push(runs)
-    runs = []
-    bytes = 0
-    count = 0
-  }
-  for (const run of draft.runs) {
-    let entries: Uint8Array[] = []
-    for (const entry of run.entry) {
-      if (count > 0 && (bytes + entry.length > FRAME_ENTRIES_MAX_BYTES || count >= LIST_MAX)) {
-        if (entries.length > 0) runs.push(wireRun(run, entries, false))
-        entries = []
-        cut()
-      }
-      entries.push(entry)
-      bytes += entry.length + 8
-      count++
-    }
-    runs.push(wireRun(run, entries, true))
-    count++
-  }
-  cut()
-  return out
-}
-
-function wireRun(run: Run, entry: Uint8Array[], last: boolean): MessageInitShape<typeof EntriesSchema> {
-  return {
-    conv: run.conv,
-    entry,
-    headHash: last ? run.headHash : new Uint8Array(0),
-    page: run.page && last,
-    headEpoch: epochOf(run.head),
-    headN: nOf(run.head),
-    ...(run.base === undefined ? {} : { base: { epoch: epochOf(run.base), n: nOf(run.base) } }),
-  }
 }
