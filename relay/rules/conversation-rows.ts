@@ -30,8 +30,6 @@ import {
   type Register,
   WINDOW_BLOCK,
 } from './conversation.ts'
-import { owesDelivered } from './delivered.ts'
-import { readInboxRow } from './inbox.ts'
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
 
@@ -95,7 +93,6 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
     safe: NOWHERE,
     authors: new Map(),
     registers: new Map(),
-    inbox: new Map(),
     feeds,
     activityMs: 0,
     dirty: true,
@@ -235,11 +232,6 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
     }
   }
   for await (const [key, value] of rowsOf(store, partition, 'w', 'x')) readBlock(writtenAuthor(conv, key), value)
-  for (const [i, member] of conv.members.entries()) {
-    if (!member.local) continue
-    const row = await store.get(inboxPartition(member.userId), id)
-    if (row) conv.inbox.set(i, readInboxRow(row))
-  }
   for (const feed of conv.feeds.values()) {
     for await (const [key, value] of rowsOf(store, feedPartition(feed.region), `${id} `, `${id}!`)) {
       const { stream } = readLagKey(key)
@@ -252,7 +244,6 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
     // What is not owed by a lag row was acknowledged: nothing of a conversation that is not loaded waits in a window.
     if (!feed.lag.has(LOG_STREAM)) feed.acked.set(LOG_STREAM, conv.head)
   }
-  conv.kept = conv.low < conv.head || owesDelivered(conv)
   return conv
 }
 

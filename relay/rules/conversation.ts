@@ -15,7 +15,6 @@ import {
   type RegionId,
   type UserId,
 } from '#protocol'
-import type { InboxRow } from './inbox.ts'
 
 /** Where a k of an author ended up. */
 export type Placed = { readonly at: Position; readonly tag: Uint8Array }
@@ -102,8 +101,6 @@ export type Conversation = {
   safe: Position
   readonly authors: Map<string, Author>
   readonly registers: Map<string, Register>
-  /** Local members' inbox rows, by member number; present only while a device is behind. */
-  readonly inbox: Map<number, InboxRow>
   readonly feeds: Map<RegionId, FeedState>
   /** Time of the newest entry, host's clock, ms. */
   activityMs: number

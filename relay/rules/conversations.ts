@@ -1,13 +1,12 @@
 // The conversations that are in use: loaded once, changed in memory by synchronous steps, written back when a commit is
 // closed. While one is being loaded its steps wait in order; everybody else goes on.
-import type { ConvId, RegionId, UserId } from '#protocol'
+import type { ConvId, RegionId } from '#protocol'
 import type { Store } from '../store/types.ts'
 import type { Author, Conversation, Register } from './conversation.ts'
 import {
   blockKey,
   conversationPartition,
   type Founding,
-  inboxPartition,
   KEPT,
   loadConversation,
   newConversation,
@@ -18,7 +17,7 @@ import {
   writeState,
 } from './conversation-rows.ts'
 import { owesDelivered } from './delivered.ts'
-import { writeInboxRow } from './inbox.ts'
+import type { Inboxes } from './inboxes.ts'
 
 /** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
 export type Load = <T>(reading: Promise<T>, then: (value: T) => void) => void
@@ -32,15 +31,23 @@ export class Conversations {
   readonly #loaded = new Map<ConvId, Conversation>()
   readonly #loading = new Map<ConvId, Step[]>()
   readonly #dirty = new Set<Conversation>()
-  readonly #dirtyInbox = new Map<Conversation, Set<number>>()
+  readonly #inboxes: Inboxes
   /** Heads of the commits under way: what is settled when they count. */
   readonly #heads: { commit: number; conv: Conversation; head: Conversation['head'] }[] = []
   readonly #load: Load
   readonly #opened: (conv: Conversation) => void
 
   /** `opened`: a conversation was read from rows; what signals had said of it is to be heard again. */
-  constructor(store: Store, here: RegionId, loadedMax: number, load: Load, opened: (conv: Conversation) => void) {
+  constructor(
+    store: Store,
+    inboxes: Inboxes,
+    here: RegionId,
+    loadedMax: number,
+    load: Load,
+    opened: (conv: Conversation) => void,
+  ) {
     this.#store = store
+    this.#inboxes = inboxes
     this.#here = here
     this.#loadedMax = loadedMax
     this.#load = load
@@ -61,7 +68,7 @@ export class Conversations {
     }
     const steps = [step]
     this.#loading.set(id, steps)
-    this.#load(loadConversation(this.#store, id, this.#here), (found) => {
+    this.#load(this.#read(id), (found) => {
       this.#loading.delete(id)
       if (found) {
         this.#keep(found)
@@ -69,6 +76,15 @@ export class Conversations {
       }
       for (const next of steps) next(this.#loaded.get(id))
     })
+  }
+
+  /** With the inbox rows of its local members: what a step needs is loaded before. */
+  async #read(id: ConvId): Promise<Conversation | undefined> {
+    const conv = await loadConversation(this.#store, id, this.#here)
+    if (!conv) return undefined
+    for (const { userId, local } of conv.members) if (local) await this.#inboxes.load(userId, id)
+    conv.kept = this.#isKept(conv)
+    return conv
   }
 
   get(id: ConvId): Conversation | undefined {
@@ -100,35 +116,17 @@ export class Conversations {
         conv.dirty ||
         conv.pins > 0 ||
         conv.settled !== conv.head ||
-        this.#dirtyInbox.has(conv) ||
+        this.#inboxes.isChanging(id) ||
         [...conv.feeds.values()].some((f) => f.window.size > 0 || f.reading.size > 0)
       this.#loaded.delete(id)
       if (busy) this.#loaded.set(id, conv)
+      else this.#inboxes.drop(id)
     }
   }
 
   changed(conv: Conversation): void {
     conv.dirty = true
     this.#dirty.add(conv)
-  }
-
-  inboxChanged(conv: Conversation, member: number): void {
-    const members = this.#dirtyInbox.get(conv)
-    if (members) members.add(member)
-    else this.#dirtyInbox.set(conv, new Set([member]))
-  }
-
-  hasInboxChanges(): boolean {
-    return this.#dirtyInbox.size > 0
-  }
-
-  /** Conversations of a person whose inbox rows are not in the store yet. */
-  unwrittenInbox(user: UserId): ConvId[] {
-    const out: ConvId[] = []
-    for (const [conv, members] of this.#dirtyInbox) {
-      for (const member of members) if (conv.members[member]!.userId === user) out.push(conv.id)
-    }
-    return out
   }
 
   putRegister(conv: Conversation, update: Omit<Register, 'gate'>): Register {
@@ -150,12 +148,14 @@ export class Conversations {
       this.#heads.push({ commit, conv, head: conv.head })
     }
     this.#dirty.clear()
-    for (const [conv, members] of this.#dirtyInbox) for (const member of members) this.#writeInbox(conv, member)
-    this.#dirtyInbox.clear()
+  }
+
+  #isKept(conv: Conversation): boolean {
+    return conv.low < conv.head || owesDelivered(conv, this.#inboxes)
   }
 
   #listKept(conv: Conversation): void {
-    const kept = conv.low < conv.head || owesDelivered(conv)
+    const kept = this.#isKept(conv)
     if (kept === conv.kept) return
     conv.kept = kept
     if (kept) this.#store.put(KEPT, conv.id, new Uint8Array(0))
@@ -169,13 +169,6 @@ export class Conversations {
       else this.#store.delete(conversationPartition(conv.id), blockKey(author, block))
     }
     author.dirtyBlocks.clear()
-  }
-
-  #writeInbox(conv: Conversation, member: number): void {
-    const partition = inboxPartition(conv.members[member]!.userId)
-    const row = conv.inbox.get(member)
-    if (row) this.#store.put(partition, conv.id, writeInboxRow(row))
-    else this.#store.delete(partition, conv.id)
   }
 
   /** Returns the conversations whose heads now count. */

@@ -4,6 +4,7 @@ import type { RegionId } from '#protocol'
 import type { Store } from '../store/types.ts'
 import type { Conversations, Load } from './conversations.ts'
 import type { Feeds } from './feeds.ts'
+import type { Inboxes } from './inboxes.ts'
 import type { Item, RelayPorts } from './ports.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -12,6 +13,7 @@ export type Core = {
   readonly store: Store
   readonly convs: Conversations
   readonly sessions: Sessions
+  readonly inboxes: Inboxes
   readonly feeds: Feeds
   readonly outbox: Outbox
   readonly load: Load

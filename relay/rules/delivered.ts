@@ -2,7 +2,7 @@
 // cursor moves, so what is still to be told must be found again after a restart: until then the conversation counts as kept.
 import { NOWHERE, nOf, type Position } from '#protocol'
 import type { Conversation } from './conversation.ts'
-import { highestCursor } from './inbox.ts'
+import type { Inboxes } from './inboxes.ts'
 
 export const REGISTER_DELIVERED = 1
 
@@ -16,8 +16,8 @@ function newestOfOthers(conv: Conversation, member: number): Position {
 }
 
 /** What is to be told; undefined when the others know enough: nobody waits to hear that people have their own messages. */
-export function deliveredOf(conv: Conversation, member: number): Position | undefined {
-  const version = highestCursor(conv.inbox.get(member), conv.head)
+export function deliveredOf(conv: Conversation, member: number, inboxes: Inboxes): Position | undefined {
+  const version = inboxes.highest(conv.members[member]!.userId, conv)
   let known = 0
   for (const r of conv.registers.values())
     if (r.kind === REGISTER_DELIVERED && r.member === member) known = Math.max(known, r.version)
@@ -25,6 +25,6 @@ export function deliveredOf(conv: Conversation, member: number): Position | unde
   return nOf(version) > 0 && version > known && known < newestOfOthers(conv, member) ? version : undefined
 }
 
-export function owesDelivered(conv: Conversation): boolean {
-  return conv.members.some((member, m) => member.local && deliveredOf(conv, m) !== undefined)
+export function owesDelivered(conv: Conversation, inboxes: Inboxes): boolean {
+  return conv.members.some((member, m) => member.local && deliveredOf(conv, m, inboxes) !== undefined)
 }

@@ -22,7 +22,7 @@ import { inboxPartition, readEntries } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes, membersOf } from './founding.ts'
 import { isDeviceOf } from './host.ts'
-import { cursorOf, isDone, moveCursor, readInboxRow } from './inbox.ts'
+import { readInboxRow } from './inbox.ts'
 import type { Log } from './log.ts'
 import type { DeviceSession } from './ports.ts'
 import type { Registers } from './registers.ts'
@@ -47,7 +47,7 @@ export class Devices {
 
   /** Offers the conversations in which the device is behind, newest first; everything else is live. */
   open(port: DeviceSession): void {
-    const { sessions, convs, store, load } = this.#core
+    const { sessions, convs, inboxes, store, load } = this.#core
     for (const older of [...sessions.ofUser(port.userId)]) {
       const { device, registrationEpoch, registrationVersion } = older.port.device
       const mine = port.device
@@ -60,7 +60,7 @@ export class Devices {
       }
     }
     const session = sessions.open(port)
-    for (const id of convs.unwrittenInbox(port.userId)) session.opening!.add(id)
+    for (const id of inboxes.unwritten(port.userId)) session.opening!.add(id)
     const options = { from: undefined, to: undefined, limit: BEHIND_MAX, reverse: false }
     load(store.range(inboxPartition(port.userId), options), (rows) => {
       if (!sessions.isOpen(session)) return
@@ -80,10 +80,11 @@ export class Devices {
   #offer(session: SessionState, conv: Conversation): void {
     const member = memberOf(conv, session.port.userId)
     if (member === undefined || !this.#core.sessions.isOpen(session) || session.views.has(conv.id)) return
-    const row = conv.inbox.get(member)
-    const at = cursorOf(row, session.device, conv.head)
-    if (at < conv.head) this.#core.sessions.behind(session, conv, at, this.#gateOf(conv))
-    else if (row?.unmarked.has(session.device)) this.#registers.tellAll(session, conv, member)
+    const { inboxes, sessions } = this.#core
+    const { userId } = session.port
+    const at = inboxes.cursorOf(userId, conv, session.device)
+    if (at < conv.head) sessions.behind(session, conv, at, this.#gateOf(conv))
+    else if (inboxes.isUnmarked(userId, conv.id, session.device)) this.#registers.tellAll(session, conv, member)
   }
 
   /** What is said of a log waits for its commit where it is hosted; elsewhere its host has committed it. */
@@ -236,11 +237,8 @@ export class Devices {
 
   /** A cursor beyond the head is honest: a replica pushes before its own commit, and may forget what it pushed. */
   #acknowledged(session: SessionState, conv: Conversation, member: number, at: Position): void {
-    const row = conv.inbox.get(member)
-    if (!row || !moveCursor(row, session.device, earlier(at, conv.head))) return
-    const manifest = this.#core.ports.directory.knownManifest(session.port.userId)
-    if (isDone(row, manifest, conv.head)) conv.inbox.delete(member)
-    this.#core.convs.inboxChanged(conv, member)
+    const { inboxes } = this.#core
+    if (!inboxes.acknowledged(session.port.userId, conv, session.device, earlier(at, conv.head))) return
     this.#log.cursorMoved(conv)
     this.#registers.cursorMoved(conv, member)
   }

@@ -10,6 +10,7 @@ import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
 import { Devices } from './devices.ts'
 import { Feeds } from './feeds.ts'
+import { Inboxes } from './inboxes.ts'
 import { Introductions } from './introductions.ts'
 import { LagServer } from './lag-server.ts'
 import type { RuleLimits } from './limits.ts'
@@ -75,10 +76,12 @@ class Engine implements RelayEngine, Relay {
     this.#sweptMs = ports.clock.monotonic()
     const recordsOf = (conv: Conversation): HomeRecord[] => recordsOfMembers(ports, conv)
     const load: Core['load'] = (reading, then) => this.#load(reading, then)
+    const inboxes = new Inboxes(store, ports.directory)
     this.#core = {
       ports,
       store,
-      convs: new Conversations(store, ports.region, limits.conversations, load, (conv) => this.#opened(conv)),
+      inboxes,
+      convs: new Conversations(store, inboxes, ports.region, limits.conversations, load, (conv) => this.#opened(conv)),
       sessions: new Sessions(limits.sessionBacklogBytes, recordsOf),
       feeds: new Feeds(
         store,
@@ -150,6 +153,7 @@ class Engine implements RelayEngine, Relay {
   #closing(commit: number): void {
     this.#log.trim()
     this.#core.convs.closing(commit)
+    this.#core.inboxes.closing()
     this.#core.feeds.closing(commit)
   }
 
@@ -264,8 +268,8 @@ class Engine implements RelayEngine, Relay {
   #sweep(): void {
     this.#walkKept()
     this.#regions.forgive()
-    const { feeds, convs, store, sessions } = this.#core
-    if (this.#log.hasTrimmable() || convs.hasInboxChanges() || feeds.wantsCommit()) store.note(new Uint8Array(0))
+    const { feeds, inboxes, store, sessions } = this.#core
+    if (this.#log.hasTrimmable() || inboxes.hasChanges() || feeds.wantsCommit()) store.note(new Uint8Array(0))
     if (sessions.hasPaused()) this.#devices.resumePaused()
     for (const region of feeds.destinations()) {
       if (!this.#ports.links.isUp(region)) {

@@ -32,7 +32,7 @@ export function moveCursor(row: InboxRow, device: string, to: Position): boolean
   return true
 }
 
-function devicesOf(manifest: Manifest): string[] {
+export function deviceTexts(manifest: Manifest): string[] {
   return manifest.devices.map((d) =>
     deviceText({
       device: d.number,
@@ -45,7 +45,7 @@ function devicesOf(manifest: Manifest): string[] {
 /** Every device of the manifest has everything: the row may go. */
 export function isDone(row: InboxRow, manifest: Manifest | undefined, head: Position): boolean {
   if (!manifest || row.unmarked.size > 0) return false
-  return devicesOf(manifest).every((d) => cursorOf(row, d, head) >= head)
+  return deviceTexts(manifest).every((d) => cursorOf(row, d, head) >= head)
 }
 
 /** What all devices of the manifest have: entries up to here are not needed for this person any more. */
@@ -53,7 +53,7 @@ export function lowestCursor(row: InboxRow | undefined, manifest: Manifest | und
   if (!row) return head
   if (!manifest) return row.base
   let low: Position = head
-  for (const device of devicesOf(manifest)) {
+  for (const device of deviceTexts(manifest)) {
     const at = cursorOf(row, device, head)
     if (at < low) low = at
   }

@@ -16,7 +16,7 @@ import {
 import { type Author, advance, authorOf, type Conversation, heldAt } from './conversation.ts'
 import { conversationPartition, entryKey, heldKey, LOG_STREAM, submissionStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { cursorOf, deviceText, lowestCursor, newInboxRow } from './inbox.ts'
+import { deviceText } from './inbox.ts'
 
 type Fresh = { readonly before: Position; readonly entries: Uint8Array[] }
 
@@ -33,7 +33,7 @@ export class Log {
 
   /** `entry` belongs to the store from now on. */
   take(conv: Conversation, header: EntryHeader, entry: Uint8Array): Author {
-    const { store, convs, feeds, ports } = this.#core
+    const { store, convs, inboxes, feeds, ports } = this.#core
     const before = conv.head
     advance(conv, header, entry)
     convs.changed(conv)
@@ -41,7 +41,7 @@ export class Log {
     const fresh = this.#fresh.get(conv)
     if (fresh) fresh.entries.push(entry)
     else this.#fresh.set(conv, { before, entries: [entry] })
-    for (let m = 0; m < conv.members.length; m++) if (conv.members[m]!.local) this.#fallBehind(conv, m, before)
+    for (const { userId, local } of conv.members) if (local) inboxes.fellBehind(userId, conv, before)
     const author = authorOf(conv, header.member, header)
     if (conv.hostedHere)
       for (const region of conv.feeds.keys()) feeds.concern(conv, region, LOG_STREAM, header.at, header.at)
@@ -50,13 +50,6 @@ export class Log {
     if (conv.members[header.member]!.local) this.#tellSequenced(conv, author, header)
     ports.events.sequenced(1)
     return author
-  }
-
-  #fallBehind(conv: Conversation, member: number, before: Position): void {
-    const row = conv.inbox.get(member)
-    if (row) row.activityMs = conv.activityMs
-    else conv.inbox.set(member, newInboxRow(before, conv.activityMs))
-    this.#core.convs.inboxChanged(conv, member)
   }
 
   #tellSequenced(conv: Conversation, author: Author, header: EntryHeader): void {
@@ -80,7 +73,7 @@ export class Log {
   /** Pushes what this turn brought. A host's entries wait for their commit; a replica's were committed by their host. */
   flush(): void {
     if (this.#fresh.size === 0) return
-    const { sessions, store } = this.#core
+    const { sessions, inboxes, store } = this.#core
     for (const [conv, { before, entries }] of this.#fresh) {
       const gate = conv.hostedHere ? store.gate() : 0
       for (const [m, member] of conv.members.entries()) {
@@ -88,7 +81,7 @@ export class Log {
         for (const session of sessions.ofUser(member.userId)) {
           if (session.opening) session.opening.add(conv.id)
           else if (!session.views.has(conv.id)) {
-            const at = cursorOf(conv.inbox.get(m), session.device, conv.head)
+            const at = inboxes.cursorOf(member.userId, conv, session.device)
             if (at >= before) session.views.set(conv.id, { live: true, sent: before })
             else sessions.behind(session, conv, at, gate)
           }
@@ -163,11 +156,7 @@ export class Log {
   /** A region keeps an entry until its members' devices have it and every member region has it. */
   #dropEntries(conv: Conversation): void {
     let low = earlier(conv.safe, conv.settled)
-    for (const [m, member] of conv.members.entries()) {
-      if (!member.local) continue
-      const at = lowestCursor(conv.inbox.get(m), this.#core.ports.directory.knownManifest(member.userId), conv.head)
-      if (at < low) low = at
-    }
+    for (const { userId, local } of conv.members) if (local) low = earlier(low, this.#core.inboxes.lowest(userId, conv))
     if (low <= conv.low || epochOf(low) !== epochOf(conv.low)) return
     const partition = conversationPartition(conv.id)
     for (let at = conv.low + 1; at <= low; at++) this.#core.store.delete(partition, entryKey(at as Position))

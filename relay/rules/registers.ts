@@ -6,7 +6,6 @@ import type { Conversation, Register } from './conversation.ts'
 import { registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { deliveredOf, REGISTER_DELIVERED } from './delivered.ts'
-import { isDone, newInboxRow } from './inbox.ts'
 import type { Introductions } from './introductions.ts'
 import type { Senders } from './senders.ts'
 import type { SessionState } from './sessions.ts'
@@ -49,7 +48,7 @@ export class Registers {
   /** A conversation was read from rows: what a former boot did not come to tell. */
   opened(conv: Conversation): void {
     for (const [m, member] of conv.members.entries())
-      if (member.local && deliveredOf(conv, m) !== undefined) this.cursorMoved(conv, m)
+      if (member.local && deliveredOf(conv, m, this.#core.inboxes) !== undefined) this.cursorMoved(conv, m)
   }
 
   tick(): void {
@@ -64,7 +63,7 @@ export class Registers {
   }
 
   #deliver(conv: Conversation, member: number, now: number): void {
-    const version = deliveredOf(conv, member)
+    const version = deliveredOf(conv, member, this.#core.inboxes)
     if (version === undefined) return
     this.#lastMs.set(`${member}${conv.id}`, now)
     this.#core.ports.events.delivered(1)
@@ -94,15 +93,7 @@ export class Registers {
         this.#core.sessions.register(session, conv, register, gateOf(register))
         told.add(session.device)
       }
-      const devices = this.#core.ports.directory.knownManifest(member.userId)?.devices ?? []
-      const absent = devices
-        .map((d) => `${d.number}.${d.registrationEpoch}.${d.registrationVersion}`)
-        .filter((device) => !told.has(device))
-      if (absent.length === 0) continue
-      const row = conv.inbox.get(m) ?? newInboxRow(conv.head, conv.activityMs)
-      conv.inbox.set(m, row)
-      for (const device of absent) row.unmarked.add(device)
-      this.#core.convs.inboxChanged(conv, m)
+      this.#core.inboxes.unmark(member.userId, conv, told)
     }
   }
 
@@ -111,11 +102,7 @@ export class Registers {
     for (const register of conv.registers.values()) {
       if (register.member !== member) this.#core.sessions.register(session, conv, register, gateOf(register))
     }
-    const row = conv.inbox.get(member)
-    if (!row?.unmarked.delete(session.device)) return
-    const manifest = this.#core.ports.directory.knownManifest(session.port.userId)
-    if (isDone(row, manifest, conv.head)) conv.inbox.delete(member)
-    this.#core.convs.inboxChanged(conv, member)
+    this.#core.inboxes.marked(session.port.userId, conv, session.device)
   }
 
   /** A read mark of the session's own device. */
