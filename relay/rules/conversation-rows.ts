@@ -237,8 +237,8 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
       const { stream } = readLagKey(key)
       const from = readNumber(value)
       feed.lag.set(stream, from)
-      // What is gone was acknowledged by everybody, and so is, of submissions, what stands in the replica.
-      const surely = stream === LOG_STREAM ? conv.low : (conv.authors.get(stream.slice(1))?.last ?? 0)
+      // What is safe was acknowledged by everybody (and may be gone), and so is, of submissions, what stands in the replica.
+      const surely = stream === LOG_STREAM ? conv.safe : (conv.authors.get(stream.slice(1))?.last ?? 0)
       feed.acked.set(stream, Math.max(from - 1, surely))
     }
     // What is not owed by a lag row was acknowledged: nothing of a conversation that is not loaded waits in a window.
