@@ -6,7 +6,10 @@ const CHANGES_AT = 22
 const DELETE = 2
 const SAME_PARTITION = 0x80
 
-/** Keys of entries and held submissions in a record, as `<partition> <key>`. */
+const ENTRY_MEMBER_AT = 10
+const ENTRY_K_AT = 23
+
+/** Keys of entries and held submissions in a record, as `<partition> <key>`; of entries also `<partition> k<member> <k>`. */
 export function keysOf(record: Uint8Array): string[] {
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
   let at = CHANGES_AT
@@ -23,11 +26,10 @@ export function keysOf(record: Uint8Array): string[] {
     at += length
     return bytes.toString('latin1', at - length, at)
   }
-  const skip = (): void => {
+  for (let notes = number(); notes > 0; notes--) {
     const length = number()
     at += length
   }
-  for (let notes = number(); notes > 0; notes--) skip()
   const keys: string[] = []
   let partition = ''
   while (at < bytes.length) {
@@ -35,8 +37,11 @@ export function keysOf(record: Uint8Array): string[] {
     if (!(kind & SAME_PARTITION)) partition = text()
     const key = text()
     if ((kind & 127) === DELETE) continue
-    skip()
+    const length = number()
     if (partition[0] === 'c' && (key[0] === 'e' || key[0] === 'r')) keys.push(`${partition} ${key}`)
+    if (partition[0] === 'c' && key[0] === 'e')
+      keys.push(`${partition} k${bytes.readUInt32BE(at + ENTRY_MEMBER_AT)} ${bytes.readUInt32BE(at + ENTRY_K_AT)}`)
+    at += length
   }
   return keys
 }

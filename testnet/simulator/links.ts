@@ -1,6 +1,7 @@
 // The links between the regions of a simulated network.
 import { type Clock, decodeItem, ItemKind, type ParleyError, type Random, type RegionId } from '#protocol'
 import type { Item } from '#relay/rules'
+import type { Between } from './checkers/index.ts'
 import { openWire, type Wire, type WireFaults } from './network.ts'
 import type { RelayNode } from './relay-node.ts'
 
@@ -14,6 +15,8 @@ export type LinksOptions = {
   readonly trace: (line: string) => void
   readonly count: (what: string) => void
   readonly failed: (what: string) => void
+  /** Heard when an item leaves. */
+  readonly between: (between: Between) => void
 }
 
 export class WorldLinks {
@@ -46,6 +49,7 @@ export class WorldLinks {
   send(from: RegionId, to: RegionId, item: Item): void {
     const link = this.#link(from, to)
     if (!link.up) return
+    this.#options.between({ from, to, conv: item.conv, item: decodeItem(item.kind, item.body) })
     link.queued.set(to, (link.queued.get(to) ?? 0) + item.body.length)
     link.wires.get(to)!.send([item])
   }

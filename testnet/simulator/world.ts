@@ -78,7 +78,12 @@ export class World {
     const trace = (line: string): void => this.trace(line)
     const count = (what: string): void => this.count(what)
     const failed = (what: string): void => void this.failures.push(what)
-    this.links = new WorldLinks({ clock, random, relays, nameOf, trace, count, failed })
+    this.links = new WorldLinks({
+      ...{ clock, random, relays, nameOf, trace, count, failed },
+      between: (between) => {
+        for (const checker of this.checkers) checker.between(between)
+      },
+    })
     this.checkers = allCheckers(this.#outside(), AT_REST)
     for (const { id } of cast.regions) this.relays.set(id, this.#relay(id))
     const wires: WireFaults = { latencyMs: [1, 5 + 60 * random.fraction()], duplicate: 0, reorder: 0 }

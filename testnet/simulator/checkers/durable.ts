@@ -1,61 +1,81 @@
 // What is said must be durable at the moment it is said: the checks that look at every single acknowledgement, so that
 // an early one is found even if nothing crashes before it would have come true.
-import type { ConvId, RegionId, UserId } from '#protocol'
-import { type Checker, type Outside, silent, type Told } from './types.ts'
+import type { ConvId, ItemKind, RegionId } from '#protocol'
+import { type Between, type Checker, type Outside, silent, type Told } from './types.ts'
 
+const EPOCH = 2 ** 32
+const SUBMISSION_STATE: typeof ItemKind.SUBMISSION_STATE = 3
+const LOG: typeof ItemKind.LOG = 4
+const LOG_STATE: typeof ItemKind.LOG_STATE = 5
+const SAFE: typeof ItemKind.SAFE = 6
+
+const placeOf = (entry: Uint8Array): number => {
+  const view = new DataView(entry.buffer, entry.byteOffset, entry.byteLength)
+  return view.getUint32(2) * EPOCH + view.getUint32(6)
+}
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
 const entryKey = (at: number): string => `e${hex(at, 14)}`
 const heldKey = (member: number, k: number): string => `r${hex(member, 8)}01${hex(1, 8)}${hex(1, 8)}${hex(k, 8)}`
 
-/** Promise 1, at the home: `held`, `sequenced`, `safe` and every entry that leaves. */
+const authorKey = (member: number, k: number): string => `k${member} ${k}`
+
+/** Promise 1, where it is made: verdicts and entries for devices, acknowledgements between regions. */
 export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Checker {
   const bad: string[] = []
-  const places = new Map<string, number>()
-  const placeOf = (user: UserId, conv: ConvId, k: number): string => `${user} ${conv} ${k}`
   const hostOf = (conv: ConvId): RegionId => homeOf(membersOf(conv)[0]!)
+  const regionsOf = (conv: ConvId): Set<RegionId> => new Set(membersOf(conv).map(homeOf))
 
   function judge({ what, user, conv, k, at }: Told): string | undefined {
-    switch (what) {
-      case 'held': {
-        const member = membersOf(conv).indexOf(user)
-        if (kept(homeOf(user), conv, heldKey(member, k))) return undefined
-        return `${nameOf(user)} is told that k ${k} is held, and the disk of ${nameOf(homeOf(user))} has no such thing`
-      }
-      case 'sequenced':
-      case 'entry': {
-        const host = hostOf(conv)
-        if (kept(host, conv, entryKey(at))) return undefined
-        return `${nameOf(user)} is told of number ${at % 2 ** 32}, which the disk of its host ${nameOf(host)} lacks`
-      }
-      case 'safe':
-        return safeEverywhere(user, conv, k)
-      default:
-        return undefined
-    }
+    const home = homeOf(user)
+    const host = hostOf(conv)
+    const member = membersOf(conv).indexOf(user)
+    if (what === 'held' && !kept(home, conv, heldKey(member, k)))
+      return `${nameOf(user)} is told that k ${k} is held, and the disk of ${nameOf(home)} has no such thing`
+    if ((what === 'sequenced' || what === 'entry') && !kept(host, conv, entryKey(at)))
+      return `${nameOf(user)} is told of number ${at % EPOCH}, which the disk of its host ${nameOf(host)} lacks`
+    if (what !== 'safe') return undefined
+    const lacks = lacking(conv, member, k)
+    return lacks && `${nameOf(user)} is told that k ${k} is safe, and ${lacks}`
   }
 
-  function safeEverywhere(user: UserId, conv: ConvId, upTo: number): string | undefined {
-    for (const region of new Set(membersOf(conv).map(homeOf))) {
-      for (let k = upTo; k > 0; k--) {
-        const at = places.get(placeOf(user, conv, k))
-        if (at !== undefined && !kept(region, conv, entryKey(at)))
-          return `${nameOf(user)} is told that k ${upTo} is safe, and the disk of ${nameOf(region)} lacks k ${k}`
-      }
-    }
+  /** A member region that has never kept one of an author's k, up to the last one. */
+  function lacking(conv: ConvId, member: number, upTo: number): string | undefined {
+    for (const region of regionsOf(conv))
+      for (let k = upTo; k > 0; k--)
+        if (!kept(region, conv, authorKey(member, k))) return `the disk of ${nameOf(region)} lacks k ${k}`
     return undefined
   }
 
+  function judgeItem({ from, to, conv, item }: Between): string | undefined {
+    const what = `${nameOf(from)} tells ${nameOf(to)}`
+    if (item.kind === SUBMISSION_STATE) {
+      const { author, last } = item.value
+      const has = last === 0 || !author || kept(from, conv, authorKey(author.member, last))
+      return has ? undefined : `${what} that it has taken k ${last}, and its disk lacks it`
+    }
+    if (item.kind !== LOG_STATE && item.kind !== SAFE && item.kind !== LOG) return undefined
+    if (item.kind === LOG) {
+      const lacks = item.value.entry.map(placeOf).find((at) => !kept(from, conv, entryKey(at)))
+      return lacks === undefined ? undefined : `${what} of number ${lacks % EPOCH}, which its disk lacks`
+    }
+    const { epoch, n } = item.value
+    const at = epoch * EPOCH + n
+    const judged = item.kind === SAFE ? regionsOf(conv) : [from]
+    for (const region of n === 0 ? [] : judged)
+      if (!kept(region, conv, entryKey(at)))
+        return `${what} that ${n} is there, and the disk of ${nameOf(region)} lacks it`
+    return undefined
+  }
+
+  const note = (wrong: string | undefined): void => {
+    if (wrong) bad.push(wrong)
+  }
   return {
     ...silent,
     id: 'told-is-durable',
-    explain: 'what a home says to a device is on the disks that it speaks of, at that moment',
-    told(told) {
-      const { what, user, conv, k, at, member } = told
-      if (what === 'sequenced' || what === 'entry')
-        places.set(placeOf(member === undefined ? user : membersOf(conv)[member]!, conv, k), at)
-      const wrong = judge(told)
-      if (wrong) bad.push(wrong)
-    },
+    explain: 'what a home says to a device, and a region to another, is on the disks that it speaks of at that moment',
+    told: (told) => note(judge(told)),
+    between: (between) => note(judgeItem(between)),
     check: () => bad,
   }
 }

@@ -4,7 +4,7 @@ import { noDuplicate, nothingLost, oneOrder } from './promises.ts'
 import { bounded, converges, marks } from './rest.ts'
 import type { Checker, Outside } from './types.ts'
 
-export type { Checker, DeviceState, Final, Outside, RelayState, Said, Sent, Told } from './types.ts'
+export type { Between, Checker, Final, Outside, Sent, Told } from './types.ts'
 
 export function allCheckers(outside: Outside, limits: Parameters<typeof bounded>[0]): Checker[] {
   return [

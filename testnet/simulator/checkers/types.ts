@@ -1,6 +1,6 @@
 // What a checker sees of a network, and what it is.
 import type { ConversationRow, DeviceEvent, EntryRow, MessageRow, OutboxRow } from '#client/rules'
-import type { ConvId, RegionId, UserId } from '#protocol'
+import type { ConvId, RegionId, RelayItem, UserId } from '#protocol'
 
 /** What a person did. */
 export type Said = {
@@ -43,6 +43,14 @@ export type Sent =
       readonly rewind: boolean
     }
 
+/** Something that a region lets out to another. */
+export type Between = {
+  readonly from: RegionId
+  readonly to: RegionId
+  readonly conv: ConvId
+  readonly item: RelayItem
+}
+
 export type DeviceState = {
   readonly user: UserId
   readonly name: string
@@ -75,7 +83,10 @@ export type Outside = {
   /** By member number. */
   readonly membersOf: (conv: ConvId) => readonly UserId[]
   readonly bytesOf: (conv: ConvId) => Uint8Array
-  /** Whether the disk of the region has ever surely kept a key of the conversation. */
+  /**
+   * Whether the disk of the region has ever surely kept a key of the conversation: `e…` an entry, `r…` a held
+   * submission, `k<member> <k>` the entry of an author's k.
+   */
   readonly kept: (region: RegionId, conv: ConvId, key: string) => boolean
   /** What the database of a person's device holds now, durably. */
   readonly cursorOf: (user: UserId, conv: ConvId) => number
@@ -90,6 +101,7 @@ export type Checker = {
   observe(user: UserId, event: DeviceEvent): void
   told(told: Told): void
   sent(sent: Sent): void
+  between(between: Between): void
   /** After quiescence: what is wrong, in words. Also says what was found on the way. */
   check(final: Final): string[]
 }
@@ -100,5 +112,6 @@ export const silent: Omit<Checker, 'id' | 'explain'> = {
   observe: () => {},
   told: () => {},
   sent: () => {},
+  between: () => {},
   check: () => [],
 }
