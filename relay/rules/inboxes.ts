@@ -23,13 +23,13 @@ export type Head = { readonly id: ConvId; readonly head: Position; readonly acti
 
 export class Inboxes {
   readonly #store: Store
-  readonly #directory: DirectoryPort
+  readonly #directory: Pick<DirectoryPort, 'knownManifest'>
   /** Rows of the conversations that are in use; none while every device has everything. */
   readonly #rows = new Map<ConvId, Map<UserId, InboxRow>>()
   /** Changed since the last commit was closed. */
   readonly #dirty = new Map<ConvId, Set<UserId>>()
 
-  constructor(store: Store, directory: DirectoryPort) {
+  constructor(store: Store, directory: Pick<DirectoryPort, 'knownManifest'>) {
     this.#store = store
     this.#directory = directory
   }
