@@ -204,4 +204,44 @@ export const PLANTS: readonly Plant[] = [
     checks: ['told-is-durable'],
     seeds: 10,
   },
+  {
+    id: 'bytes-dropped-at-sequenced',
+    file: 'client/rules/slot.ts',
+    patches: [
+      ["slot: { ...slot, state: 'sequenced', stands: tag },", "slot: { ...slot, state: 'done', stands: tag },"],
+      [
+        "effects: [tag === 'content' ? 'show-sequenced' : 'show-skipped'],",
+        "effects: [tag === 'content' ? 'show-sequenced' : 'show-skipped', 'drop-bytes'],",
+      ],
+    ],
+    explain: 'a device forgets its submission when it has a number, not when it is safe',
+    checks: ['sent-is-durable'],
+    seeds: 10,
+  },
+  {
+    id: 'cursor-before-delivery',
+    file: 'relay/rules/devices.ts',
+    patches: [
+      [
+        'this.#acknowledged(session, conv, member, after)\n      session.views',
+        'this.#acknowledged(session, conv, member, conv.head)\n      session.views',
+      ],
+    ],
+    explain: 'a home takes for delivered what it has not sent yet',
+    checks: ['nothing-lost', 'one-order'],
+    seeds: 20,
+  },
+  {
+    id: 'journal-trimmed-too-early',
+    file: 'relay/rules/feeds.ts',
+    patches: [
+      [
+        'if (d.window.length > 0 || d.settled < d.position) low = Math.min(low, d.settled + 1)',
+        'if (d.window.length < 0) low = Math.min(low, d.settled + 1)',
+      ],
+    ],
+    explain: 'records are trimmed though a feed has not delivered them: after a restart nobody knows what was owed',
+    checks: ['nothing-lost', 'converges'],
+    seeds: 60,
+  },
 ]

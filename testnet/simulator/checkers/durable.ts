@@ -85,10 +85,21 @@ export function sentIsDurable({ nameOf, cursorOf, storedTagOf }: Outside): Check
   const bad: string[] = []
   const bytes = new Map<string, string>()
   const tags = new Map<string, string>()
+  /** The highest k of somebody that a home has called safe. */
+  const safe = new Map<string, number>()
   return {
     ...silent,
     id: 'sent-is-durable',
-    explain: 'a device has stored what it sends: cursors, and of every k and rev always the same bytes',
+    explain:
+      'a device has stored what it sends: cursors, and of every k and rev always the same bytes, until it is safe',
+    told({ what, user, conv, k }) {
+      if (what === 'safe') safe.set(`${user} ${conv}`, Math.max(k, safe.get(`${user} ${conv}`) ?? 0))
+    },
+    observe(user, event) {
+      if (event.type !== 'state' || event.k <= (safe.get(`${user} ${event.conv}`) ?? 0)) return
+      if (!storedTagOf(user, event.conv, event.k))
+        bad.push(`${nameOf(user)} has dropped k ${event.k}, which is ${event.state} and not safe`)
+    },
     sent(sent) {
       const who = nameOf(sent.user)
       if (sent.what === 'cursor') {
