@@ -223,6 +223,7 @@ class Engine implements RelayEngine, Relay {
 
   /** Nothing is on its way any more: what was sent and not acknowledged is sent again. */
   #restart(region: RegionId): void {
+    this.#walked = ''
     this.#introductions.reset(region)
     this.#lag.reset(region)
     this.#core.feeds.heard(region)
@@ -281,7 +282,10 @@ class Engine implements RelayEngine, Relay {
     }
   }
 
-  /** After a restart nobody may come back to a conversation that could be trimmed: look at each once. */
+  /**
+   * After a restart nobody may come back to a conversation that could be trimmed: look at each once, and again when a
+   * link has come up over which it can be asked what is safe.
+   */
   #walkKept(): void {
     const from = this.#walked
     if (from === undefined) return
@@ -290,7 +294,7 @@ class Engine implements RelayEngine, Relay {
     this.#load(this.#core.store.range(KEPT, options), (rows) => {
       for (const [id] of rows) this.#core.convs.with(id as ConvId, () => {})
       const last = rows[rows.length - 1]
-      if (rows.length === KEPT_PER_SWEEP && last) this.#walked = `${last[0]}\0`
+      if (rows.length === KEPT_PER_SWEEP && last) this.#walked ??= `${last[0]}\0`
     })
   }
 
