@@ -254,6 +254,8 @@ export class Devices {
       this.#core.load(readEntries(this.#core.store, conv, after, conv.head, maxBytes), (entries) => {
         conv.pins--
         if (!this.#core.sessions.isOpen(session)) return
+        // A replica that had forgotten what it pushed may have it again by now.
+        this.#acknowledged(session, conv, member, after)
         const from = Math.max(after, conv.low)
         const last = (from + entries.length) as Position
         const base = after < conv.low ? conv.low : undefined
