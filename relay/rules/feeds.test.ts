@@ -33,10 +33,17 @@ import {
 } from './conversation-rows.ts'
 import { Feeds, feedOf } from './feeds.ts'
 
-const SEEDS = 30
+const SEEDS = 20
 const STEPS = 90
 const LIMITS = { windowItems: 6, patienceMs: 1_000 }
-const STORE = { checkpointBytes: 2_000, checkpointRecords: 4, checkpointAgeMs: 500, sliceChanges: 3, trimRecords: 1 }
+const STORE = {
+  sealBytes: 400,
+  checkpointBytes: 2_000,
+  checkpointRecords: 4,
+  checkpointAgeMs: 500,
+  sliceChanges: 3,
+  trimRecords: 1,
+}
 
 const id = (n: number): Uint8Array => new Uint8Array(32).fill(n)
 const HERE = regionIdOf(id(1))
@@ -345,6 +352,26 @@ test('silence demotes, and only what the silent region is owed', async () => {
   assert.deepEqual([feeds.windowSize(REGIONS[0]!), feeds.windowSize(REGIONS[1]!)], [0, 1])
   assert.equal(feeds.trimBelow(), 1 + readPosition(m, 1), 'the journal is kept for who is heard')
   assert.ok(!feeds.wantsCommit())
+})
+
+test('a receiver that lost what it had acknowledged is served from there, from the tables', async () => {
+  const m = new Machine(undefined, simulatedRandom(1), {})
+  const { feeds, store, convs } = await m.start()
+  const conv = convs[0]!
+  for (let n = 1; n <= 4; n++) {
+    m.heads.set(lagKey(conv.id, LOG_STREAM), n)
+    feeds.concern(conv, REGIONS[0]!, LOG_STREAM, n, n)
+    store.note(new Uint8Array(0))
+    await m.settle()
+  }
+  m.has.set(lagKey(conv.id, LOG_STREAM), 2)
+  acknowledge(m, LINES[0]!, 2)
+  assert.equal(feeds.missed(conv, REGIONS[0]!, LOG_STREAM, 2), true)
+  assert.equal(feeds.missed(conv, REGIONS[0]!, LOG_STREAM, 1), false)
+  const { lag, window } = feedOf(conv, REGIONS[0]!)
+  assert.deepEqual([lag.get(LOG_STREAM), window.get(LOG_STREAM)], [2, undefined])
+  assert.equal(feeds.missed(conv, REGIONS[0]!, LOG_STREAM, 0), false)
+  assert.equal(lag.get(LOG_STREAM), 1, 'the lag row goes further back')
 })
 
 function readPosition(m: Machine, region: number): number {

@@ -266,7 +266,7 @@ function versionOf(was: Conversation, member: number): number {
 
 for (const hosting of [true, false]) {
   test(`whatever a ${hosting ? 'host' : 'home and replica'} hears while no commit resolves, nothing else leaves`, async () => {
-    for (let seed = 1; seed <= 40; seed++) await randomScene(seed, hosting)
+    for (let seed = 1; seed <= 25; seed++) await randomScene(seed, hosting)
   })
 }
 
