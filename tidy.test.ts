@@ -29,7 +29,7 @@ const OWNERS: readonly { readonly packages: RegExp; readonly folders: readonly s
   { packages: /^@signalapp\/libsignal-client/, folders: ['crypto'] },
   { packages: /^@signalapp\/sqlcipher/, folders: ['client'] },
   { packages: /^(libp2p$|@libp2p\/|@chainsafe\/libp2p|@multiformats\/)/, folders: ['node'] },
-  { packages: /^level$/, folders: ['relay', 'node', 'bootstrap'] },
+  { packages: /^level$/, folders: ['relay', 'node', 'bootstrap', 'testnet'] },
   { packages: /^(fastify$|@fastify\/)/, folders: ['relay', 'bootstrap'] },
 ]
 

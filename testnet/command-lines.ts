@@ -20,15 +20,18 @@ export type RelayPlace = {
   readonly name: string
   readonly clientPort: number
   readonly meshPort: number
+  /** Origins that it announces instead of the address it listens on. */
+  readonly clientUrls: readonly string[]
   /** Multiaddrs of nodes to enter by. */
   readonly entries: readonly string[]
 }
 
-export function relayInit({ data, name, clientPort, meshPort, entries }: RelayPlace): string[] {
+export function relayInit({ data, name, clientPort, meshPort, clientUrls, entries }: RelayPlace): string[] {
   const listen = ['--listen', `${HOST}:${clientPort}`, '--mesh-listen', `${HOST}:${meshPort}`]
   const bootstrap = entries.length > 0 ? ['--bootstrap', ...entries] : []
+  const announced = clientUrls.length > 0 ? ['--client-url', ...clientUrls] : []
   const region = ['--name', name, '--root-key', `${data}-root.key`]
-  return [PROGRAM, 'relay', 'init', '--data', data, ...region, ...listen, ...bootstrap, '--json']
+  return [PROGRAM, 'relay', 'init', '--data', data, ...region, ...listen, ...announced, ...bootstrap, '--json']
 }
 
 export function relayStart(data: string): string[] {
