@@ -268,7 +268,8 @@ export class Feeds {
 
   /** Items in all windows: a measure for tests and metrics. */
   windowSize(region: RegionId): number {
-    const d = this.#to(region)
+    const d = this.#destinations.get(region)
+    if (!d) return 0
     this.#prune(d)
     return d.window.length + d.gathered.size
   }
