@@ -15,7 +15,7 @@ export type Outcome = {
 const DRAIN = 12
 const DRAIN_FULLY = 200
 /** How long the network may take to come to rest after the last fault, ms. */
-const REST_MS = 40_000
+const REST_MS = 10_000
 const SLICE_MS = 250
 const QUIET_SLICES = 3
 /** Longer than everything that waits for time: patience, age of a checkpoint, sweeps. */

@@ -26,6 +26,8 @@ import { RelayNode, TINY_RULES } from './relay-node.ts'
 
 /** What a relay may still hold when everything has come to rest. */
 const AT_REST = { records: 24, conversations: TINY_RULES.conversations, keys: 400 }
+/** Of a window: its limit, and one commit's share of every stream. */
+const WINDOW_MOST = TINY_RULES.windowItems + 24
 /** How wrong the clock of a process may be, ms. */
 const SKEW_MS = 240_000
 const LINES_FOLDED = 512
@@ -299,7 +301,21 @@ export class World {
     }
   }
 
+  /** Windows stay as small as they are meant to be, at every moment; what a commit gathers comes on top. */
+  watch(): void {
+    for (const relay of this.relays.values()) {
+      const memory = relay.inspect()
+      for (const other of memory ? this.relays.keys() : []) {
+        if (other === relay.region) continue
+        const items = memory!.windowItems(other)
+        if (items > WINDOW_MOST) this.failures.push(`${this.nameOf(relay.region)}: ${items} items in a window`)
+      }
+    }
+  }
+
   violations(): string[] {
+    if (this.reach['device restored'] && !this.reach['device old-copy'])
+      this.failures.push('an old copy of a profile was put back and not noticed')
     const final = this.final()
     const bad = [...new Set(this.failures)].map((what) => `failure: ${what}`)
     for (const checker of this.checkers) for (const what of checker.check(final)) bad.push(`${checker.id}: ${what}`)
