@@ -147,8 +147,10 @@ export function decode<T extends DescMessage>(
 ): MessageShape<T> {
   ensureSize(schema.typeName, bytes, limitBytes)
   countItems(schema, bytes, limitItems)
+  // Sockets bring Buffers, whose `slice` is a view: whoever keeps a copy of a field would keep the whole frame alive.
+  const plain = Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : bytes
   try {
-    return fromBinary(schema, bytes)
+    return fromBinary(schema, plain)
   } catch {
     throw malformed(`not a ${schema.typeName}`)
   }

@@ -108,7 +108,7 @@ const NEXT: Record<string, string> = {
   'with a part too large': 'final too_large',
   'with as many parts as go': 'append',
   'with too many parts': 'final too_large',
-  'with a part for nobody': 'final too_large',
+  'with a part for nobody': 'final malformed',
 }
 const ELSEWHERE: Record<Exclude<Place, 'next'>, string> = {
   'in the window': 'sequenced 1200 7',

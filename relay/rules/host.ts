@@ -50,12 +50,13 @@ function outdated(
   return newest
 }
 
-function partsFit(conv: Conversation, submission: Submission): boolean {
+function isForMembers(conv: Conversation, submission: Submission): boolean {
+  return submission.parts.every((p) => p.member < conv.members.length)
+}
+
+function partsFit(submission: Submission): boolean {
   const parts = submission.parts
-  return (
-    parts.length <= limits.PARTS_MAX &&
-    parts.every((p) => p.member < conv.members.length && p.body.length <= limits.PART_MAX_BYTES)
-  )
+  return parts.length <= limits.PARTS_MAX && parts.every((p) => p.body.length <= limits.PART_MAX_BYTES)
 }
 
 export function hostTake(
@@ -76,7 +77,8 @@ export function hostTake(
   // A skip is a header only, and any member may have one at any time: it is how a refused k is filled.
   if (submission.kind === KIND_SKIP) return { do: 'append' }
   if (submission.kind !== KIND_CONTENT && submission.kind !== KIND_SUPPLEMENT) return { do: 'final', code: 'malformed' }
-  if (!partsFit(conv, submission)) return { do: 'final', code: 'too_large' }
+  if (!isForMembers(conv, submission)) return { do: 'final', code: 'malformed' }
+  if (!partsFit(submission)) return { do: 'final', code: 'too_large' }
   const newest = outdated(conv, submission, manifestOf)
   return newest.length > 0 ? { do: 'stale', newest } : { do: 'append' }
 }
