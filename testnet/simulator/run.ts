@@ -112,7 +112,7 @@ async function rest(world: World, teller: Teller): Promise<void> {
     teller.reconnect(1)
     await runUntil(world, clock.now() + SLICE_MS)
     restartSilent(world, stuckAt)
-    quiet = isQuiet(world) ? quiet + 1 : 0
+    quiet = teller.isOver && isQuiet(world) ? quiet + 1 : 0
   }
   teller.reconnect(1)
   await runUntil(world, clock.now() + SETTLE_MS)

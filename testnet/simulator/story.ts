@@ -60,6 +60,7 @@ export class Teller {
   readonly #story: Story
   readonly #downUntil = new Map<RegionId, number>()
   #said = 0
+  #lastUntil = 0
   #doomed: DeviceNode | undefined
   #lastKs: ReadonlyMap<string, number> = new Map()
 
@@ -100,9 +101,10 @@ export class Teller {
     const device = this.#someDevice()
     const some = (ms: number): number => random.fraction() * (this.#chance(0.3) ? ms : ms / 15)
     if (act === 'crash relay' && relay.isUp) this.#crashRelay(region, some(2_500))
-    if (act === 'pause relay') this.#count('relay pause', () => relay.clock.pause(50 + some(1_500)))
+    const long = (): number => this.#lasting(50 + some(1_500))
+    if (act === 'pause relay') this.#count('relay pause', () => relay.clock.pause(long()))
     if (act === 'link' && region !== other) world.links.down(region, other, some(2_500))
-    if (act === 'stall' && region !== other) world.links.stall(region, other, 100 + some(1_500))
+    if (act === 'stall' && region !== other) world.links.stall(region, other, long())
     if (act === 'disk') {
       relay.disk.faults.nextAppend = this.#pick(['failing', 'unknown', 'silent'] as const)
       world.count(`disk ${relay.disk.faults.nextAppend}`)
@@ -117,13 +119,23 @@ export class Teller {
     if (act === 'read') world.read(device)
     if (act === 'renew') world.renew(device.person)
     if (act === 'disconnect') this.#count('device disconnect', () => device.disconnect())
-    if (act === 'slow device') this.#count('device stall', () => device.stall(100 + some(1_500)))
-    if (act === 'pause device') this.#count('device pause', () => device.clock.pause(50 + some(1_500)))
+    if (act === 'slow device') this.#count('device stall', () => device.stall(long()))
+    if (act === 'pause device') this.#count('device pause', () => device.clock.pause(long()))
     if (act === 'crash device') {
       this.#count('device crash', () => device.crash())
       world.trace(`${device.person.name} crashed`)
       device.start()
     }
+  }
+
+  /** What goes on after everything has healed, for a while. */
+  #lasting(ms: number): number {
+    this.#lastUntil = Math.max(this.#lastUntil, this.#world.clock.now() + ms)
+    return ms
+  }
+
+  get isOver(): boolean {
+    return this.#world.clock.now() > this.#lastUntil
   }
 
   #count(what: string, act: () => void): void {

@@ -29,7 +29,8 @@ export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Che
     const home = homeOf(user)
     const host = hostOf(conv)
     const member = membersOf(conv).indexOf(user)
-    if (what === 'held' && !kept(home, conv, heldKey(member, k)))
+    // What is numbered in the commit that would keep it is told both at once.
+    if (what === 'held' && !kept(home, conv, heldKey(member, k)) && !kept(host, conv, authorKey(member, k)))
       return `${nameOf(user)} is told that k ${k} is held, and the disk of ${nameOf(home)} has no such thing`
     if ((what === 'sequenced' || what === 'entry') && !kept(host, conv, entryKey(at)))
       return `${nameOf(user)} is told of number ${at % EPOCH}, which the disk of its host ${nameOf(host)} lacks`
