@@ -1,5 +1,5 @@
 // Promises about messages that were sent: each waits for its stage and costs nothing when nobody asks.
-import { type ConvId, ParleyError, type Position } from '#protocol'
+import { type ConvId, NOWHERE, ParleyError, type Position } from '#protocol'
 import type { DeviceEvent } from './rules/ports.ts'
 
 export type Stage = 'held' | 'sequenced' | 'delivered'
@@ -11,8 +11,11 @@ type Waiter = {
 }
 
 export type Waiters = {
-  /** Resolves with the message's place (NOWHERE for `held`); rejects when it is cancelled or fails. */
-  wait(conv: ConvId, k: number, stage: Stage): Promise<Position>
+  /**
+   * Resolves with the message's place (NOWHERE for `held`); rejects when it is cancelled or fails.
+   * `delivered`: how far the other side is known to have everything.
+   */
+  wait(conv: ConvId, k: number, stage: Stage, delivered: Position): Promise<Position>
   hear(event: DeviceEvent): void
   /** The message has another k now. */
   move(conv: ConvId, from: number, to: number): void
@@ -27,6 +30,8 @@ export function failure(state: 'cancelled' | 'failed', code: string): ParleyErro
 export function createWaiters(): Waiters {
   const waiting = new Map<ConvId, Map<number, Waiter[]>>()
   const placed = new Map<ConvId, Map<number, Position>>()
+  /** The mark may come before the device hears which place its own message has. */
+  const reached = new Map<ConvId, Position>()
 
   const settle = (conv: ConvId, k: number, act: (waiter: Waiter) => boolean): void => {
     const ofConv = waiting.get(conv)
@@ -57,10 +62,13 @@ export function createWaiters(): Waiters {
     if (event.state === 'sequenced' && waiting.get(conv)?.has(k)) {
       if (!placed.has(conv)) placed.set(conv, new Map())
       placed.get(conv)!.set(k, at)
+      delivered(conv, reached.get(conv) ?? NOWHERE)
     }
   }
 
-  const delivered = (conv: ConvId, upTo: Position): void => {
+  const delivered = (conv: ConvId, mark: Position): void => {
+    const upTo = Math.max(mark, reached.get(conv) ?? NOWHERE)
+    reached.set(conv, upTo as Position)
     for (const [k, at] of placed.get(conv) ?? []) {
       if (at > upTo) continue
       settle(conv, k, (waiter) => {
@@ -71,8 +79,9 @@ export function createWaiters(): Waiters {
   }
 
   return {
-    wait: (conv, k, stage) =>
+    wait: (conv, k, stage, mark) =>
       new Promise((resolve, reject) => {
+        delivered(conv, mark)
         const ofConv = waiting.get(conv) ?? new Map<number, Waiter[]>()
         waiting.set(conv, ofConv)
         ofConv.set(k, [...(ofConv.get(k) ?? []), { stage, resolve, reject }])
