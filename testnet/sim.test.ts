@@ -6,7 +6,7 @@ import { type Outcome, runSeed } from './simulator/run.ts'
 import { runSeeds } from './simulator/run-seeds.ts'
 import FAILED_ONCE from './simulator/seeds.json' with { type: 'json' }
 
-const SEEDS = 150
+const SEEDS = 120
 
 const range = (first: number, count: number): number[] => Array.from({ length: count }, (_, i) => first + i)
 

@@ -80,7 +80,7 @@ export const PLANTS: readonly Plant[] = [
     ],
     explain: 'a replica takes an entry that does not follow its head',
     checks: ['one-order', 'nothing-lost', 'converges'],
-    seeds: 150,
+    seeds: 300,
   },
   {
     id: 'fresh-encryption-on-retry',
@@ -150,7 +150,7 @@ export const PLANTS: readonly Plant[] = [
     patches: [['    for (const { conv, stream, from } of d.gathered.values()) demote(conv, stream, from)\n', '']],
     explain: 'when a feed is demoted, what the very commit brings gets no lag row',
     checks: ['converges', 'nothing-lost'],
-    seeds: 100,
+    seeds: 200,
   },
   {
     id: 'promotion-forgets-own-commit',
@@ -242,6 +242,6 @@ export const PLANTS: readonly Plant[] = [
     ],
     explain: 'records are trimmed though a feed has not delivered them: after a restart nobody knows what was owed',
     checks: ['nothing-lost', 'converges'],
-    seeds: 60,
+    seeds: 300,
   },
 ]
