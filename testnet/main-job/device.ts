@@ -194,7 +194,7 @@ function ordersOf(parley: Parley, log: Log): Orders {
       log.sent = []
       log.received = []
       log.connections = []
-      return { sent, received, held: held.size, connections, rssBytes: process.memoryUsage.rss() }
+      return { sent, received, held: held.size, connections }
     },
     close: async () => {
       await parley.close()

@@ -1,19 +1,27 @@
 // A whole run: one network, pairs of people, every phase in both directions, and a last look at everything.
-import { launchTestnet, type Testnet } from '../launch.ts'
+import { launchTestnet } from '../launch.ts'
 import { interrupted } from './interruptions.ts'
 import { LONE_MESSAGES } from './limits.ts'
-import { residentBytes } from './measure.ts'
 import { PHASES } from './phases.ts'
 import { detailLines, memoryText, resultLine, table } from './report.ts'
 import { checkAll, makePair, makePerson, type Pair, type Phase, type Result, runPhase, type Stage } from './stage.ts'
 
-const { connected, alone, away, receiverRelay, senderRelay, farSideDown } = PHASES
+const { connected, atOnce, alone, away, receiverRelay, senderRelay, farSideDown } = PHASES
 
 /** What the suite does: the everyday form. */
 export const SHORT: readonly Phase[] = [connected, receiverRelay, senderRelay]
 /** Between two regions, and between two people of one. */
-export const LONG: readonly Phase[] = [connected, alone, away, receiverRelay, senderRelay, farSideDown, interrupted]
-export const LONG_ONE_REGION: readonly Phase[] = [connected, alone, away, receiverRelay, interrupted]
+export const LONG: readonly Phase[] = [
+  connected,
+  atOnce,
+  alone,
+  away,
+  receiverRelay,
+  senderRelay,
+  farSideDown,
+  interrupted,
+]
+export const LONG_ONE_REGION: readonly Phase[] = [connected, atOnce, alone, away, receiverRelay, interrupted]
 
 type Say = (line: string) => void
 
@@ -33,7 +41,7 @@ export type Outcome = {
 async function bothWays(stage: Stage, pair: Pair, phases: readonly Phase[], lines: number, say: Say) {
   const results: Result[] = []
   for (const phase of phases) {
-    for (const turned of [false, true]) {
+    for (const turned of phase.both ? [false] : [false, true]) {
       const count = phase === alone ? Math.min(LONE_MESSAGES, lines) : lines
       const result = await runPhase(stage, pair, turned, phase, count)
       say(resultLine(result))
@@ -46,15 +54,12 @@ async function bothWays(stage: Stage, pair: Pair, phases: readonly Phase[], line
   return results
 }
 
-async function memory(network: Testnet, stage: Stage): Promise<string> {
-  const processes = [
-    ...[network.bootstrap, ...network.regions.map(({ relay }) => relay)].map(({ name, pid }) => ({ name, pid })),
-    ...[...stage.clients.values()].map(({ person, pid }) => ({ name: `client of ${person.name}`, pid })),
-    { name: 'this program', pid: process.pid },
-  ]
-  return memoryText(
-    await Promise.all(processes.map(async ({ name, pid }) => ({ name, bytes: await residentBytes(pid ?? 0) }))),
-  )
+/** With a short history, when nothing has looked at it yet. */
+function tellMemory(results: readonly Result[], say: Say): void {
+  for (const phase of [connected, away]) {
+    const first = results.find((it) => it.phase === phase)
+    if (first) say(`memory after (${phase.id}) ${phase.title}: ${memoryText(first.memory)}`)
+  }
 }
 
 /** Throws only for what keeps it from going on; what is wrong with the messages is in `faults`. */
@@ -76,7 +81,6 @@ export async function runJob({ pairs, lines, dir, say }: Job): Promise<Outcome> 
       say(
         `${one[0]} and ${other[0]}: ${pair.entries} entries, head ${all.heads.map((it) => it.slice(0, 16)).join(' and ')}`,
       )
-      say(await memory(network, stage))
       faults.push(...all.faults)
       for (const client of stage.clients.values()) await client.stop()
       stage.clients.clear()
@@ -86,5 +90,6 @@ export async function runJob({ pairs, lines, dir, say }: Job): Promise<Outcome> 
   }
   say('')
   say(table(results))
+  tellMemory(results, say)
   return { results, faults: [...results.flatMap((it) => it.faults), ...faults, ...lost] }
 }

@@ -24,6 +24,8 @@ export const TOLD_EVERY = 10
 export const TOLD_EVERY_MS = 20
 /** Messages of one page of a dump. */
 export const DUMP_PAGE = 1_000
+/** Between two looks at what cannot be waited for. */
+export const POLL_MS = 5
 /** No progress for this long is a failure. */
 export const STUCK_MS = 30_000
 /** From the start of a client to its answer. */

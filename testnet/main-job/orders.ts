@@ -46,7 +46,6 @@ export type Times = {
   readonly received: readonly (readonly [k: number, ms: number])[]
   readonly held: number
   readonly connections: readonly (readonly [is: string, ms: number])[]
-  readonly rssBytes: number
 }
 
 /** Of this process. */

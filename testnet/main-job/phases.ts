@@ -1,12 +1,15 @@
 // The phases that need events of both clients: everybody there, the receiver away, relays killed, the host down.
+import { systemClock } from '#protocol'
 import type { TestRegion } from '../launch.ts'
 import type { Client } from './client.ts'
-import { HELD_WANTED, KILL_AHEAD_SHARE, KILL_AT, PACED_AHEAD, STUCK_MS } from './limits.ts'
+import { HELD_WANTED, KILL_AHEAD_SHARE, KILL_AT, PACED_AHEAD, POLL_MS, STUCK_MS } from './limits.ts'
 import { type Kill, type Measured, measure } from './measure.ts'
 import { type Progress, sharedMs } from './orders.ts'
 import { clientOf, type Phase, stopClient, type Way } from './stage.ts'
 
 type Both = { readonly sender: Client; readonly receiver: Client; readonly before: number }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve))
 
 async function both({ stage, from, to }: Way): Promise<Both> {
   const sender = await clientOf(stage, from)
@@ -44,6 +47,20 @@ async function connected(way: Way): Promise<Measured> {
   return await figures(sender, receiver, [])
 }
 
+async function bothAtOnce(way: Way, back: Way): Promise<Measured> {
+  const { sender, receiver, before } = await both(way)
+  const beforeBack = sender.received
+  const sending = Promise.all([sender.ask(sendOf(way, PACED_AHEAD)), receiver.ask(sendOf(back, PACED_AHEAD))])
+  const arriving = [
+    receiver.untilReceived(before + way.lines.length, STUCK_MS),
+    sender.untilReceived(beforeBack + back.lines.length, STUCK_MS),
+  ]
+  await meanwhile(sending, Promise.all(arriving))
+  await sender.ask(untilOf(way, 'delivered'))
+  await receiver.ask(untilOf(back, 'delivered'))
+  return await figures(sender, receiver, [])
+}
+
 /** One at a time: what a message takes when nothing else is under way. */
 async function alone(way: Way): Promise<Measured> {
   const { sender, receiver, before } = await both(way)
@@ -77,22 +94,56 @@ async function killAndStart({ relay, name }: TestRegion): Promise<Kill> {
 }
 
 /**
- * The sender is at most so many lines ahead of the receiver, so that each share of the receiver's cursor is reached with
- * lines on their way: while a relay is away everything else would gather behind it and come in one piece.
+ * The sender is a few lines ahead of the receiver, and until a kill has happened of the place where it is to happen: so
+ * lines are on their way at each one, however fast everything goes while a relay starts.
  */
-async function allowAhead(sender: Client, receiver: Client, before: number, count: number, ahead: number) {
-  let upTo = ahead
-  while (upTo < count) {
-    await receiver.untilReceived(before + upTo - ahead + 1, STUCK_MS)
-    upTo = receiver.received - before + ahead
-    await sender.ask({ do: 'allow', lines: upTo })
+function gateOf(sender: Client, receiver: Client, before: number, count: number) {
+  const ahead = Math.ceil(count * KILL_AHEAD_SHARE)
+  const places = [...KILL_AT.map((part) => Math.ceil(count * part)), count]
+  let next = 0
+  let extra = 0
+  let moved = Promise.withResolvers<void>()
+  const limit = (): number => Math.min(receiver.received - before, places[next] ?? count) + ahead + extra
+  const move = (): void => {
+    moved.resolve()
+    moved = Promise.withResolvers()
+  }
+  return {
+    first: ahead,
+    killed(): void {
+      next++
+      extra = 0
+      move()
+    },
+    /** Everything allowed has come already: a few more. */
+    more(): void {
+      extra += ahead
+      move()
+    },
+    async run(): Promise<void> {
+      for (let upTo = ahead; upTo < count; ) {
+        const came = receiver.received + 1
+        if (limit() > upTo) {
+          upTo = limit()
+          await sender.ask({ do: 'allow', lines: upTo })
+        } else if (receiver.received - before < Math.min(upTo, count)) {
+          const coming = receiver.untilReceived(came, STUCK_MS)
+          coming.catch(() => undefined)
+          await Promise.race([coming, moved.promise])
+        } else await moved.promise
+      }
+    },
   }
 }
 
-async function untilOnTheWay(sender: Client, receiver: Client, before: number, already: number): Promise<void> {
+/** Resolves with lines on their way. */
+async function untilOnTheWay(sender: Client, receiver: Client, before: number, already: number, more: () => void) {
   for (;;) {
     const { stored } = (await sender.ask({ do: 'progress' })) as Progress
-    if (stored - already > receiver.received - before) return
+    const received = receiver.received - before
+    if (stored - already > received) return
+    more()
+    await pause(POLL_MS)
   }
 }
 
@@ -100,18 +151,20 @@ async function withKills(way: Way, region: TestRegion): Promise<Measured> {
   const { sender, receiver, before } = await both(way)
   const already = ((await sender.ask({ do: 'progress' })) as Progress).stored
   const count = way.lines.length
-  const ahead = Math.ceil(count * KILL_AHEAD_SHARE)
-  const sending = sender.ask(sendOf(way, undefined, ahead))
+  const gate = gateOf(sender, receiver, before, count)
+  const sending = sender.ask(sendOf(way, undefined, gate.first))
   const kills: Kill[] = []
   const killing = async (): Promise<void> => {
     for (const part of KILL_AT) {
       await receiver.untilReceived(before + Math.ceil(count * part), STUCK_MS)
-      await untilOnTheWay(sender, receiver, before, already)
-      kills.push(await killAndStart(region))
+      await untilOnTheWay(sender, receiver, before, already, gate.more)
+      const started = killAndStart(region)
+      gate.killed()
+      kills.push(await started)
     }
     await receiver.untilReceived(before + count, STUCK_MS)
   }
-  await meanwhile(sending, Promise.all([killing(), allowAhead(sender, receiver, before, count, ahead)]))
+  await meanwhile(sending, Promise.all([killing(), gate.run()]))
   await sender.ask(untilOf(way, 'delivered'))
   return await figures(sender, receiver, kills)
 }
@@ -154,6 +207,7 @@ async function farSideDown(way: Way): Promise<Measured> {
 
 export const PHASES = {
   connected: { id: 'a', title: 'both connected', run: connected },
+  atOnce: { id: 'ab', title: 'both send at once', both: true, run: bothAtOnce },
   alone: { id: 'l', title: 'one at a time', run: alone },
   away: { id: 'b', title: 'receiver away, then back', run: away },
   receiverRelay: {

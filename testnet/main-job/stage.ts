@@ -6,7 +6,7 @@ import type { Testnet, TestRegion } from '../launch.ts'
 import { launchAccount } from '../people.ts'
 import { type Dump, judge } from './checker.ts'
 import { type Client, type Person, startClient } from './client.ts'
-import type { Measured } from './measure.ts'
+import { type Measured, residentBytes } from './measure.ts'
 import { textOf } from './text.ts'
 
 export type Pair = {
@@ -40,17 +40,22 @@ export type Way = {
 export type Phase = {
   readonly id: string
   readonly title: string
-  readonly run: (way: Way) => Promise<Measured>
+  /** The other one sends as many lines at the same time; once is both ways then. */
+  readonly both?: true
+  readonly run: (way: Way, back: Way) => Promise<Measured>
 }
 
+export type Memory = { readonly name: string; readonly bytes: number }
+
 export type Result = {
-  readonly phase: string
-  readonly title: string
+  readonly phase: Phase
   readonly from: Person
   readonly to: Person
   readonly host: string
   readonly lines: number
   readonly measured: Measured
+  /** At the end of the phase, before anything is looked at. */
+  readonly memory: readonly Memory[]
   readonly faults: readonly string[]
 }
 
@@ -106,6 +111,28 @@ async function check(way: Way, after: number, written: Readonly<Record<string, r
   return judge(dumps, written)
 }
 
+async function memoryOf({ network, clients }: Stage): Promise<Memory[]> {
+  const relays = [network.bootstrap, ...network.regions.map(({ relay }) => relay)]
+  const processes = [
+    ...relays.map(({ name, pid }) => ({ name, pid: pid ?? 0 })),
+    ...[...clients.values()].map(({ person, pid }) => ({ name: `client of ${person.name}`, pid })),
+  ]
+  return await Promise.all(processes.map(async ({ name, pid }) => ({ name, bytes: await residentBytes(pid) })))
+}
+
+/** The lines of one direction, in a file of their own. */
+async function prepare(stage: Stage, pair: Pair, turned: boolean, id: string, count: number): Promise<Way> {
+  const [one, other] = pair.people
+  const [from, to] = turned ? [other, one] : [one, other]
+  const name = `${id}-${from.name}-${to.name}`
+  const lines = textOf(name, count)
+  const dir = join(stage.network.dir, 'dumps')
+  await mkdir(dir, { recursive: true })
+  const file = join(dir, `${name}.txt`)
+  await writeFile(file, `${lines.join('\n')}\n`)
+  return { stage, pair, from, to, host: hostOf(stage.network, pair.people), name, lines, file }
+}
+
 export async function runPhase(
   stage: Stage,
   pair: Pair,
@@ -113,24 +140,19 @@ export async function runPhase(
   phase: Phase,
   count: number,
 ): Promise<Result> {
-  const [one, other] = pair.people
-  const [from, to] = turned ? [other, one] : [one, other]
-  const name = `${phase.id}-${from.name}-${to.name}`
-  const lines = textOf(name, count)
-  const dir = join(stage.network.dir, 'dumps')
-  await mkdir(dir, { recursive: true })
-  const file = join(dir, `${name}.txt`)
-  await writeFile(file, `${lines.join('\n')}\n`)
-  const host = hostOf(stage.network, pair.people)
-  const way: Way = { stage, pair, from, to, host, name, lines, file }
-  const measured = await phase.run(way)
-  pair.entries += count
-  const verdict = await check(way, pair.last, { [from.userId]: lines, [to.userId]: [] }, pair.entries)
+  const way = await prepare(stage, pair, turned, phase.id, count)
+  const back = await prepare(stage, pair, !turned, phase.id, phase.both ? count : 0)
+  const { from, to } = way
+  const measured = await phase.run(way, back)
+  const memory = await memoryOf(stage)
+  pair.entries += way.lines.length + back.lines.length
+  const verdict = await check(way, pair.last, { [from.userId]: way.lines, [to.userId]: back.lines }, pair.entries)
   pair.last = verdict.last
-  pair.written.set(from.userId, [...(pair.written.get(from.userId) ?? []), ...lines])
+  for (const { from: author, lines } of [way, back])
+    pair.written.set(author.userId, [...(pair.written.get(author.userId) ?? []), ...lines])
   const told = [...stage.clients.values()].flatMap((it) => it.faults)
   const faults = [...verdict.faults, ...measured.faults, ...told]
-  return { phase: phase.id, title: phase.title, from, to, host: host.name, lines: count, measured, faults }
+  return { phase, from, to, host: way.host.name, lines: count, measured, memory, faults }
 }
 
 /** Everything that was ever sent between the two, from the first entry on. */
