@@ -270,35 +270,36 @@ for (const hosting of [true, false]) {
   })
 }
 
-async function randomScene(seed: number, hosting: boolean): Promise<void> {
-  const random = simulatedRandom(seed)
-  const below = (n: number): number => Math.floor(random.fraction() * n)
-  const { bench, pair, mine, theirs, device } = await sceneOf(hosting)
-  const told: string[] = []
-  let [k, theirK, n, sessions] = [0, 0, 0, 1]
-  let own = device
+type Scene = Awaited<ReturnType<typeof sceneOf>>
+
+/** Everything that may be heard, with numbers that are right, nearly right and wrong. */
+function movesOf(
+  { bench, pair, mine, theirs, device }: Scene,
+  hosting: boolean,
+  below: (n: number) => number,
+): (() => void)[] {
+  const s = { k: 0, theirK: 0, n: 0, numbered: 0, sessions: 1, own: device }
   const hear = (...items: RelayItem[]): void => bench.hear(theirs.region, pair.id, ...items)
   const entry = (): void => {
-    const by = k > 0 && below(2) === 0 ? mine : theirs
-    const placed = by === mine ? ++numbered : ++theirK
-    if (by === mine && numbered > k) numbered--
-    else hear(log(entryOf(by, placed, at(++n))))
+    const by = s.k > 0 && below(2) === 0 ? mine : theirs
+    const placed = by === mine ? ++s.numbered : ++s.theirK
+    if (by === mine && s.numbered > s.k) s.numbered--
+    else hear(log(entryOf(by, placed, at(++s.n))))
   }
-  let numbered = 0
-  const step: (() => void)[] = [
-    () => own.frame({ submissions: [submit(pair, ++k)] }),
-    () => own.frame({ submissions: [submit(pair, 1 + below(k + 3), { rev: below(3), tag: tagOf(1 + below(9)) })] }),
+  return [
+    () => s.own.frame({ submissions: [submit(pair, ++s.k)] }),
+    () => s.own.frame({ submissions: [submit(pair, 1 + below(s.k + 3), { rev: below(3), tag: tagOf(1 + below(9)) })] }),
     () =>
-      own.frame({
-        submissions: [submit(pair, 1 + below(k + 1), { kind: KIND_SKIP, rev: 1 + below(3), tag: tagOf(100) })],
+      s.own.frame({
+        submissions: [submit(pair, 1 + below(s.k + 1), { kind: KIND_SKIP, rev: 1 + below(3), tag: tagOf(100) })],
       }),
-    () => own.frame({ cursors: [cursor(below(8))] }),
-    () => own.frame({ cursors: [cursor(below(4), true)] }),
-    () => own.frame({ pulls: [pull(below(4))] }),
-    () => own.frame({ registers: [readMark(mine.member, 1 + below(8))] as never }),
+    () => s.own.frame({ cursors: [cursor(below(8))] }),
+    () => s.own.frame({ cursors: [cursor(below(4), true)] }),
+    () => s.own.frame({ pulls: [pull(below(4))] }),
+    () => s.own.frame({ registers: [readMark(mine.member, 1 + below(8))] as never }),
     () => {
-      own = bench.session(mine, `again ${++sessions}`)
-      own.frame({ names: [nameOf(pair)] })
+      s.own = bench.session(mine, `again ${++s.sessions}`)
+      s.own.frame({ names: [nameOf(pair)] })
     },
     () => {
       bench.relay.linkDown(theirs.region)
@@ -309,8 +310,8 @@ async function randomScene(seed: number, hosting: boolean): Promise<void> {
     () => hear(registers(ItemKind.REGISTERS_STATE, [readMark(mine.member, 1 + below(8))])),
     ...(hosting
       ? [
-          () => hear(submissions(pair, theirs, ++theirK)),
-          () => hear(submissions(pair, theirs, 1 + below(theirK + 4))),
+          () => hear(submissions(pair, theirs, ++s.theirK)),
+          () => hear(submissions(pair, theirs, 1 + below(s.theirK + 4))),
           () => hear(logState(below(4), below(2) === 0)),
         ]
       : [
@@ -321,13 +322,23 @@ async function randomScene(seed: number, hosting: boolean): Promise<void> {
             hear(
               state(mine, {
                 last: below(4),
-                k: 1 + below(k + 2),
+                k: 1 + below(s.k + 2),
                 rev: below(2),
                 verdict: [stale, { case: 'behind', value: {} }, { case: undefined }][below(3)],
               }),
             ),
         ]),
   ]
+}
+
+async function randomScene(seed: number, hosting: boolean): Promise<void> {
+  const random = simulatedRandom(seed)
+  const below = (n: number): number => Math.floor(random.fraction() * n)
+  const scene = await sceneOf(hosting)
+  const { bench, pair, theirs } = scene
+  const told: string[] = []
+  const step = movesOf(scene, hosting, below)
+  const hear = (...items: RelayItem[]): void => bench.hear(theirs.region, pair.id, ...items)
   hear(intro(pair))
   for (let i = below(12); i > 0; i--) {
     step[below(step.length)]!()
