@@ -270,8 +270,6 @@ for (const hosting of [true, false]) {
   })
 }
 
-type Scene = Awaited<ReturnType<typeof sceneOf>>
-
 /** Everything that may be heard, with numbers that are right, nearly right and wrong. */
 function movesOf(
   { bench, pair, mine, theirs, device }: Scene,
