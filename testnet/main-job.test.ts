@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { runJob, SHORT } from './main-job/job.ts'
-import { LINES_SHORT } from './main-job/limits.ts'
+import { LINES_SHORT, TEST_MAX_MS } from './main-job/limits.ts'
 
-test('a thousand lines each way: nothing lost, doubled or reordered, though relays are killed', async (t) => {
+test('a thousand lines each way: nothing lost, doubled or reordered, though relays are killed', {
+  timeout: TEST_MAX_MS,
+}, async (t) => {
   const dir = await mkdtemp(join(tmpdir(), 'parley-main-job-'))
   const { results, faults } = await runJob({
     pairs: [

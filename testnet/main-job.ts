@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '#protocol'
 import { LONG, LONG_ONE_REGION, runJob } from './main-job/job.ts'
-import { LINES_LONG } from './main-job/limits.ts'
+import { JOB_MAX_MS, LINES_LONG } from './main-job/limits.ts'
 
 const say = (line: string): void => console.log(line)
 
@@ -15,6 +15,10 @@ async function main(): Promise<boolean> {
   if (!Number.isSafeInteger(lines) || lines < 1) throw new Error('npm run main-job -- [LINES]')
   const dir = await mkdtemp(join(tmpdir(), 'parley-main-job-'))
   let faults: readonly string[]
+  systemClock.after(JOB_MAX_MS, () => {
+    say(`\nFAILED: not done after ${JOB_MAX_MS / 60_000} minutes. Data and logs are in ${dir}`)
+    process.exit(1)
+  })
   try {
     const outcome = await runJob({
       pairs: [

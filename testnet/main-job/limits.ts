@@ -34,3 +34,7 @@ export const CLIENT_MS = 30_000
 export const STALL_MS = 2_000
 /** From the last number until the log itself has it. */
 export const LOG_MS = 10_000
+/** The long form takes half of this; what is not done by then has hung. */
+export const JOB_MAX_MS = 15 * 60_000
+/** The same for the form in the suite. */
+export const TEST_MAX_MS = 150_000
