@@ -148,5 +148,3 @@ function ensureCounts(batch: Uint8Array): void {
     })
   }
 }
-
-export type { LinkBatch }

@@ -90,7 +90,7 @@ export const STORE_SEAL_BYTES = 1024 * 1024
 /** The largest journal record. */
 export const STORE_COMMIT_MAX_BYTES = 8 * 1024 * 1024
 /** What one synchronous run may put and be sure that it lies in one commit; the closing hook has the same once more. */
-export const STORE_STEP_MAX_BYTES = (STORE_COMMIT_MAX_BYTES - STORE_SEAL_BYTES) / 2
+const STORE_STEP_MAX_BYTES = (STORE_COMMIT_MAX_BYTES - STORE_SEAL_BYTES) / 2
 /** A checkpoint begins when this much, this many records or this age waits to be written to rows. */
 export const STORE_CHECKPOINT_BYTES = 32 * 1024 * 1024
 export const STORE_CHECKPOINT_RECORDS = 20_000
@@ -122,6 +122,7 @@ assertLimit(
   'a request holds the largest prekey payload in base64',
 )
 assertLimit(STORE_COMMIT_MAX_BYTES > 2 * STORE_SEAL_BYTES, 'a step fits a commit')
+assertLimit(STORE_STEP_MAX_BYTES > 2 * limits.LINK_BATCH_MAX_BYTES, 'what a batch or a frame brings fits a step')
 assertLimit(
   STORE_MEMORY_MAX_BYTES >= 2 * STORE_CHECKPOINT_BYTES + STORE_CLEAN_MAX_BYTES,
   'memory holds a checkpoint and what comes in meanwhile',
