@@ -1,15 +1,6 @@
 // Link frames. Batches are written by hand (one allocation a frame, bodies copied once); the rest is rare.
 import { create, toBinary } from '@bufbuild/protobuf'
-import {
-  decode,
-  type LinkBatch,
-  type LinkFrame,
-  LinkFrameSchema,
-  type LinkHello,
-  limits,
-  ParleyError,
-  refusalOf,
-} from '#protocol'
+import { decode, type LinkFrame, LinkFrameSchema, type LinkHello, limits, ParleyError, refusalOf } from '#protocol'
 import { LINK_FRAME_MAX_BYTES } from './limits.ts'
 import type { LinkItem } from './types.ts'
 import { countField, frame, writeLength } from './wire.ts'
