@@ -2,7 +2,7 @@
 // pipe begins at the first one each time, `parley receive` has to print everything, a page twice at most.
 import { systemClock } from '#protocol'
 import { type Sender, startReceiver, startSender } from './command-line.ts'
-import { KILL_AT, PIPE_AHEAD_SHARE, STUCK_MS } from './limits.ts'
+import { KILL_AT, PIPE_AHEAD_SHARE, POLL_MS, STUCK_MS } from './limits.ts'
 import { type Kill, type Measured, measure } from './measure.ts'
 import { sharedMs } from './orders.ts'
 import { clientOf, type Phase, stopClient, type Way } from './stage.ts'
@@ -46,14 +46,14 @@ function printedLog() {
 
 type Printed = ReturnType<typeof printedLog>
 
+const pause = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve))
+
 /** Lines of `printed` are at most so far behind what the pipe is given; false once the sender is to die. */
 function pipeGate(printed: Printed, count: number, alive: () => boolean): (line: number) => Promise<boolean> {
   const ahead = Math.ceil(count * PIPE_AHEAD_SHARE)
   return async (line) => {
     while (alive() && line > printed.texts.size + ahead) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      systemClock.after(5, resolve)
-      await promise
+      await pause(POLL_MS)
     }
     return alive()
   }
@@ -89,6 +89,7 @@ async function bothKilled(way: Way): Promise<Measured> {
   }
   for (const part of KILL_AT) {
     await progress(Math.ceil(lines.length * part))
+    while (sender.fed() <= printed.texts.size) await pause(POLL_MS)
     alive.is = false
     const atMs = sharedMs()
     await Promise.all([sender.kill(), receiver.kill('SIGKILL')])

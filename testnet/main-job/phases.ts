@@ -1,15 +1,12 @@
 // The phases that need events of both clients: everybody there, the receiver away, relays killed, the host down.
-import { systemClock } from '#protocol'
 import type { TestRegion } from '../launch.ts'
 import type { Client } from './client.ts'
-import { HELD_WANTED, KILL_AHEAD_SHARE, KILL_AT, PACED_AHEAD, POLL_MS, STUCK_MS } from './limits.ts'
+import { HELD_WANTED, KILL_AHEAD_SHARE, KILL_AT, PACED_AHEAD, STUCK_MS } from './limits.ts'
 import { type Kill, type Measured, measure } from './measure.ts'
 import { type Progress, sharedMs } from './orders.ts'
 import { clientOf, type Phase, stopClient, type Way } from './stage.ts'
 
 type Both = { readonly sender: Client; readonly receiver: Client; readonly before: number }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve))
 
 async function both({ stage, from, to }: Way): Promise<Both> {
   const sender = await clientOf(stage, from)
@@ -115,7 +112,7 @@ function gateOf(sender: Client, receiver: Client, before: number, count: number)
       extra = 0
       move()
     },
-    /** Everything allowed has come already: a few more. */
+    /** A few more, beyond the place. */
     more(): void {
       extra += ahead
       move()
@@ -136,20 +133,16 @@ function gateOf(sender: Client, receiver: Client, before: number, count: number)
   }
 }
 
-/** Resolves with lines on their way. */
-async function untilOnTheWay(sender: Client, receiver: Client, before: number, already: number, more: () => void) {
-  for (;;) {
-    const { stored } = (await sender.ask({ do: 'progress' })) as Progress
-    const received = receiver.received - before
-    if (stored - already > received) return
-    more()
-    await pause(POLL_MS)
-  }
+/** Allows a few lines more and resolves when the first of them have just been handed over. */
+async function untilOnTheWay(sender: Client, more: () => void): Promise<void> {
+  const stored = async (): Promise<number> => ((await sender.ask({ do: 'progress' })) as Progress).stored
+  const before = await stored()
+  more()
+  while ((await stored()) <= before);
 }
 
 async function withKills(way: Way, region: TestRegion): Promise<Measured> {
   const { sender, receiver, before } = await both(way)
-  const already = ((await sender.ask({ do: 'progress' })) as Progress).stored
   const count = way.lines.length
   const gate = gateOf(sender, receiver, before, count)
   const sending = sender.ask(sendOf(way, undefined, gate.first))
@@ -157,7 +150,7 @@ async function withKills(way: Way, region: TestRegion): Promise<Measured> {
   const killing = async (): Promise<void> => {
     for (const part of KILL_AT) {
       await receiver.untilReceived(before + Math.ceil(count * part), STUCK_MS)
-      await untilOnTheWay(sender, receiver, before, already, gate.more)
+      await untilOnTheWay(sender, gate.more)
       const started = killAndStart(region)
       gate.killed()
       kills.push(await started)
