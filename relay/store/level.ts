@@ -9,6 +9,7 @@ import { mkdir, statfs } from 'node:fs/promises'
 import { Level } from 'level'
 import { ParleyError } from '#protocol'
 import { STORE_RESERVE_BYTES } from '../limits.ts'
+import { tablesIn, verifyTables } from './level-tables.ts'
 import type { Backend, Journal, RangeOptions, Rows } from './types.ts'
 import { ensureWitnessed, openWitness, type Witness } from './witness.ts'
 
@@ -48,7 +49,9 @@ export async function openLevel(options: {
   })
   let witness: Witness | undefined
   try {
+    const tables = await tablesIn(directory)
     await database.open()
+    await verifyTables(directory, tables)
     const opened = await openWitness(directory)
     witness = opened
     const { boot, last } = await lastBoot(database, bootId)
