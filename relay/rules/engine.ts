@@ -143,7 +143,7 @@ class Engine implements RelayEngine, Relay {
 
   #opened(conv: Conversation): void {
     if (conv.hostedHere) this.#log.hostSafe(conv, undefined)
-    else if (conv.safe < conv.settled || hasSequencedRun(conv)) this.#regions.askSafe(conv)
+    else if (wantsSafe(conv)) this.#regions.askSafe(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)
     this.#registers.opened(conv)
   }
@@ -231,7 +231,7 @@ class Engine implements RelayEngine, Relay {
       const feed = conv.feeds.get(region)
       if (!feed) continue
       feed.sent.clear()
-      if (!conv.hostedHere && (conv.safe < conv.settled || hasSequencedRun(conv))) this.#regions.askSafe(conv)
+      if (!conv.hostedHere && wantsSafe(conv)) this.#regions.askSafe(conv)
     }
   }
 
@@ -306,7 +306,9 @@ class Engine implements RelayEngine, Relay {
   }
 }
 
-function hasSequencedRun(conv: Conversation): boolean {
+/** A replica that keeps something only until its host says that it is safe. */
+function wantsSafe(conv: Conversation): boolean {
+  if (conv.safe < conv.settled) return true
   for (const author of conv.authors.values()) if (author.run[0] && author.run[0].k <= author.last) return true
   return false
 }

@@ -66,7 +66,7 @@ export class Senders {
     this.#core.ports.links.send(region, { conv: conv.id, kind, body })
   }
 
-  /** Sends what is settled of a hosted log and was not sent yet; `maxBytes` of it. Resolves with the last place sent. */
+  /** Sends what is settled of a hosted log and was not sent yet; `maxBytes` of it. `done` hears the last place sent. */
   pumpLog(conv: Conversation, region: RegionId, maxBytes: number, done?: (sent: number) => void): void {
     const feed = feedOf(conv, region)
     const from = feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0

@@ -70,7 +70,7 @@ export class Submissions {
     }
     const outcome = homeTake(author, facts, this.#room(author))
     if (outcome.do === 'take' || outcome.do === 'replace') {
-      this.#keep(session, conv, author, submission, bytes)
+      this.#keep(conv, author, submission, bytes)
       return
     }
     const stop = outcome.do === 'held' && outcome.stop ? fromBinary(VerdictSchema, outcome.stop) : undefined
@@ -88,7 +88,7 @@ export class Submissions {
     return { submissions: this.#limits.held - author.run.length, bytes: this.#limits.heldBytes - bytes }
   }
 
-  #keep(session: SessionState, conv: Conversation, author: Author, submission: Submission, bytes: Uint8Array): void {
+  #keep(conv: Conversation, author: Author, submission: Submission, bytes: Uint8Array): void {
     const held: Held = {
       k: submission.k,
       tag: submission.tag.slice(),
@@ -98,7 +98,7 @@ export class Submissions {
       stop: undefined,
     }
     if (conv.hostedHere) {
-      this.#numberOwn(session, conv, author, submission, held, bytes)
+      this.#numberOwn(conv, author, submission, held, bytes)
       return
     }
     this.#wait(conv, author, held, bytes)
@@ -123,14 +123,7 @@ export class Submissions {
   }
 
   /** Home and host in one: numbered in the same step, or kept with the verdict that stopped it. */
-  #numberOwn(
-    session: SessionState,
-    conv: Conversation,
-    author: Author,
-    submission: Submission,
-    held: Held,
-    bytes: Uint8Array,
-  ): void {
+  #numberOwn(conv: Conversation, author: Author, submission: Submission, held: Held, bytes: Uint8Array): void {
     const outcome = hostTake(conv, author, submission, this.#manifestOf(conv))
     if (outcome.do === 'append') {
       const kept = findHeld(author, held.k)
@@ -145,18 +138,14 @@ export class Submissions {
     }
     const verdict = hostVerdict(outcome, held)
     if (!verdict) throw new Error(`a home took k ${held.k} that its own log answers with ${outcome.do}`)
-    const stopped = { ...held, stop: toBinary(VerdictSchema, verdict) }
-    putHeld(author, stopped)
-    this.#core.store.put(conversationPartition(conv.id), heldKey(author, held.k), writeHeld(stopped, bytes))
-    this.#tell(session, conv, { ...verdict, tag: held.tag }, this.#core.store.gate())
+    this.#stopWith(conv, author, held, bytes, verdict)
   }
 
   /** At a host that is also the home: what was kept behind a stop is numbered as soon as it is next. */
   #numberHeld(conv: Conversation, author: Author): void {
     const next = findHeld(author, author.last + 1)
     if (!next || next.stop) return
-    const { store, convs } = this.#core
-    const { load } = this.#core
+    const { store, convs, load } = this.#core
     load(store.get(conversationPartition(conv.id), heldKey(author, next.k)), (row) => {
       convs.with(conv.id, (now) => {
         if (now !== conv || !row || findHeld(author, author.last + 1) !== next) return
