@@ -17,6 +17,7 @@ import {
 } from '#crypto'
 import {
   type Clock,
+  compareVersions,
   decode,
   limits,
   type Manifest,
@@ -263,7 +264,7 @@ async function newestOf(db: DeviceDb, region: Region, clock: Clock): Promise<Man
   let newest = own
   await firstThatAnswers(region, async (origin) => {
     const there = await manifestAt(origin, own.userId, clock)
-    if (there.rootEpoch > own.rootEpoch || there.version > own.version) newest = there
+    if (compareVersions(there, own) > 0) newest = there
   })
   return newest
 }

@@ -22,7 +22,7 @@ import {
   REPLICATION,
   VERIFIED_MAX,
 } from './limits.ts'
-import { type Entry, idText, isNewer, openEntry } from './record-kinds.ts'
+import { type Entry, idText, openEntry, standingOf } from './record-kinds.ts'
 import type { RecordKind } from './types.ts'
 
 /** Verifies each distinct record once, however many peers send it. */
@@ -122,7 +122,7 @@ export function createDht({ kad, clock, open, store, listKeepers, expectsPeers }
       const entry = openOrNot(() => open(kind, raw, bytes))
       if (!entry || answered.has(from)) return
       answered.set(from, `${entry.rootEpoch}.${entry.version}.${entry.notAfterMs}.${entry.hash}`)
-      if (!best || isNewer(entry, best)) best = entry
+      if (!best || standingOf(entry, best) === 'newer') best = entry
       const name = `${best.rootEpoch}.${best.version}.${best.notAfterMs}.${best.hash}`
       const agree = [...answered.values()].filter((other) => other === name).length
       wait.quiet(agree >= LOOKUP_AGREE ? LOOKUP_SETTLE_MS : LOOKUP_QUIET_MS)

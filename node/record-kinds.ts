@@ -1,6 +1,7 @@
 // The two kinds of records that the directory holds, seen alike: bytes, id, place in the order, expiry.
 import { toBinary } from '@bufbuild/protobuf'
 import {
+  compareVersions,
   decode,
   type Home,
   HomeRecordSchema,
@@ -59,11 +60,14 @@ export const idBytes = (kind: RecordKind, id: string): Uint8Array =>
 export const idText = (kind: RecordKind, bytes: Uint8Array): string =>
   kind === 'home' ? userIdOf(bytes) : regionIdOf(bytes)
 
-/** Is `a` to be preferred to `b`, both verified and for one id? */
-export function isNewer(a: Entry, b: Entry): boolean {
-  return (
-    a.rootEpoch - b.rootEpoch > 0 ||
-    (a.rootEpoch === b.rootEpoch &&
-      (a.version > b.version || (a.version === b.version && a.hash === b.hash && a.notAfterMs > b.notAfterMs)))
-  )
+/** What decides between two verified records of one id: all that a floor keeps. */
+export type Standing = Pick<Entry, 'rootEpoch' | 'version' | 'hash' | 'notAfterMs'>
+
+/** How `a` stands to `b`: by version, then by the later not-after; another record of one version is a `conflict`. */
+export function standingOf(a: Standing, b: Standing): 'newer' | 'same' | 'older' | 'conflict' {
+  const order = compareVersions(a, b)
+  if (order !== 0) return order > 0 ? 'newer' : 'older'
+  if (a.hash !== b.hash) return 'conflict'
+  if (a.notAfterMs === b.notAfterMs) return 'same'
+  return a.notAfterMs > b.notAfterMs ? 'newer' : 'older'
 }

@@ -14,19 +14,12 @@ import {
   STORAGE_PAGE,
   STORAGE_PARALLEL,
 } from './limits.ts'
-import { type Entry, openEntry } from './record-kinds.ts'
+import { type Entry, openEntry, type Standing, standingOf } from './record-kinds.ts'
 import type { NodeEvents, NodeStorage, RecordKind } from './types.ts'
 
 const PREFIX = 'record/'
 const HASH_BYTES = 32
 const ROW_HEADER_BYTES = 4 + 4 + 8 + HASH_BYTES
-
-type Floor = {
-  readonly rootEpoch: number
-  readonly version: number
-  readonly notAfterMs: number
-  readonly hash: string
-}
 
 /** `newer`: taken. `same`: had it. `older`, `conflict` (another one of this version), `full`: not taken. */
 export type Offered = 'newer' | 'same' | 'older' | 'conflict' | 'full'
@@ -38,7 +31,7 @@ export type RecordTable = {
   known(kind: RecordKind, id: string): Entry | undefined
   /** From memory or disk. */
   load(kind: RecordKind, id: string): Promise<Entry | undefined>
-  floor(kind: RecordKind, id: string): Floor | undefined
+  floor(kind: RecordKind, id: string): Standing | undefined
   /** Ids of all records of a kind that have not expired. */
   ids(kind: RecordKind): string[]
   /** Calls back for each record that was taken as newer. */
@@ -58,7 +51,7 @@ function rowOf(entry: Entry): Uint8Array {
   return new Uint8Array(row.buffer, row.byteOffset, row.length)
 }
 
-function floorOfRow(row: Uint8Array): Floor {
+function floorOfRow(row: Uint8Array): Standing {
   const view = Buffer.from(row.buffer, row.byteOffset, row.length)
   return {
     rootEpoch: view.readUInt32BE(0),
@@ -68,16 +61,8 @@ function floorOfRow(row: Uint8Array): Floor {
   }
 }
 
-function compare(entry: Entry, floor: Floor): 'newer' | 'same' | 'older' | 'conflict' {
-  const order = entry.rootEpoch - floor.rootEpoch || entry.version - floor.version
-  if (order !== 0) return order > 0 ? 'newer' : 'older'
-  if (entry.hash !== floor.hash) return 'conflict'
-  if (entry.notAfterMs === floor.notAfterMs) return 'same'
-  return entry.notAfterMs > floor.notAfterMs ? 'newer' : 'older'
-}
-
-async function loadFloors(storage: NodeStorage, nowMs: number): Promise<Map<string, Floor>> {
-  const floors = new Map<string, Floor>()
+async function loadFloors(storage: NodeStorage, nowMs: number): Promise<Map<string, Standing>> {
+  const floors = new Map<string, Standing>()
   let after: string | undefined
   for (;;) {
     const page = await storage.range(PREFIX, { after, limit: STORAGE_PAGE })
@@ -119,7 +104,7 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
     offer(entry, from) {
       const key = keyOf(entry.kind, entry.id)
       const floor = floors.get(key)
-      const order = floor ? compare(entry, floor) : 'newer'
+      const order = floor ? standingOf(entry, floor) : 'newer'
       if (order === 'same') cache[entry.kind].set(entry.id, entry)
       if (order !== 'newer') return order
       if (!floor && from === 'stranger' && floors.size >= FLOORS_MAX) return 'full'
