@@ -13,6 +13,7 @@ import {
   checkSubmission,
   ensure,
 } from './checks.ts'
+import { readDeviceFrame, writeDeviceFrame } from './device-frame-codec.ts'
 import { TAG_BYTES } from './entry.ts'
 import {
   type ConversationName,
@@ -24,9 +25,10 @@ import {
   type Verdict,
 } from './gen/session_pb.ts'
 import { readGenesis } from './genesis.ts'
+import { readHomeFrame } from './home-frame-codec.ts'
 import { convIdBytes, convIdOfGenesis, ID_BYTES } from './ids.ts'
 import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES } from './limits.ts'
-import { decode } from './wire.ts'
+import { ensureSize } from './wire.ts'
 
 /** Message -> bytes; one that is over the limit is a bug of the caller, not of the other side. */
 export function encodeWithin<T extends DescMessage>(
@@ -34,14 +36,19 @@ export function encodeWithin<T extends DescMessage>(
   message: MessageShape<T>,
   limitBytes: number,
 ): Uint8Array {
-  const bytes = toBinary(schema, message)
+  return within(schema, toBinary(schema, message), limitBytes)
+}
+
+export function within(schema: DescMessage, bytes: Uint8Array, limitBytes: number): Uint8Array {
   if (bytes.length > limitBytes)
     throw new RangeError(`${schema.typeName} of ${bytes.length} bytes, at most ${limitBytes} go`)
   return bytes
 }
 
-export const encodeDeviceFrame = (frame: DeviceFrame): Uint8Array =>
-  encodeWithin(DeviceFrameSchema, frame, FRAME_MAX_BYTES)
+export function encodeDeviceFrame(frame: DeviceFrame): Uint8Array {
+  return within(DeviceFrameSchema, writeDeviceFrame(frame), FRAME_MAX_BYTES)
+}
+
 export const encodeHomeFrame = (frame: HomeFrame): Uint8Array => encodeWithin(HomeFrameSchema, frame, FRAME_MAX_BYTES)
 
 function checkConv(ref: number): void {
@@ -61,7 +68,8 @@ function checkName(name: ConversationName): void {
 }
 
 export function decodeDeviceFrame(bytes: Uint8Array): DeviceFrame {
-  const frame = decode(DeviceFrameSchema, bytes, FRAME_MAX_BYTES, FRAME_ITEMS_MAX)
+  ensureSize(DeviceFrameSchema.typeName, bytes, FRAME_MAX_BYTES)
+  const frame = readDeviceFrame(bytes, FRAME_ITEMS_MAX)
   for (const name of frame.names) checkName(name)
   for (const submission of frame.submissions) {
     checkConv(submission.conv)
@@ -111,7 +119,8 @@ function checkNotice(notice: Notice): void {
 }
 
 export function decodeHomeFrame(bytes: Uint8Array): HomeFrame {
-  const frame = decode(HomeFrameSchema, bytes, FRAME_MAX_BYTES, FRAME_ITEMS_MAX)
+  ensureSize(HomeFrameSchema.typeName, bytes, FRAME_MAX_BYTES)
+  const frame = readHomeFrame(bytes, FRAME_ITEMS_MAX)
   for (const name of frame.names) checkName(name)
   for (const verdict of frame.verdicts) checkVerdict(verdict)
   for (const run of frame.entries) {

@@ -1,6 +1,6 @@
 // Frames between two nodes, and what the relays put into them. A link sees items as opaque bytes; `decodeItem` is for
 // the relay behind it. What the decoders throw is always a ParleyError: malformed, too_large or too_many.
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import type { DescMessage } from '@bufbuild/protobuf'
 import {
   checkCursor,
   checkHomeRecordShape,
@@ -14,7 +14,7 @@ import {
   checkSubmission,
   ensure,
 } from './checks.ts'
-import { encodeWithin } from './frames.ts'
+import { encodeWithin, within } from './frames.ts'
 import {
   type Intro,
   IntroSchema,
@@ -44,6 +44,7 @@ import {
 import type { RegisterUpdate } from './gen/session_pb.ts'
 import { readGenesis } from './genesis.ts'
 import { ID_BYTES } from './ids.ts'
+import { readLog, readSubmissions, writeLog, writeSubmissions } from './item-codec.ts'
 import {
   DEVICE_NUMBER_MAX,
   EPOCH_MAX,
@@ -55,7 +56,7 @@ import {
   REQUEST_METHOD_MAX_CHARS,
 } from './limits.ts'
 import { ParleyError } from './refusals.ts'
-import { decode } from './wire.ts'
+import { decode, ensureSize } from './wire.ts'
 
 const LINK_VERSION = 1
 const BOOT_NONCE_BYTES = 16
@@ -120,7 +121,10 @@ const SCHEMAS = {
 } as const satisfies Record<RelayItem['kind'], DescMessage>
 
 export function encodeItem(item: RelayItem): Uint8Array {
-  return encodeWithin(SCHEMAS[item.kind] as DescMessage, item.value, LINK_BATCH_MAX_BYTES)
+  const schema = SCHEMAS[item.kind] as DescMessage
+  if (item.kind === ItemKind.SUBMISSIONS) return within(schema, writeSubmissions(item.value), LINK_BATCH_MAX_BYTES)
+  if (item.kind === ItemKind.LOG) return within(schema, writeLog(item.value), LINK_BATCH_MAX_BYTES)
+  return encodeWithin(schema, item.value, LINK_BATCH_MAX_BYTES)
 }
 
 function checkStreamKey(key: StreamKey | undefined): void {
@@ -192,15 +196,20 @@ function checkItem(item: RelayItem): void {
   }
 }
 
-function decodeAs<T extends DescMessage>(schema: T, body: Uint8Array): MessageShape<T> {
-  return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_ITEM_FIELDS_MAX)
+function decodeAs(kind: RelayItem['kind'], body: Uint8Array): RelayItem['value'] {
+  const schema = SCHEMAS[kind] as DescMessage
+  if (kind !== ItemKind.SUBMISSIONS && kind !== ItemKind.LOG) {
+    return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_ITEM_FIELDS_MAX) as unknown as RelayItem['value']
+  }
+  ensureSize(schema.typeName, body, LINK_BATCH_MAX_BYTES)
+  return kind === ItemKind.LOG ? readLog(body, LINK_ITEM_FIELDS_MAX) : readSubmissions(body, LINK_ITEM_FIELDS_MAX)
 }
 
 /** The body of a link item. A kind unknown here is `malformed`. */
 export function decodeItem(kind: number, body: Uint8Array): RelayItem {
   if (!Object.hasOwn(SCHEMAS, kind)) throw new ParleyError('malformed', `a link item of kind ${kind}`)
   const known = kind as RelayItem['kind']
-  const item = { kind: known, value: decodeAs(SCHEMAS[known] as DescMessage, body) } as unknown as RelayItem
+  const item = { kind: known, value: decodeAs(known, body) } as RelayItem
   checkItem(item)
   return item
 }

@@ -1,0 +1,162 @@
+// What is read and written by hand is what the generated code reads and writes.
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { create, type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf'
+import fc from 'fast-check'
+import { readDeviceFrame, writeDeviceFrame } from './device-frame-codec.ts'
+import { selectParts, writeEntry } from './entry.ts'
+import { ItemKind, LogSchema, SubmissionsSchema } from './gen/link_pb.ts'
+import { DeviceFrameSchema, HomeFrameSchema } from './gen/session_pb.ts'
+import { readHomeFrame } from './home-frame-codec.ts'
+import { HomeFrameWriter, sizeOfOwn } from './home-frame-writer.ts'
+import { readLog, readSubmissions, writeLog, writeSubmissions } from './item-codec.ts'
+import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES } from './limits.ts'
+import { positionOf } from './position.ts'
+import { ParleyError } from './refusals.ts'
+import { bytesOf, type VectorFile } from './vector-file.ts'
+import { makeVectors } from './vectors.ts'
+import { decode } from './wire.ts'
+
+const vectors = makeVectors()
+const validOf = (file: VectorFile, kind?: number): Uint8Array[] =>
+  file.cases.filter((vector) => !vector.error && (kind === undefined || vector.kind === kind)).map(bytesOf)
+
+type Codec = {
+  readonly schema: DescMessage
+  readonly seeds: readonly Uint8Array[]
+  readonly read: (bytes: Uint8Array, itemsMax: number) => object
+  readonly write: ((message: never) => Uint8Array) | undefined
+}
+
+const CODECS: Readonly<Record<string, Codec>> = {
+  'device frame': {
+    schema: DeviceFrameSchema,
+    seeds: validOf(vectors['device-frames']!),
+    read: readDeviceFrame,
+    write: writeDeviceFrame,
+  },
+  'home frame': {
+    schema: HomeFrameSchema,
+    seeds: validOf(vectors['home-frames']!),
+    read: readHomeFrame,
+    write: undefined,
+  },
+  submissions: {
+    schema: SubmissionsSchema,
+    seeds: validOf(vectors.items!, ItemKind.SUBMISSIONS),
+    read: readSubmissions,
+    write: writeSubmissions,
+  },
+  log: { schema: LogSchema, seeds: validOf(vectors.items!, ItemKind.LOG), read: readLog, write: writeLog },
+}
+
+/** What was read, without the fields that nobody knows; or the code of the refusal. */
+function outcome(read: () => object): unknown {
+  try {
+    return JSON.parse(
+      JSON.stringify(read(), (name, value) =>
+        name === '$unknown' ? undefined : typeof value === 'bigint' ? `${value}n` : value,
+      ),
+    )
+  } catch (error) {
+    if (error instanceof ParleyError) return error.code
+    throw error
+  }
+}
+
+type Edit = { at: number; byte: number; how: 'set' | 'insert' | 'cut' | 'drop' | 'append' }
+const edits = fc.array(
+  fc.record({
+    at: fc.double({ min: 0, max: 0.999, noNaN: true }),
+    byte: fc.oneof(fc.integer({ min: 0, max: 255 }), fc.constantFrom(0, 0x80, 0xff, 0x0a, 0x12, 0x1a, 0x22, 0x3a)),
+    how: fc.constantFrom<Edit['how']>('set', 'set', 'insert', 'cut', 'drop', 'append'),
+  }),
+  { maxLength: 4 },
+)
+
+function edited(bytes: Uint8Array, { at, byte, how }: Edit): Uint8Array {
+  const here = Math.floor(at * bytes.length)
+  const [before, after] = [bytes.subarray(0, here), bytes.subarray(here)]
+  if (how === 'cut') return before
+  if (how === 'append') return Buffer.concat([bytes, after])
+  return Buffer.concat([
+    before,
+    how === 'drop' ? Buffer.alloc(0) : Buffer.from([byte]),
+    after.subarray(how === 'insert' ? 0 : 1),
+  ])
+}
+
+describe('codecs by hand', () => {
+  for (const [name, { schema, seeds, read, write }] of Object.entries(CODECS)) {
+    it(`${name}: whatever the bytes, read as the generated code reads them`, () => {
+      let taken = 0
+      const property = fc.property(fc.constantFrom(...seeds), edits, (seed, changes) => {
+        const bytes = changes.reduce(edited, seed)
+        const theirs = outcome(() => decode(schema, bytes, FRAME_MAX_BYTES, FRAME_ITEMS_MAX))
+        assert.deepEqual(
+          outcome(() => read(bytes, FRAME_ITEMS_MAX)),
+          theirs,
+        )
+        if (typeof theirs === 'object') taken++
+      })
+      fc.assert(property, { numRuns: 3_000 })
+      assert.ok(taken > 100, `only ${taken} were taken at all`)
+    })
+
+    if (write) {
+      it(`${name}: written as the generated code writes it`, () => {
+        for (const seed of seeds) {
+          const message = fromBinary(schema, seed)
+          assert.deepEqual(Buffer.from(write(message as never)), Buffer.from(toBinary(schema, message)))
+        }
+      })
+    }
+  }
+
+  it('home frames: what is said bit by bit is read back by the generated code', () => {
+    const part = fc.record({
+      member: fc.integer({ min: 0, max: 2 }),
+      device: fc.integer({ min: 0, max: 3 }),
+      body: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+    })
+    const number = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.constantFrom(0x3fff, 0x4000, 0x1f_ffff, 0xffff_ffff))
+    const said = fc.record({
+      ref: number,
+      k: number,
+      n: number,
+      epoch: fc.constantFrom(1, 200, 2 ** 21 - 1),
+      parts: fc.array(part, { maxLength: 4 }),
+      page: fc.boolean(),
+      based: fc.boolean(),
+      headHash: fc.constantFrom(new Uint8Array(0), new Uint8Array(32).fill(7)),
+    })
+    fc.assert(
+      fc.property(fc.array(said, { minLength: 1, maxLength: 5 }), (runs) => {
+        const to = new HomeFrameWriter()
+        const reader = { member: 1, device: 2 }
+        const verdicts: object[] = []
+        const entries: object[] = []
+        for (const { ref, k, n, epoch, parts, page, based, headHash } of runs) {
+          const at = positionOf(epoch, n)
+          const header = { kind: 1, at, member: 0, device: 1, registrationEpoch: 1, registrationVersion: 1, k }
+          const tag = new Uint8Array(8).fill(k & 255)
+          const entry = writeEntry({ ...header, tag, membershipVersion: 0, timeMs: 5 }, parts)
+          const own = selectParts(entry, (m, d) => m === 1 && (d === 2 || d === 0))
+          assert.equal(sizeOfOwn(entry, reader), own.length)
+          to.sequenced(ref, entry)
+          to.safe(ref, k)
+          const base = based ? at : undefined
+          to.run({ conv: ref, headHash, page, head: at, base }, [entry], [own.length], 0, 1, reader)
+          verdicts.push({ conv: ref, k, outcome: { case: 'sequenced', value: { epoch, n } }, tag })
+          verdicts.push({ conv: ref, k, outcome: { case: 'safe', value: {} } })
+          const run = { conv: ref, entry: [own], headHash, page, headEpoch: epoch, headN: n }
+          entries.push(based ? { ...run, base: { epoch, n } } : run)
+        }
+        to.pong(9)
+        const expected = create(HomeFrameSchema, { verdicts, entries, pong: 9 })
+        assert.deepEqual(fromBinary(HomeFrameSchema, to.done()), expected)
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
