@@ -96,7 +96,7 @@ export const STORE_CHECKPOINT_BYTES = 32 * 1024 * 1024
 export const STORE_CHECKPOINT_RECORDS = 20_000
 export const STORE_CHECKPOINT_AGE_MS = 60_000
 /** The same for what was written to the journal: a restart reads it all again. */
-export const STORE_CHECKPOINT_JOURNAL_BYTES = 256 * 1024 * 1024
+export const STORE_CHECKPOINT_JOURNAL_BYTES = 64 * 1024 * 1024
 /** One batch of a checkpoint: so many changes or so many bytes, whichever comes first. */
 export const STORE_SLICE_CHANGES = 256
 export const STORE_SLICE_BYTES = 256 * 1024
@@ -104,6 +104,8 @@ export const STORE_SLICE_BYTES = 256 * 1024
 export const STORE_TRIM_RECORDS = 1_000
 /** What memory keeps of rows only because it was read or written a short while ago. */
 export const STORE_CLEAN_MAX_BYTES = 32 * 1024 * 1024
+/** Logs that memory knows something of though everything is in rows. */
+export const STORE_LOGS = 20_000
 /** Beyond this, rows are too slow for what comes in: the store has no room. */
 export const STORE_MEMORY_MAX_BYTES = 256 * 1024 * 1024
 /** How old the last look at the disk's free bytes may be. */

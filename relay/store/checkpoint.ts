@@ -8,9 +8,14 @@
 // for unknown whatever lies up to the last such mark. The marked record itself is never trimmed: it also carries the
 // numbering over a restart. Every record says which checkpoint had finished: what feeds keep of the journal before that
 // is read again for its annotations only.
+import type { HotLog } from './hot-log.ts'
+import { writeLogs } from './log-checkpoint.ts'
 import type { Cell, Memory } from './memory.ts'
 import { sealRow } from './record.ts'
 import type { Backend, RowChange, StoreHooks, StoreLimits } from './types.ts'
+
+/** What memory held when the checkpoint began. */
+export type Frozen = { readonly cells: readonly Cell[]; readonly logs: readonly HotLog[] }
 
 export type CheckpointPorts = {
   readonly memory: Memory
@@ -66,10 +71,13 @@ export class Checkpoints {
   }
 
   /** The commit that `begins` said yes to is durable. */
-  async write(commit: number, frozen: Cell[]): Promise<void> {
+  async write(commit: number, { cells, logs }: Frozen): Promise<void> {
+    const { memory, limits } = this.#ports
     try {
-      for (let at = 0; at < frozen.length; ) at = await this.#slice(frozen, at)
+      for (let at = 0; at < cells.length; ) at = await this.#slice(cells, at)
+      await writeLogs(this.#ports, logs)
       if (this.#ports.isStopped()) return
+      memory.logs.evict(limits.logs)
       this.#finished = commit
       this.count++
       await this.#trimming

@@ -1,11 +1,22 @@
 // The way of a commit: what is put is gathered; a gather is closed into one record when the journal is free (or when it
 // has become large) and appended; it counts when the append has resolved. One append at a time, in order.
+import type { Frozen } from './checkpoint.ts'
+import type { Cut, HotLog } from './hot-log.ts'
 import type { Cell, Memory } from './memory.ts'
-import { CHANGE_OVERHEAD_BYTES, CREATE, DELETE, PUT, RECORD_HEADER_BYTES, RecordWriter } from './record.ts'
+import {
+  CHANGE_OVERHEAD_BYTES,
+  CREATE,
+  DELETE,
+  ENTRY_OVERHEAD_BYTES,
+  LOG_CHANGE_BYTES,
+  PUT,
+  RECORD_HEADER_BYTES,
+  RecordWriter,
+} from './record.ts'
 import type { Journal, StoreHooks, StoreLimits } from './types.ts'
 
 type Waiter = { readonly commit: number; resolve(): void; reject(error: Error): void }
-type Sealed = { readonly number: number; readonly record: Buffer; readonly begun: Cell[] | undefined }
+type Sealed = { readonly number: number; readonly record: Buffer; readonly begun: Frozen | undefined }
 
 export type CommitsPorts = {
   readonly memory: Memory
@@ -18,7 +29,7 @@ export type CommitsPorts = {
   /** Rows hold everything up to and with this commit. */
   finished(): number
   /** The checkpoint that began with `commit` may write these: its beginning is durable. */
-  begun(commit: number, frozen: Cell[]): void
+  begun(commit: number, frozen: Frozen): void
   fail(error: unknown): void
 }
 
@@ -31,6 +42,7 @@ export class Commits {
   #number: number
   #committed: number
   #changed: Cell[] = []
+  #changedLogs: HotLog[] = []
   #notes: Uint8Array[] = []
   #bytes = RECORD_HEADER_BYTES
   readonly #queue: Sealed[] = []
@@ -74,6 +86,35 @@ export class Commits {
     if (!this.#scheduled) this.#wake()
   }
 
+  append(name: string, before: number, at: number, entry: Uint8Array): void {
+    this.#begin(name.length + LOG_CHANGE_BYTES + ENTRY_OVERHEAD_BYTES + entry.length)
+    this.#log(this.#ports.memory.logs.append(name, before, at, entry))
+  }
+
+  trim(name: string, low: number, last: number): void {
+    this.#begin(name.length + LOG_CHANGE_BYTES)
+    this.#log(this.#ports.memory.logs.trim(name, low, last))
+  }
+
+  cut(name: string, cut: Cut): void {
+    this.#begin(name.length + LOG_CHANGE_BYTES)
+    this.#log(this.#ports.memory.logs.cut(name, cut))
+  }
+
+  #begin(most: number): void {
+    this.ensureRunning()
+    this.#reserve(most)
+    this.#bytes += most
+  }
+
+  #log(log: HotLog): void {
+    if (log.commit !== this.#number) {
+      log.commit = this.#number
+      this.#changedLogs.push(log)
+    }
+    if (!this.#scheduled) this.#wake()
+  }
+
   note(annotation: Uint8Array): void {
     this.ensureRunning()
     const most = annotation.length + 5
@@ -108,7 +149,7 @@ export class Commits {
   }
 
   #isEmpty(): boolean {
-    return this.#changed.length === 0 && this.#notes.length === 0
+    return this.#changed.length === 0 && this.#changedLogs.length === 0 && this.#notes.length === 0
   }
 
   #reserve(most: number): void {
@@ -171,11 +212,13 @@ export class Commits {
       else if (!cell.born) writer.change(DELETE, cell.part.name, cell.key, undefined)
       memory.settle(cell)
     }
+    for (const log of this.#changedLogs) writer.log(log.name, log.takeChanges())
     const record = writer.finish()
-    const frozen = begins ? memory.freeze() : undefined
+    const frozen = begins ? { cells: memory.freeze(), logs: memory.logs.freeze() } : undefined
     this.#queue.push({ number, record, begun: frozen })
     this.#number++
     this.#changed = []
+    this.#changedLogs = []
     this.#notes = []
     this.#bytes = RECORD_HEADER_BYTES
     this.#large = false

@@ -24,6 +24,9 @@ export type Opened = {
   readonly failures: Error[]
 }
 
+/** One thing that every backend must do right. */
+export type Check = { readonly what: string; readonly body: (bench: Bench) => Promise<void> }
+
 export const ALL: RangeOptions = { from: undefined, to: undefined, limit: 1_000, reverse: false }
 
 export async function opened(

@@ -6,6 +6,7 @@ import {
   ALL,
   type Bench,
   bytes,
+  type Check,
   crash,
   heldBack,
   list,
@@ -15,11 +16,10 @@ import {
   reopenCold,
   text,
 } from './contract-bench.ts'
+import { LOG_CHECKS } from './contract-logs.ts'
 import type { Backend } from './types.ts'
 
-type Check = { readonly what: string; readonly body: (bench: Bench) => Promise<void> }
-
-const CHECKS: Check[] = []
+const CHECKS: Check[] = [...LOG_CHECKS]
 
 /** Registers the suite for one kind of backend. */
 export function backendContract(name: string, makeBench: () => Promise<Bench>): void {

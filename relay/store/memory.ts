@@ -10,6 +10,8 @@
 // A row read may return what rows held before a checkpoint's batch. So cells that became clean by batch number b stay
 // until every read that began before b has come back (`reading`, `evict`).
 
+import { HotLogs } from './hot-logs.ts'
+
 const CLEAN = -1
 /** What a key costs in memory beside its characters and its value, in bytes; roughly. */
 const CELL_BYTES = 200
@@ -101,6 +103,7 @@ function ensureLatin1(text: string): void {
 }
 
 export class Memory {
+  readonly logs = new HotLogs()
   readonly #parts = new Map<string, Part>()
   #dirty: Cell[] = []
   #epoch = 0
@@ -118,10 +121,10 @@ export class Memory {
     return this.#keys
   }
   get bytes(): number {
-    return this.#bytes + this.#frozenBytes
+    return this.#bytes + this.#frozenBytes + this.logs.bytes
   }
   get dirtyBytes(): number {
-    return this.#bytes - this.#cleanBytes
+    return this.#bytes - this.#cleanBytes + this.logs.bytes
   }
   get dirtyKeys(): number {
     return this.#dirty.length

@@ -5,6 +5,7 @@
 // disk; a record changes a key once; after a crash the store holds exactly the changes up to one commit, none reported
 // before is missing, and every annotation that feeds still need comes back; after a clean end rows hold exactly the truth.
 import { type Random, SimulatedClock, simulatedRandom } from '#protocol'
+import { isLog, LogTruth } from './log-model.ts'
 import { readRecord } from './record.ts'
 import { SimulatedDisk } from './simulated.ts'
 import type { openStore as OpenStore } from './store.ts'
@@ -26,6 +27,7 @@ const TINY: Partial<StoreLimits> = {
   sliceBytes: 100,
   trimRecords: 2,
   cleanMaxBytes: 700,
+  logs: 1,
 }
 
 export type Reach = {
@@ -59,6 +61,7 @@ class Schedule {
   #store!: Store
   #boot = 0
   #changes: Change[] = []
+  readonly #logs = new LogTruth()
   #notes: { commit: number; mark: number }[] = []
   #pending: State = new Map()
   #value = 0
@@ -115,6 +118,7 @@ class Schedule {
     else if (dice < 0.84) await this.#restart()
     else if (dice < 0.845) this.#disk.faults.nextAppend = this.#random.fraction() < 0.5 ? 'failing' : 'unknown'
     else if (dice < 0.9) this.#trimBelow += this.#below(Math.max(1, this.#reported - this.#trimBelow))
+    this.#log()
     this.#peek()
     await new Promise((resolve) => setImmediate(resolve))
     for (let ticks = this.#below(5); ticks > 0; ticks--) await this.#tick()
@@ -132,8 +136,10 @@ class Schedule {
     if (this.#failed || this.#random.fraction() < 0.5) await this.#crash()
     if (!(await this.#restart())) return this.#check()
     for (const [partition, rows] of this.#disk.rows) {
+      const wrong = this.#logs.rowsLeft(partition, rows)
+      if (wrong) this.#broken(wrong)
       for (const key of rows.keys()) {
-        if (partition !== HOOK_PARTITION && !this.#pending.get(partition)?.has(key))
+        if (!isLog(partition) && partition !== HOOK_PARTITION && !this.#pending.get(partition)?.has(key))
           this.#broken('a deleted row is still there')
       }
     }
@@ -187,9 +193,14 @@ class Schedule {
         const record = this.#disk.records.get(commit)
         if (!record) return this.#broken('reported before it was durable')
         const keys = new Set<string>()
-        readRecord(commit, record, (_kind, partition, key) => {
-          if (keys.has(`${partition}/${key}`)) this.#broken('two changes of one key in a record')
-          keys.add(`${partition}/${key}`)
+        readRecord(commit, record, {
+          change: (_kind, partition, key) => {
+            if (keys.has(`${partition}/${key}`)) this.#broken('two changes of one key in a record')
+            keys.add(`${partition}/${key}`)
+          },
+          append() {},
+          trim() {},
+          cut() {},
         })
       },
       trimBelow: () => this.#trimBelow,
@@ -233,6 +244,21 @@ class Schedule {
       }
       this.#record(partition, key, value, this.#store.gate())
     }
+  }
+
+  #log(): void {
+    const boot = this.#boot
+    if (this.#failed) return
+    this.#logs.change(this.#store, this.#random)
+    this.#logs
+      .read(this.#store, this.#random, () => boot === this.#boot)
+      .then(
+        (wrong) => {
+          this.reach.reads++
+          if (wrong) this.#broken(wrong)
+        },
+        () => {},
+      )
   }
 
   #note(): void {
@@ -319,6 +345,7 @@ class Schedule {
     this.#notes = this.#notes.filter(({ commit }) => commit <= last)
     this.#pending = new Map()
     for (const { partition, key, value } of this.#changes) apply(this.#pending, partition, key, value)
+    this.#logs.restart(last)
     const marks = new Set(replayed.flatMap(({ annotations }) => annotations.map((note) => numberOf(note))))
     for (const { commit, mark } of this.#notes) {
       if (commit >= this.#trimBelow && !marks.has(mark)) this.#broken('an annotation that feeds still need is lost')
@@ -334,6 +361,10 @@ class Schedule {
       if (text !== expected.map(([key, value]) => `${key}=${value}`).join())
         this.#broken('a restart changed what was there')
     }
+    const logs = this.#logs.readAll(this.#store)
+    await this.#settle(logs)
+    const wrong = await logs
+    if (wrong) this.#broken(`after a restart: ${wrong}`)
     this.#check()
   }
 }

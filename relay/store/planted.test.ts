@@ -11,7 +11,7 @@ const PLANTS: readonly Plant[] = [
   {
     name: 'elision without begun',
     file: 'replay.ts',
-    from: 'kind === CREATE && number > begun',
+    from: 'kind === CREATE && isNew',
     to: 'kind === CREATE',
   },
   {
@@ -23,8 +23,8 @@ const PLANTS: readonly Plant[] = [
   {
     name: 'trim before rows',
     file: 'checkpoint.ts',
-    from: 'for (let at = 0; at < frozen.length; ) at',
-    to: 'this.#finished = commit; this.#trim(1); await this.#trimming; for (let at = 0; at < frozen.length; ) at',
+    from: 'for (let at = 0; at < cells.length; ) at',
+    to: 'this.#finished = commit; this.#trim(1); await this.#trimming; for (let at = 0; at < cells.length; ) at',
   },
   {
     name: 'acknowledged before durable',
@@ -107,14 +107,68 @@ const PLANTS: readonly Plant[] = [
   {
     name: 'a checkpoint that says finished when it begins',
     file: 'checkpoint.ts',
-    from: 'for (let at = 0; at < frozen.length; ) at',
-    to: 'this.#finished = commit; for (let at = 0; at < frozen.length; ) at',
+    from: 'for (let at = 0; at < cells.length; ) at',
+    to: 'this.#finished = commit; for (let at = 0; at < cells.length; ) at',
   },
   {
     name: 'replay takes for done what has only begun',
     file: 'replay.ts',
     from: 'number > finished ?',
     to: 'number > begun ?',
+  },
+  {
+    name: 'a checkpoint loses entries that are trimmed before they are written',
+    file: 'hot-log.ts',
+    from: 'if (low <= this.low) return 0\n    this.#setAside()',
+    to: 'if (low <= this.low) return 0',
+  },
+  {
+    name: 'a checkpoint loses entries that are cut before they are written',
+    file: 'hot-log.ts',
+    from: 'cut(cut: Cut): void {\n    this.#setAside()',
+    to: 'cut(cut: Cut): void {',
+  },
+  {
+    name: 'rows of a log that an interrupted checkpoint wrote are forgotten',
+    file: 'replay.ts',
+    from: 'if (!isNew) log.mayBeInRows()',
+    to: '',
+  },
+  {
+    name: 'void entries stay in rows',
+    file: 'log-checkpoint.ts',
+    from: 'for (const { after, last } of cuts) {',
+    to: 'for (const { after, last } of cuts.slice(0, 0)) {',
+  },
+  {
+    name: 'rows of trimmed entries stay',
+    file: 'hot-log.ts',
+    from: 'return low > this.#rowsLow && this.#rowsTop > this.#rowsLow ?',
+    to: 'return low > this.#rowsLow && this.#rowsTop > low ?',
+  },
+  {
+    name: 'a read of a log does not notice what moved from memory to rows',
+    file: 'log-reads.ts',
+    from: 'this.#after = end\n',
+    to: 'this.#after = log ? Math.max(end, this.#logs.find(this.#name)!.written) : end\n',
+  },
+  {
+    name: 'a read of a log takes what is void',
+    file: 'log-reads.ts',
+    from: ' || log.isVoid(at)',
+    to: '',
+  },
+  {
+    name: 'a read of a log takes what is void since it began',
+    file: 'log-reads.ts',
+    from: 'if (logs.cutCount === cuts) return read.out',
+    to: 'return read.out',
+  },
+  {
+    name: 'a log is forgotten before it is written',
+    file: 'hot-logs.ts',
+    from: 'log.epoch !== CLEAN || log.size > 0',
+    to: 'log.size > 0',
   },
   {
     name: 'goes on after a failure',

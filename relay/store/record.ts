@@ -3,11 +3,14 @@
 //
 // record = crc32 of the rest u32 · version u8 = 1 · flags u8 · number f64 · finished f64 · count of notes, notes ·
 //          changes until the end
-// note   = length, bytes            change = kind u8, [partition], key, [value]; strings and values with their length
+// note   = length, bytes            change = kind u8, [partition], then
+//          PUT, CREATE: key, value; DELETE: key; of a log APPEND: before f64, first place f64, count, entries;
+//          TRIM: low f64, last f64; CUT: after f64, last f64. Strings, values and entries with their length
 // Lengths and counts are varints. A change with SAME_PARTITION lies in the partition of the one before it.
 // row    = crc32(partition, 0, key, 0, value) u32 · value
 import { crc32 } from 'node:zlib'
 import { ParleyError } from '#protocol'
+import type { Cut, LogChanges } from './hot-log.ts'
 
 const VERSION = 1
 const BEGUN = 1
@@ -15,14 +18,25 @@ const NOTES_AT = 4 + 1 + 1 + 8 + 8
 export const RECORD_HEADER_BYTES = NOTES_AT + 5
 /** Upper bound of what a change takes beside its strings and its value. */
 export const CHANGE_OVERHEAD_BYTES = 1 + 5 + 5 + 5
+/** The same for a change of a log, and for each entry. */
+export const LOG_CHANGE_BYTES = 1 + 5 + 8 + 8 + 5
+export const ENTRY_OVERHEAD_BYTES = 5
 
 export const PUT = 0
 export const CREATE = 1
 export const DELETE = 2
+const APPEND = 3
+const TRIM = 4
+const CUT = 5
 const SAME_PARTITION = 0x80
 export type ChangeKind = typeof PUT | typeof CREATE | typeof DELETE
 
-export type Fold = (kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined) => void
+export type Fold = {
+  change(kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined): void
+  append(log: string, before: number, at: number, entry: Uint8Array): void
+  trim(log: string, low: number, last: number): void
+  cut(log: string, cut: Cut): void
+}
 
 export type Record = {
   readonly number: number
@@ -54,15 +68,51 @@ export class RecordWriter {
     for (const annotation of annotations) this.#value(annotation)
   }
 
-  change(kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined): void {
+  #begin(kind: number, partition: string): void {
     if (partition === this.#partition) this.#bytes[this.#at++] = kind | SAME_PARTITION
     else {
       this.#bytes[this.#at++] = kind
       this.#string(partition)
       this.#partition = partition
     }
+  }
+
+  change(kind: ChangeKind, partition: string, key: string, value: Uint8Array | undefined): void {
+    this.#begin(kind, partition)
     this.#string(key)
     if (value) this.#value(value)
+  }
+
+  /** Entries that were there before something was cut stand before the cut. */
+  log(name: string, changes: LogChanges): void {
+    const { cuts, places, low, last } = changes
+    let from = 0
+    for (const cut of cuts) {
+      let to = from
+      while (to < places.length && places[to]! <= cut.after) to++
+      this.#entries(name, changes, from, to)
+      from = to
+      this.#logChange(CUT, name, cut.after, cut.last)
+    }
+    this.#entries(name, changes, from, places.length)
+    if (low !== undefined) this.#logChange(TRIM, name, low, last)
+  }
+
+  #entries(name: string, { before, places, entries }: LogChanges, first: number, end: number): void {
+    for (let from = first; from < end; ) {
+      let to = from + 1
+      while (to < end && places[to] === places[to - 1]! + 1) to++
+      this.#logChange(APPEND, name, from === 0 ? before : places[from - 1]!, places[from]!)
+      this.#number(to - from)
+      for (; from < to; from++) this.#value(entries[from]!)
+    }
+  }
+
+  #logChange(kind: number, name: string, a: number, b: number): void {
+    this.#begin(kind, name)
+    this.#bytes.writeDoubleBE(a, this.#at)
+    this.#bytes.writeDoubleBE(b, this.#at + 8)
+    this.#at += 16
   }
 
   finish(): Buffer {
@@ -113,12 +163,25 @@ export function readRecord(number: number, record: Uint8Array, fold: Fold | unde
   let partition = ''
   while (fold && reader.at < bytes.length) {
     const first = bytes[reader.at++]!
-    const kind = (first & 127) as ChangeKind
+    const kind = first & 127
     if (!(first & SAME_PARTITION)) partition = readString(reader)
-    const key = readString(reader)
-    fold(kind, partition, key, kind === DELETE ? undefined : readValue(reader))
+    if (kind === PUT || kind === CREATE) fold.change(kind, partition, readString(reader), readValue(reader))
+    else if (kind === DELETE) fold.change(DELETE, partition, readString(reader), undefined)
+    else readLogChange(reader, kind, partition, fold)
   }
   return { number, begun: (bytes[5]! & BEGUN) !== 0, finished: bytes.readDoubleBE(14), annotations }
+}
+
+function readLogChange(reader: Reader, kind: number, name: string, fold: Fold): void {
+  const a = reader.bytes.readDoubleBE(reader.at)
+  const b = reader.bytes.readDoubleBE(reader.at + 8)
+  reader.at += 16
+  if (kind === TRIM) fold.trim(name, a, b)
+  else if (kind === CUT) fold.cut(name, { after: a, last: b })
+  else {
+    for (let count = readNumber(reader), i = 0; i < count; i++)
+      fold.append(name, i === 0 ? a : b + i - 1, b + i, readValue(reader))
+  }
 }
 
 type Reader = { readonly bytes: Buffer; at: number }

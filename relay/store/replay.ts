@@ -1,5 +1,6 @@
 // Taking over what former boots left: every record is folded into memory, where the next checkpoint finds it.
 import { ParleyError } from '#protocol'
+import type { HotLog } from './hot-log.ts'
 import type { Memory } from './memory.ts'
 import { CREATE, type Fold, readRecord } from './record.ts'
 import type { Journal, Replayed } from './types.ts'
@@ -30,15 +31,28 @@ export async function replay(journal: Journal, memory: Memory): Promise<Found> {
   }
   const replayed: Replayed[] = []
   for await (const { number, record } of journal.replay(0)) {
-    const fold: Fold = (kind, partition, key, value) => {
-      // What may have been written to rows by a checkpoint is no longer known to be absent there.
-      const cell = memory.change(partition, key, value, number, kind === CREATE && number > begun)
-      cell.commit = number
-      memory.settle(cell)
-    }
     // What rows hold for sure is read for its annotations only.
-    const { annotations } = readRecord(number, record, number > finished ? fold : undefined)
+    const { annotations } = readRecord(number, record, number > finished ? folding(memory, number, begun) : undefined)
     replayed.push({ commit: number, annotations })
   }
   return { low: low || 1, next: next || 1, finished, replayed }
+}
+
+function folding(memory: Memory, number: number, begun: number): Fold {
+  // What may have been written to rows by a checkpoint is no longer known to be absent there.
+  const isNew = number > begun
+  const folded = (log: HotLog): void => {
+    if (!isNew) log.mayBeInRows()
+    log.takeChanges()
+  }
+  return {
+    change(kind, partition, key, value) {
+      const cell = memory.change(partition, key, value, number, kind === CREATE && isNew)
+      cell.commit = number
+      memory.settle(cell)
+    },
+    append: (log, before, at, entry) => folded(memory.logs.append(log, before, at, entry)),
+    trim: (log, low, last) => folded(memory.logs.trim(log, low, last)),
+    cut: (log, cut) => folded(memory.logs.cut(log, cut)),
+  }
 }

@@ -9,6 +9,7 @@ import {
   STORE_CLEAN_MAX_BYTES,
   STORE_COMMIT_MAX_BYTES,
   STORE_FREE_CHECK_MS,
+  STORE_LOGS,
   STORE_MEMORY_MAX_BYTES,
   STORE_SEAL_BYTES,
   STORE_SLICE_BYTES,
@@ -17,6 +18,7 @@ import {
 } from '../limits.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { Commits } from './commits.ts'
+import { readEntries } from './log-reads.ts'
 import { Memory } from './memory.ts'
 import { Reads } from './reads.ts'
 import { type Found, replay } from './replay.ts'
@@ -35,6 +37,7 @@ const LIMITS: StoreLimits = {
   cleanMaxBytes: STORE_CLEAN_MAX_BYTES,
   memoryMaxBytes: STORE_MEMORY_MAX_BYTES,
   freeCheckMs: STORE_FREE_CHECK_MS,
+  logs: STORE_LOGS,
 }
 
 /**
@@ -111,6 +114,33 @@ class JournalledStore implements Store {
     this.#commits.change(partition, key, undefined, false)
   }
 
+  append(log: string, before: number, at: number, entry: Uint8Array): void {
+    this.#commits.append(log, before, at, entry)
+  }
+
+  trim(log: string, low: number, last: number): void {
+    this.#commits.trim(log, low, last)
+  }
+
+  cut(log: string, after: number, last: number): void {
+    this.#commits.cut(log, { after, last })
+  }
+
+  entries(log: string, after: number, to: number, maxBytes: number): Promise<Uint8Array[]> {
+    const known = this.peekEntries(log, after, to, maxBytes)
+    return known
+      ? Promise.resolve(known)
+      : readEntries(this.#memory.logs, this.#options.backend.rows, log, { after, to, maxBytes })
+  }
+
+  peekEntries(log: string, after: number, to: number, maxBytes: number): Uint8Array[] | undefined {
+    const hot = this.#memory.logs.find(log)
+    if (!hot || after < hot.written) return undefined
+    const out: Uint8Array[] = []
+    hot.collect(after, to, maxBytes, out, 0)
+    return out
+  }
+
   note(annotation: Uint8Array): void {
     this.#commits.note(annotation)
   }
@@ -169,7 +199,7 @@ class JournalledStore implements Store {
       memoryKeys: this.#memory.keys,
       memoryBytes: this.#memory.bytes,
       checkpoints: this.#checkpoints.count,
-      elided: this.#memory.elided,
+      elided: this.#memory.elided + this.#memory.logs.elided,
     }
   }
 

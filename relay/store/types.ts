@@ -66,6 +66,22 @@ export type Store = AsyncDisposable & {
    */
   create(partition: string, key: string, value: Uint8Array): void
   delete(partition: string, key: string): void
+  /**
+   * Appends an entry to the log of that name, whose rows lie in the partition of the same name below LOG_KEY. Places
+   * only rise. `before` is the place that was the last so far, 0 if the log never had one.
+   */
+  append(log: string, before: number, at: number, entry: Uint8Array): void
+  /** Entries up to `low` are gone. `last`: where the log ends. What is trimmed before a checkpoint never touches rows. */
+  trim(log: string, low: number, last: number): void
+  /** Entries after `after` up to `last`, where the log ends, never were; what is appended later lies beyond `last`. */
+  cut(log: string, after: number, last: number): void
+  /**
+   * Entries after `after` up to `to`, ascending, cut at `maxBytes` but for the first: the pending state of a moment in
+   * which the promise resolves. May be fewer.
+   */
+  entries(log: string, after: number, to: number, maxBytes: number): Promise<Uint8Array[]>
+  /** The same at once, if memory has all of it; else undefined. */
+  peekEntries(log: string, after: number, to: number, maxBytes: number): Uint8Array[] | undefined
   /** Adds an opaque annotation to the commit being gathered (which destinations it concerns); handed back at replay. */
   note(annotation: Uint8Array): void
   /**
@@ -122,6 +138,8 @@ export type StoreLimits = {
   readonly cleanMaxBytes: number
   readonly memoryMaxBytes: number
   readonly freeCheckMs: number
+  /** Logs that memory knows something of though everything is in rows. */
+  readonly logs: number
 }
 
 export type StoreOptions = {
