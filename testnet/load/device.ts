@@ -1,0 +1,186 @@
+// One device with one conversation: names it, keeps its place in the log, acknowledges, pulls what it is behind.
+// Whatever a relay may not do (a gap, a repetition, a part that is not the right one) is counted as a fault.
+import { create } from '@bufbuild/protobuf'
+import { compareIds, convIdBytes, DeviceFrameSchema, directConvId, directGenesis, encodeDeviceFrame } from '#protocol'
+import {
+  bodyBytes,
+  bodyK,
+  type DeviceFrameWriter,
+  deviceFrameWriter,
+  entryEpoch,
+  entryK,
+  entryMember,
+  entryN,
+  type HomeFrameHandlers,
+  type Place,
+  pingFrame,
+  pullFrame,
+  readHomeFrame,
+} from './codec.ts'
+import { PULL_BYTES } from './limits.ts'
+import type { Person } from './person.ts'
+import { signIn } from './session.ts'
+import type { LeanWebSocket } from './web-socket.ts'
+
+export type DeviceTells = {
+  /** The home says that every k up to this one has its number. */
+  sequenced(k: number): void
+  /** The peer's messages up to k are here. */
+  received(k: number): void
+  /** After each frame, when everything in it was told. */
+  frameDone(): void
+  /** A verdict that is none of those: the number of its field (held 5, past 6, behind 7, safe 8, wait 9 …). */
+  verdict(field: number, k: number): void
+  caughtUp(): void
+  fault(what: string): void
+  lost(reason: string): void
+}
+
+const SAFE = 8
+
+export class LoadDevice {
+  readonly person: Person
+  readonly #peer: Person
+  readonly #tells: DeviceTells
+  readonly #writer: DeviceFrameWriter
+  readonly #handlers: HomeFrameHandlers
+  /** Member number of this device's person: 0 for the smaller id. */
+  readonly #member: number
+  readonly #bodyBytes: number
+  readonly place: Place = { epoch: 0, n: 0 }
+  #acknowledged = 0
+  #socket: LeanWebSocket | undefined
+  #pings = 0
+  readonly #pongs = new Map<number, () => void>()
+  entries = 0
+  pages = 0
+
+  constructor(person: Person, peer: Person, body: Uint8Array, tells: DeviceTells) {
+    this.person = person
+    this.#peer = peer
+    this.#tells = tells
+    this.#bodyBytes = body.length
+    this.#member = compareIds(person.userId, peer.userId) < 0 ? 0 : 1
+    this.#writer = deviceFrameWriter(1 - this.#member, body)
+    this.#handlers = this.#handlersOf()
+  }
+
+  get connected(): boolean {
+    return this.#socket !== undefined
+  }
+
+  async connect(): Promise<void> {
+    const socket = await signIn(this.person, {
+      message: (bytes, from, to) => this.#frame(bytes, from, to),
+      closed: (reason) => {
+        this.#socket = undefined
+        this.#tells.lost(reason)
+      },
+    })
+    this.#socket = socket
+    const [me, other] = [this.person.userId, this.#peer.userId]
+    const homeRecords = [this.person.homeRecord, this.#peer.homeRecord]
+    const name = {
+      ref: 1,
+      convId: convIdBytes(directConvId(me, other)),
+      genesis: directGenesis(me, other),
+      homeRecords,
+    }
+    socket.send(encodeDeviceFrame(create(DeviceFrameSchema, { names: [name] })))
+    await this.ping()
+  }
+
+  disconnect(): void {
+    this.#socket?.close()
+    this.#socket = undefined
+  }
+
+  /** Resolves when everything that was said before is committed. */
+  ping(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#pongs.set(++this.#pings, resolve)
+    this.#socket?.send(pingFrame(this.#pings))
+    this.#socket?.flush()
+    return promise
+  }
+
+  /** Submissions of k from..to in one frame, with the acknowledgement that is due. */
+  submit(from: number, to: number): void {
+    this.#say(from, to)
+  }
+
+  /** Says how far this device has the log, if it has not said so yet. */
+  acknowledge(): void {
+    if (this.place.n !== this.#acknowledged) this.#say(1, 0)
+  }
+
+  #say(from: number, to: number): void {
+    const socket = this.#socket
+    if (!socket) return
+    const due = this.place.n !== this.#acknowledged
+    socket.send(this.#writer.write(from, to, due ? this.place : undefined))
+    socket.flush()
+    this.#acknowledged = this.place.n
+  }
+
+  #frame(bytes: Uint8Array, from: number, to: number): void {
+    try {
+      readHomeFrame(bytes, from, to, this.#handlers)
+    } catch (error) {
+      this.#tells.fault(String(error))
+    }
+    this.#tells.frameDone()
+  }
+
+  #entry(bytes: Uint8Array, from: number, to: number): void {
+    const { place } = this
+    const epoch = entryEpoch(bytes, from)
+    const n = entryN(bytes, from)
+    if (n !== (epoch === place.epoch ? place.n + 1 : 1)) {
+      this.#tells.fault(`entry ${epoch}.${n} after ${place.epoch}.${place.n}`)
+      return
+    }
+    place.epoch = epoch
+    place.n = n
+    this.entries++
+    if (entryMember(bytes, from) === this.#member) return
+    const k = entryK(bytes, from)
+    if (bodyBytes(bytes, from, to) !== this.#bodyBytes || bodyK(bytes, from) !== k) {
+      this.#tells.fault(`entry ${epoch}.${n} brings another body than it should`)
+    }
+    this.#tells.received(k)
+  }
+
+  #ponged(upTo: number): void {
+    for (const [ping, resolve] of this.#pongs) {
+      if (ping > upTo) continue
+      this.#pongs.delete(ping)
+      resolve()
+    }
+  }
+
+  #handlersOf(): HomeFrameHandlers {
+    const tells = this.#tells
+    const pull = (): void => {
+      this.#socket?.send(pullFrame(this.place, PULL_BYTES))
+      this.#socket?.flush()
+      this.#acknowledged = this.place.n
+    }
+    return {
+      sequenced: (k) => tells.sequenced(k),
+      verdict: (field, k) => {
+        if (field !== SAFE) tells.verdict(field, k)
+      },
+      entry: (bytes, from, to) => this.#entry(bytes, from, to),
+      run: (page, _headEpoch, headN) => {
+        if (!page) return
+        this.pages++
+        if (this.place.n < headN) pull()
+        else tells.caughtUp()
+      },
+      behind: pull,
+      pong: (upTo) => this.#ponged(upTo),
+      refused: () => tells.fault('the home ended the session'),
+    }
+  }
+}

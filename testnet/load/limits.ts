@@ -1,0 +1,20 @@
+// What bounds the load generator.
+import { limits } from '#protocol'
+
+/** What one read of a socket brings at most; one buffer for all sockets. */
+export const READ_BUFFER_BYTES = 256 * 1024
+/** The largest frame that is taken. */
+export const FRAME_MAX_BYTES = 2 * limits.FRAME_MAX_BYTES
+/** Ciphertext of a 256-byte text: after the first reply, and before it (with a Kyber key exchange around it). */
+export const TEXT_BYTES = 362
+export const FIRST_TEXT_BYTES = 2_054
+/** What the forwarder without protocol or store passes on. */
+export const RAW_FRAME_BYTES = 400
+/** Messages of one pair whose times are remembered; more are never in flight. */
+export const TIMES_KEPT = 4_096
+/** What a device asks for when it is behind. */
+export const PULL_BYTES = limits.PAGE_MAX_BYTES
+/** Sign-ins and registrations under way at once, of one process. */
+export const SIGN_INS_AT_ONCE = 32
+/** A child that does not answer for so long has failed. */
+export const ANSWER_MAX_MS = 300_000
