@@ -14,6 +14,7 @@ export const HEADER_BYTES = 47
 export const TAG_BYTES = 8
 export const PART_OVERHEAD_BYTES = 9
 const VERSION = 1
+const HASH_BYTES = 32
 
 export const KIND_CONTENT = 1
 export const KIND_SKIP = 2
@@ -46,33 +47,64 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-/** The inverse of `readHeader` and `readParts`. Throws a RangeError for what `checkEntry` would refuse for its size. */
+const u32 = (bytes: Uint8Array, at: number): number =>
+  ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+
+function put32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
+}
+
+/** Entries are written into slabs: an array of its own costs ten times as much. Large ones have one all the same. */
+const SLAB_BYTES = 64 * 1024
+const SLAB_ENTRY_MAX_BYTES = 8 * 1024
+let slab = new ArrayBuffer(SLAB_BYTES)
+let slabAt = 0
+
+function allocate(size: number): Uint8Array {
+  if (size > SLAB_ENTRY_MAX_BYTES) return new Uint8Array(size)
+  if (slabAt + size > SLAB_BYTES) {
+    slab = new ArrayBuffer(SLAB_BYTES)
+    slabAt = 0
+  }
+  const out = new Uint8Array(slab, slabAt, size)
+  slabAt += size
+  return out
+}
+
+/**
+ * The inverse of `readHeader` and `readParts`. Throws a RangeError for what `checkEntry` would refuse for its size.
+ * Entries that were written one after the other share memory: whoever keeps one for long copies it.
+ */
 export function writeEntry(header: EntryHeader, parts: readonly EntryPart[]): Uint8Array {
   if (parts.length > PARTS_MAX) throw new RangeError(`entry of ${parts.length} parts`)
   let size = HEADER_BYTES + 2
   for (const part of parts) size += PART_OVERHEAD_BYTES + part.body.length
   if (size > ENTRY_MAX_BYTES) throw new RangeError(`entry of ${size} bytes`)
-  const out = new Uint8Array(size)
-  const view = viewOf(out)
+  if (header.tag.length !== TAG_BYTES) throw new RangeError(`tag of ${header.tag.length} bytes`)
+  const out = allocate(size)
   out[0] = VERSION
   out[1] = header.kind
-  view.setUint32(2, epochOf(header.at))
-  view.setUint32(6, nOf(header.at))
-  view.setUint32(10, header.member)
+  put32(out, 2, epochOf(header.at))
+  put32(out, 6, nOf(header.at))
+  put32(out, 10, header.member)
   out[14] = header.device
-  view.setUint32(15, header.registrationEpoch)
-  view.setUint32(19, header.registrationVersion)
-  view.setUint32(23, header.k)
-  if (header.tag.length !== TAG_BYTES) throw new RangeError(`tag of ${header.tag.length} bytes`)
-  out.set(header.tag, 27)
-  view.setUint32(35, header.membershipVersion)
-  view.setBigUint64(39, BigInt(header.timeMs))
-  view.setUint16(HEADER_BYTES, parts.length)
+  put32(out, 15, header.registrationEpoch)
+  put32(out, 19, header.registrationVersion)
+  put32(out, 23, header.k)
+  for (let i = 0; i < TAG_BYTES; i++) out[27 + i] = header.tag[i]!
+  put32(out, 35, header.membershipVersion)
+  put32(out, 39, Math.floor(header.timeMs / 2 ** 32))
+  put32(out, 43, header.timeMs % 2 ** 32)
+  out[HEADER_BYTES] = parts.length >> 8
+  out[HEADER_BYTES + 1] = parts.length
   let at = HEADER_BYTES + 2
   for (const part of parts) {
-    view.setUint32(at, part.member)
+    put32(out, at, part.member)
     out[at + 4] = part.device
-    view.setUint32(at + 5, part.body.length)
+    put32(out, at + 5, part.body.length)
     out.set(part.body, at + PART_OVERHEAD_BYTES)
     at += PART_OVERHEAD_BYTES + part.body.length
   }
@@ -122,25 +154,21 @@ export function checkEntry(bytes: Uint8Array): void {
 
 /** Of an entry that `checkEntry` has passed. */
 export function readHeader(bytes: Uint8Array): EntryHeader {
-  const view = viewOf(bytes)
   return {
     kind: bytes[1]!,
-    at: positionOf(view.getUint32(2), view.getUint32(6)),
-    member: view.getUint32(10),
+    at: entryPosition(bytes),
+    member: u32(bytes, 10),
     device: bytes[14]!,
-    registrationEpoch: view.getUint32(15),
-    registrationVersion: view.getUint32(19),
-    k: view.getUint32(23),
+    registrationEpoch: u32(bytes, 15),
+    registrationVersion: u32(bytes, 19),
+    k: u32(bytes, 23),
     tag: bytes.subarray(27, 35),
-    membershipVersion: view.getUint32(35),
-    timeMs: Number(view.getBigUint64(39)),
+    membershipVersion: u32(bytes, 35),
+    timeMs: u32(bytes, 39) * 2 ** 32 + u32(bytes, 43),
   }
 }
 
-export function entryPosition(bytes: Uint8Array): Position {
-  const view = viewOf(bytes)
-  return positionOf(view.getUint32(2), view.getUint32(6))
-}
+export const entryPosition = (bytes: Uint8Array): Position => positionOf(u32(bytes, 2), u32(bytes, 6))
 
 export function readParts(bytes: Uint8Array): EntryPart[] {
   const view = viewOf(bytes)
@@ -182,12 +210,18 @@ export function selectParts(bytes: Uint8Array, keep: (member: number, device: nu
   return out
 }
 
+const chained = new Uint8Array(HASH_BYTES + HEADER_BYTES)
+
 /** hash(n) = SHA-256(hash(n - 1) ‖ header); the first previous hash is the convId's bytes. */
 export function chainHash(previous: Uint8Array, entry: Uint8Array): Uint8Array {
-  const joined = new Uint8Array(previous.length + HEADER_BYTES)
-  joined.set(previous)
-  joined.set(entry.subarray(0, HEADER_BYTES), previous.length)
-  return new Uint8Array(hash('sha256', joined, 'buffer'))
+  if (previous.length !== HASH_BYTES) throw new RangeError(`a hash of ${previous.length} bytes`)
+  for (let i = 0; i < HASH_BYTES; i++) chained[i] = previous[i]!
+  for (let i = 0; i < HEADER_BYTES; i++) chained[HASH_BYTES + i] = entry[i]!
+  // As a string it costs a quarter: node makes no buffer for it.
+  const text = hash('sha256', chained, 'binary')
+  const out = new Uint8Array(HASH_BYTES)
+  for (let i = 0; i < HASH_BYTES; i++) out[i] = text.charCodeAt(i)
+  return out
 }
 
 /** The first previous hash of epoch e + 1: SHA-256(hash at the cut ‖ host register as received). */

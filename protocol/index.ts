@@ -71,6 +71,7 @@ export {
 } from './gen/session_pb.ts'
 export { directConvId, directGenesis, type Genesis, readGenesis } from './genesis.ts'
 export { audienceOf, framesGoPlain } from './handshake.ts'
+export { HomeFrameWriter, sizeOfOwn } from './home-frame-writer.ts'
 export {
   type ConvId,
   compareIds,
@@ -143,4 +144,5 @@ export {
   type SignInProved,
 } from './sign-in-node.ts'
 export { SimulatedClock, simulatedRandom } from './simulated.ts'
+export { encodeSubmission, sizeOfSubmission } from './submission-codec.ts'
 export { decode } from './wire.ts'

@@ -1,7 +1,7 @@
 // Submissions by hand: they come in frames of devices and in items between nodes.
 import type { ManifestVersion, Part, Submission } from './gen/session_pb.ts'
 import type { ProtoReader } from './proto-reader.ts'
-import { type ProtoWriter, sizeOf, sizeOfBytes, sizeOfField } from './proto-writer.ts'
+import { ProtoWriter, sizeOfBytes, sizeOfField } from './proto-writer.ts'
 
 const NO_BYTES = new Uint8Array(0)
 
@@ -97,10 +97,24 @@ export function sizeOfSubmission(submission: Submission): number {
   return size
 }
 
+const writer = new ProtoWriter()
+
+/** The message itself. */
+export function encodeSubmission(submission: Submission): Uint8Array {
+  writer.room(sizeOfSubmission(submission))
+  writeFields(writer, submission)
+  return writer.done()
+}
+
+/** A field with the message in it. */
 export function writeSubmission(to: ProtoWriter, tag: number, submission: Submission): void {
   const size = sizeOfSubmission(submission)
-  to.room(1 + sizeOf(size) + size)
+  to.room(sizeOfBytes(size))
   to.begin(tag, size)
+  writeFields(to, submission)
+}
+
+function writeFields(to: ProtoWriter, submission: Submission): void {
   to.field(0x08, submission.conv)
   to.field(0x10, submission.k)
   to.bytes(0x1a, submission.tag)

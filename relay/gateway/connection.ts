@@ -6,7 +6,6 @@ import {
   type Channel,
   type DeviceKey,
   encodeHomeFrame,
-  type HomeFrame,
   HomeFrameSchema,
   type ParleyError,
   refusalOf,
@@ -51,15 +50,15 @@ export type Connection = {
 }
 
 /** False when the socket takes nothing more: the reader is too slow, and the caller cuts it. */
-export function sendFrame(connection: Connection, frame: HomeFrame): boolean {
+export function sendFrame(connection: Connection, bytes: Uint8Array): boolean {
   const { socket, stage } = connection
   if (stage.is !== 'open') return true
-  const bytes = encodeHomeFrame(frame)
   socket.send(stage.session.plain ? bytes : stage.session.channel.seal(bytes))
   return socket.bufferedAmount <= SOCKET_BACKLOG_MAX_BYTES
 }
 
-export const homeFrame = (init: MessageInitShape<typeof HomeFrameSchema>): HomeFrame => create(HomeFrameSchema, init)
+export const homeFrame = (init: MessageInitShape<typeof HomeFrameSchema>): Uint8Array =>
+  encodeHomeFrame(create(HomeFrameSchema, init))
 
 /** Tells the other side why, as well as the stage allows, and closes. Returns false if it was over already. */
 export function endConnection(connection: Connection, reason: ParleyError | undefined, nowMs: number): boolean {

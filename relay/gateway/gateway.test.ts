@@ -6,6 +6,7 @@ import {
   audienceOf,
   DeviceFrameSchema,
   encodeDeviceFrame,
+  encodeHomeFrame,
   HomeFrameSchema,
   limits,
   type ParleyError,
@@ -218,9 +219,8 @@ describe('the client port', () => {
     slow.socket.pause()
     const refusal = { code: 'overloaded', message: 'x'.repeat(200_000) }
     for (let i = 0; i < 1_000 && node.rules.sessions.has(session.id); i++) {
-      session.send(
-        create(HomeFrameSchema, { verdicts: [{ conv: 1, k: 1, outcome: { case: 'wait', value: refusal } }] }),
-      )
+      const verdicts = [{ conv: 1, k: 1, outcome: { case: 'wait' as const, value: refusal } }]
+      session.send(encodeHomeFrame(create(HomeFrameSchema, { verdicts })))
       await new Promise(setImmediate)
     }
     assert.ok(!node.rules.sessions.has(session.id))

@@ -5,7 +5,6 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { RawData, WebSocket } from 'ws'
 import {
   decodeDeviceFrame,
-  type HomeFrame,
   HomeRecordSchema,
   limits,
   type NoticeSchema,
@@ -71,7 +70,7 @@ function refusalFor(floor: Floor, error: unknown): ParleyError {
   return new ParleyError('overloaded', 'this node could not go on with the session', {}, 1_000)
 }
 
-function send(floor: Floor, connection: Connection, frame: HomeFrame): void {
+function send(floor: Floor, connection: Connection, frame: Uint8Array): void {
   if (sendFrame(connection, frame)) return
   end(floor, connection, new ParleyError('overloaded', 'the device reads too slowly', {}, 1_000))
   connection.socket.terminate()

@@ -13,7 +13,6 @@ import {
   directConvId,
   directGenesis,
   encodeDeviceFrame,
-  encodeHomeFrame,
   encodeItem,
   type Home,
   type HomeFrame,
@@ -272,7 +271,7 @@ function testSession(side: Side, id: string, relay: Relay, out: Output[]): TestS
       id,
       userId: side.userId,
       device: { device, registrationEpoch, registrationVersion },
-      send: (frame) => void out.push({ to: 'device', session: id, frame: decodeHomeFrame(encodeHomeFrame(frame)) }),
+      send: (frame) => void out.push({ to: 'device', session: id, frame: decodeHomeFrame(frame) }),
       backlog: () => session.backlog,
       close: (reason) => {
         session.closed = reason ?? 'closed'

@@ -1,7 +1,21 @@
 // Rows are written by hand: fixed-width big-endian numbers and length-prefixed bytes.
 
+/** Writes a safe integer: a position or a time. */
+export function putU53(bytes: Uint8Array, at: number, value: number): void {
+  const high = Math.floor(value / 2 ** 32)
+  const low = value >>> 0
+  bytes[at] = high >>> 24
+  bytes[at + 1] = high >>> 16
+  bytes[at + 2] = high >>> 8
+  bytes[at + 3] = high
+  bytes[at + 4] = low >>> 24
+  bytes[at + 5] = low >>> 16
+  bytes[at + 6] = low >>> 8
+  bytes[at + 7] = low
+}
+
 export class ByteWriter {
-  #bytes = new Uint8Array(256)
+  #bytes: Uint8Array = new Uint8Array(256)
   #view = new DataView(this.#bytes.buffer)
   #at = 0
 
@@ -31,8 +45,7 @@ export class ByteWriter {
 
   /** A safe integer: a position or a time. */
   u53(value: number): this {
-    const at = this.#room(8)
-    this.#view.setBigUint64(at, BigInt(value))
+    putU53(this.#bytes, this.#room(8), value)
     return this
   }
 
@@ -84,7 +97,8 @@ export class ByteReader {
   }
 
   u53(): number {
-    return Number(this.#view.getBigUint64(this.#take(8)))
+    const at = this.#take(8)
+    return this.#view.getUint32(at) * 2 ** 32 + this.#view.getUint32(at + 4)
   }
 
   raw(size: number): Uint8Array {

@@ -1,8 +1,9 @@
 // How a conversation lies in the store. Partition `c/<convId>`:
 //
-//   s                          state: genesis, homes of the members, epoch, head, hash, low, safe
-//   e<epoch><n>                an entry
-//   w<author><block>           16 ks of an author's window: (k, place, tag)
+//   s                          what hardly ever changes: genesis, homes of the members, host, epoch
+//   h                          head, hash, low, safe, time of the newest entry
+//   e…                         the log, see the store
+//   w<author><block>           16 ks of an author's window, see window.ts
 //   r<author><k>               a held submission (at the author's home): rev, kind, stop, bytes
 //   m<kind><member><device>    a register
 //
@@ -12,6 +13,7 @@ import {
   convIdBytes,
   type Genesis,
   NOWHERE,
+  ParleyError,
   type Position,
   type RegionId,
   readGenesis,
@@ -20,16 +22,8 @@ import {
   type UserId,
 } from '#protocol'
 import type { RangeOptions, Store } from '../store/types.ts'
-import { ByteReader, ByteWriter } from './bytes.ts'
-import {
-  type Author,
-  authorOf,
-  type Conversation,
-  type FeedState,
-  type Held,
-  type Register,
-  WINDOW_BLOCK,
-} from './conversation.ts'
+import { ByteReader, ByteWriter, putU53 } from './bytes.ts'
+import { type Author, authorOf, type Conversation, type FeedState, type Held, type Register } from './conversation.ts'
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
 
@@ -38,13 +32,12 @@ export const inboxPartition = (user: UserId): string => `i/${user}`
 export const feedPartition = (region: RegionId): string => `f/${region}`
 /** Names of streams: the log, `s<author>` the submissions of one device, `g<register>` a register. */
 export const LOG_STREAM = 'l'
-export const submissionStream = (author: Author): string => `s${author.key}`
 export const registerStream = (name: string): string => `g${name}`
 /** Partition of the conversations of which entries are kept: where a restart and the retention look. */
 export const KEPT = 'k'
 export const STATE_KEY = 's'
+export const HEAD_KEY = 'h'
 export const POSITION_KEY = '!'
-export const entryKey = (at: Position): string => `e${hex(at, 14)}`
 export const heldKey = (author: Author, k: number): string => `r${author.key}${hex(k, 8)}`
 export const blockKey = (author: Author, block: number): string => `w${author.key}${hex(block, 8)}`
 export const registerName = (r: { kind: number; member: number; device: number }): string =>
@@ -70,7 +63,15 @@ export type Founding = {
 }
 
 function newFeedState(region: RegionId): FeedState {
-  return { region, acked: new Map(), lag: new Map(), window: new Map(), sent: new Map(), reading: new Set() }
+  return {
+    region,
+    acked: new Map(),
+    lag: new Map(),
+    window: new Map(),
+    gathered: new Map(),
+    sent: new Map(),
+    reading: new Set(),
+  }
 }
 
 export function newConversation(founding: Founding, here: RegionId): Conversation {
@@ -80,9 +81,18 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
   }
   return {
     id: founding.id,
+    partition: conversationPartition(founding.id),
     genesisBytes: founding.genesisBytes,
     genesis: founding.genesis,
-    members: founding.members.map((m) => ({ ...m, local: m.region === here })),
+    members: founding.members.map((m) => ({
+      ...m,
+      local: m.region === here,
+      inbox: undefined,
+      inboxStored: false,
+      inboxDirty: false,
+      deliveredMs: Number.NEGATIVE_INFINITY,
+      deliveredDueMs: undefined,
+    })),
     host: founding.host,
     hostedHere: founding.host === here,
     epoch: founding.epoch,
@@ -96,28 +106,38 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
     feeds,
     activityMs: 0,
     dirty: true,
+    stateDirty: true,
+    inboxesDirty: false,
     pins: 0,
     kept: false,
   }
 }
 
+const STATE_VERSION = 2
+
 export function writeState(conv: Conversation): Uint8Array {
-  const out = new ByteWriter().u8(1).lp(conv.genesisBytes).u32(conv.members.length)
+  const out = new ByteWriter().u8(STATE_VERSION).lp(conv.genesisBytes).u32(conv.members.length)
   for (const member of conv.members) out.raw(regionIdBytes(member.region))
-  return out
-    .raw(regionIdBytes(conv.host))
-    .u32(conv.epoch)
-    .u53(conv.head)
-    .raw(conv.hash)
-    .u53(conv.low)
-    .u53(conv.safe)
-    .u53(conv.activityMs)
-    .done()
+  return out.raw(regionIdBytes(conv.host)).u32(conv.epoch).done()
+}
+
+/** 64 bytes: so many need no memory of their own. */
+export function writeHead(conv: Conversation): Uint8Array {
+  const row = new Uint8Array(64)
+  putU53(row, 0, conv.head)
+  row.set(conv.hash, 8)
+  putU53(row, 40, conv.low)
+  putU53(row, 48, conv.safe)
+  putU53(row, 56, conv.activityMs)
+  return row
 }
 
 function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation {
   const from = new ByteReader(bytes)
-  from.u8()
+  const version = from.u8()
+  if (version !== STATE_VERSION) {
+    throw new ParleyError('store_damaged', `the store was written by another version of Parley (${version})`)
+  }
   const genesisBytes = from.lp().slice()
   const genesis = readGenesis(genesisBytes)
   const users = genesis.kind === 'direct' ? genesis.members : []
@@ -125,35 +145,19 @@ function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation 
   const members = users.map((userId, i) => ({ userId, region: regions[i]! }))
   const host = regionIdOf(from.raw(32))
   const conv = newConversation({ id, genesisBytes, genesis, members, host, epoch: from.u32() }, here)
+  conv.dirty = false
+  conv.stateDirty = false
+  return conv
+}
+
+function readHead(conv: Conversation, bytes: Uint8Array): void {
+  const from = new ByteReader(bytes)
   conv.head = from.u53() as Position
   conv.settled = conv.head
   conv.hash = from.raw(32).slice()
   conv.low = from.u53() as Position
   conv.safe = from.u53() as Position
   conv.activityMs = from.u53()
-  conv.dirty = false
-  return conv
-}
-
-export function writeBlock(author: Author, block: number): Uint8Array | undefined {
-  const out = new ByteWriter()
-  let empty = true
-  for (let k = block * WINDOW_BLOCK; k < (block + 1) * WINDOW_BLOCK; k++) {
-    const placed = author.window.get(k)
-    if (!placed) continue
-    empty = false
-    out.u32(k).u53(placed.at).raw(placed.tag)
-  }
-  return empty ? undefined : out.done()
-}
-
-function readBlock(author: Author, bytes: Uint8Array): void {
-  const from = new ByteReader(bytes)
-  while (!from.atEnd) {
-    const k = from.u32()
-    author.window.set(k, { at: from.u53() as Position, tag: from.raw(8).slice() })
-    author.last = Math.max(author.last, k)
-  }
 }
 
 export function writeHeld(held: Held, submission: Uint8Array): Uint8Array {
@@ -223,6 +227,8 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
   const state = await store.get(partition, STATE_KEY)
   if (!state) return undefined
   const conv = readState(id, state, here)
+  const head = await store.get(partition, HEAD_KEY)
+  if (head) readHead(conv, head)
   for await (const [key, value] of rowsOf(store, partition, 'm', 's')) {
     if (key[0] === 'm') {
       const register = readRegister(key, value)
@@ -231,7 +237,11 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
       writtenAuthor(conv, key).run.push(readHeld(Number.parseInt(key.slice(27), 16), value).held)
     }
   }
-  for await (const [key, value] of rowsOf(store, partition, 'w', 'x')) readBlock(writtenAuthor(conv, key), value)
+  for await (const [key, value] of rowsOf(store, partition, 'w', 'x')) {
+    const author = writtenAuthor(conv, key)
+    author.window.read(Number.parseInt(key.slice(27), 16), value)
+    author.last = author.window.last
+  }
   for (const feed of conv.feeds.values()) {
     for await (const [key, value] of rowsOf(store, feedPartition(feed.region), `${id} `, `${id}!`)) {
       const { stream } = readLagKey(key)
@@ -247,27 +257,13 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
   return conv
 }
 
-/** Entries after `after`, ascending and dense, up to `to`, cut at `maxBytes` but for the first. */
-export async function readEntries(
+/** Entries after `after` that are not gone, ascending, up to `to`, cut at `maxBytes` but for the first. */
+export function readEntries(
   store: Store,
   conv: Conversation,
   after: Position,
   to: Position,
   maxBytes: number,
 ): Promise<Uint8Array[]> {
-  const out: Uint8Array[] = []
-  let bytes = 0
-  const start = after < conv.low ? conv.low : after
-  for await (const [, entry] of rowsOf(
-    store,
-    conversationPartition(conv.id),
-    entryKey((start + 1) as Position),
-    entryKey((to + 1) as Position),
-  )) {
-    if (out.length > 0 && bytes + entry.length > maxBytes) break
-    out.push(entry)
-    bytes += entry.length
-    if (bytes >= maxBytes) break
-  }
-  return out
+  return store.entries(conv.partition, after < conv.low ? conv.low : after, to, maxBytes)
 }

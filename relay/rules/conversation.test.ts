@@ -23,13 +23,13 @@ import {
   findHeld,
   type Held,
   heldAt,
+  type Member,
   nextFree,
   nextPlace,
   putHeld,
 } from './conversation.ts'
 import {
   conversationPartition,
-  entryKey,
   feedPartition,
   heldKey,
   LOG_STREAM,
@@ -38,7 +38,6 @@ import {
   newConversation,
   readEntries,
   readHeld,
-  submissionStream,
   writeHeld,
   writeNumber,
 } from './conversation-rows.ts'
@@ -74,14 +73,25 @@ async function openTestStore(random: Random) {
 
 /** What is written and read again; the rest belongs to a boot. */
 function lasting(conv: Conversation) {
-  const { dirty: _, pins: __, kept: ___, feeds, authors, settled: ____, ...rest } = conv
+  const {
+    dirty: _,
+    stateDirty: _s,
+    inboxesDirty: _i,
+    pins: __,
+    kept: ___,
+    feeds,
+    authors,
+    settled: ____,
+    ...rest
+  } = conv
   return {
     ...rest,
+    members: rest.members.map(({ userId, region, local }) => ({ userId, region, local })),
     authors: [...authors.values()]
       .filter((a) => a.last > 0 || a.run.length > 0)
-      .map(({ dirtyBlocks: _d, toldSafe: _t, window, ...a }) => ({
+      .map(({ toldSafe: _t, window, ...a }) => ({
         ...a,
-        window: [...window].sort(([x], [y]) => x - y),
+        window: Array.from({ length: a.last }, (_w, i) => window.get(i + 1)),
       }))
       .sort((a, b) => (a.key < b.key ? -1 : 1)),
     registers: [...conv.registers.values()]
@@ -107,8 +117,9 @@ test('a conversation is read as it was written, whatever happened to it', async 
       inboxes.closing()
     }
     const conv = convs.found(foundingOfPair(pair))
-    const reader = conv.members[1]!.userId
-    const cursors = (of: Inboxes) => Array.from({ length: 9 }, (_, d) => of.cursorOf(reader, conv, `${d}.1.1`))
+    const reader = conv.members[1]!
+    const cursors = (of: Inboxes, member: Member) =>
+      Array.from({ length: 9 }, (_, d) => of.cursorOf(conv, member, `${d}.1.1`))
     // Long runs of one author go beyond the window; a second device has a window of its own.
     const devices = [0, 1].flatMap((member) =>
       [1, 127].map((device) => ({ member, device, registrationEpoch: 1 + member, registrationVersion: 2 ** 32 - 1 })),
@@ -124,19 +135,21 @@ test('a conversation is read as it was written, whatever happened to it', async 
         const register = { kind: 1 + below(2), member: below(2), device: below(128), version: 1 + below(2 ** 50) }
         convs.putRegister(conv, { ...register, body: random.bytes(below(40)) })
       } else if (what === 16) {
-        if (below(3) === 0) inboxes.fellBehind(reader, conv, conv.head)
-        else inboxes.acknowledged(reader, conv, `${below(9)}.1.1`, conv.head)
+        if (below(3) === 0) inboxes.fellBehind(conv, reader, conv.head)
+        else inboxes.acknowledged(conv, reader, `${below(9)}.1.1`, conv.head)
         store.note(new Uint8Array(1))
       } else if (what === 17) {
         for (const held of author.run.splice(0, heldAt(author, author.last + 1)))
           store.delete(partition, heldKey(author, held.k))
       } else if (what === 18) {
-        const stream = below(2) ? LOG_STREAM : submissionStream(author)
+        const stream = below(2) ? LOG_STREAM : author.stream
         const from = 1 + below(2 ** 40)
         conv.feeds.get(host.region)!.lag.set(stream, from)
         store.put(feedPartition(host.region), lagKey(conv.id, stream), writeNumber(from))
       } else await drive(below(2) ? store.flushed() : store.checkpoint())
     }
+    inboxes.sweep()
+    store.note(new Uint8Array(1))
     await drive(store.flushed())
     const before = lasting(conv)
     const again = await drive(loadConversation(store, pair.id, HERE))
@@ -147,8 +160,12 @@ test('a conversation is read as it was written, whatever happened to it', async 
     assert.deepEqual(lasting(later), before, `seed ${seed}, after a crash`)
     assert.equal(later.settled, later.head)
     const inboxesLater = new Inboxes(store, { knownManifest: () => undefined })
-    await drive(inboxesLater.load(reader, pair.id))
-    assert.deepEqual(cursors(inboxesLater), cursors(inboxes), `seed ${seed}, inbox after a crash`)
+    await drive(inboxesLater.load(later, later.members[1]!))
+    assert.deepEqual(
+      cursors(inboxesLater, later.members[1]!),
+      cursors(inboxes, reader),
+      `seed ${seed}, inbox after a crash`,
+    )
     await ensureEntries(drive, store, later)
     store.abandon()
   }
@@ -161,10 +178,11 @@ function take(convs: Conversations, store: Store, conv: Conversation, author: Au
   })
   const { device, registrationEpoch, registrationVersion } = author
   const header = { ...readHeader(entry), device, registrationEpoch, registrationVersion }
-  advance(conv, header, entry)
+  const before = conv.head
+  advance(conv, author, header, entry)
   convs.changed(conv)
-  store.create(conversationPartition(conv.id), entryKey(at), entry)
-  assert.ok(author.window.size <= limits.IN_FLIGHT_MAX)
+  store.append(conv.partition, before, at, entry)
+  assert.equal(author.window.get(author.last - limits.IN_FLIGHT_MAX), undefined)
 }
 
 function hold(store: Store, author: Author, k: number, random: Random): void {
@@ -198,7 +216,8 @@ test('entries are taken in order only: dense places, dense ks', () => {
     (k: number, n: number, epoch = 1) =>
     () => {
       const entry = entryOf(host, k, positionOf(epoch, n))
-      advance(conv, readHeader(entry), entry)
+      const header = readHeader(entry)
+      advance(conv, authorOf(conv, header.member, header), header, entry)
     }
   assert.throws(offer(1, 2), /out of order/)
   assert.throws(offer(1, 1, 2), /out of order/)

@@ -7,17 +7,16 @@ import {
   type EntryHeader,
   epochOf,
   type Genesis,
-  limits,
   NOWHERE,
   nextOf,
+  nOf,
   type Position,
   positionOf,
   type RegionId,
   type UserId,
 } from '#protocol'
-
-/** Where a k of an author ended up. */
-export type Placed = { readonly at: Position; readonly tag: Uint8Array }
+import type { InboxRow } from './inbox.ts'
+import { Window } from './window.ts'
 
 /** A submission that a home keeps until it is safe. Its bytes are in the store. */
 export type Held = {
@@ -34,19 +33,30 @@ export type Held = {
 export type Author = DeviceKey & {
   readonly key: string
   readonly member: number
+  /** Name of its stream of submissions. */
+  readonly stream: string
   /** The highest k in the log. */
   last: number
-  /** The last IN_FLIGHT_MAX of k -> place, ascending. */
-  readonly window: Map<number, Placed>
-  /** Blocks of the window that changed since the last commit was closed. */
-  readonly dirtyBlocks: Set<number>
+  readonly window: Window
   /** At the author's home: held submissions, ascending by k. */
   readonly run: Held[]
   /** At the author's home: everything up to this k is safe, as far as the device was told. */
   toldSafe: number
 }
 
-export type Member = { readonly userId: UserId; readonly region: RegionId; readonly local: boolean }
+export type Member = {
+  readonly userId: UserId
+  readonly region: RegionId
+  readonly local: boolean
+  /** Of a local member: what inboxes.ts keeps; none while every device has everything. */
+  inbox: InboxRow | undefined
+  /** Whether the store has a row of it. */
+  inboxStored: boolean
+  inboxDirty: boolean
+  /** When `delivered` was told the last time, and when it is due again; ms, monotonic. */
+  deliveredMs: number
+  deliveredDueMs: number | undefined
+}
 
 /** What this node owes one other region, or has from it, about this conversation. */
 export type FeedState = {
@@ -57,10 +67,20 @@ export type FeedState = {
   readonly lag: Map<string, number>
   /** stream -> what waits in the journal for its acknowledgement, oldest first. */
   readonly window: Map<string, WindowItem[]>
+  /** stream -> what the commit being gathered gives it. */
+  readonly gathered: Map<string, Gathered>
   /** stream -> what was sent since the link came up. */
   readonly sent: Map<string, number>
   /** Streams for which entries are being read to be sent. */
   readonly reading: Set<string>
+}
+
+/** What a commit that is being gathered gives a destination: from..to of a stream. */
+export type Gathered = {
+  readonly conv: Conversation
+  readonly stream: string
+  readonly from: number
+  to: number
 }
 
 /** A commit that concerns (destination, stream), from..to in the stream's own order. */
@@ -85,6 +105,8 @@ export type Register = {
 
 export type Conversation = {
   readonly id: ConvId
+  /** Of its rows and its log. */
+  readonly partition: string
   readonly genesisBytes: Uint8Array
   readonly genesis: Genesis
   readonly members: readonly Member[]
@@ -105,6 +127,10 @@ export type Conversation = {
   /** Time of the newest entry, host's clock, ms. */
   activityMs: number
   dirty: boolean
+  /** What a row says of it that hardly ever changes has changed. */
+  stateDirty: boolean
+  /** Inbox rows of it changed since the last commit was closed. */
+  inboxesDirty: boolean
   /** Listed among the conversations of which entries are kept. */
   kept: boolean
   /** Who holds on to this object between turns: it must not be forgotten and read again meanwhile. */
@@ -118,18 +144,18 @@ export function authorKey(member: number, device: DeviceKey): string {
 }
 
 export function authorOf(conv: Conversation, member: number, device: DeviceKey): Author {
+  for (const author of conv.authors.values())
+    if (author.member === member && isSameDevice(author, device)) return author
   const key = authorKey(member, device)
-  const found = conv.authors.get(key)
-  if (found) return found
   const author: Author = {
     key,
     member,
+    stream: `s${key}`,
     device: device.device,
     registrationEpoch: device.registrationEpoch,
     registrationVersion: device.registrationVersion,
     last: 0,
-    window: new Map(),
-    dirtyBlocks: new Set(),
+    window: new Window(),
     run: [],
     toldSafe: 0,
   }
@@ -137,31 +163,29 @@ export function authorOf(conv: Conversation, member: number, device: DeviceKey):
   return author
 }
 
+export function isSameDevice(a: DeviceKey, b: DeviceKey): boolean {
+  return (
+    a.device === b.device &&
+    a.registrationVersion === b.registrationVersion &&
+    a.registrationEpoch === b.registrationEpoch
+  )
+}
+
 /** The place that the next entry takes. */
 export function nextPlace(conv: Conversation): Position {
   return epochOf(conv.head) === conv.epoch ? nextOf(conv.head) : positionOf(conv.epoch, 1)
 }
 
-export const WINDOW_BLOCK = 16
-
 /** Takes an entry that is the next: log head, hash chain and the author's k table move together. */
-export function advance(conv: Conversation, header: EntryHeader, entry: Uint8Array): void {
+export function advance(conv: Conversation, author: Author, header: EntryHeader, entry: Uint8Array): void {
   if (header.at !== nextPlace(conv)) throw new Error('an entry was taken out of order')
+  if (header.k !== author.last + 1) throw new Error(`k ${header.k} was numbered after ${author.last}`)
   conv.hash = chainHash(conv.hash, entry)
   if (conv.low === conv.head && conv.head === NOWHERE) conv.low = positionOf(epochOf(header.at), 0)
   conv.head = header.at
   conv.activityMs = header.timeMs
-  conv.dirty = true
-  const author = authorOf(conv, header.member, header)
-  if (header.k !== author.last + 1) throw new Error(`k ${header.k} was numbered after ${author.last}`)
   author.last = header.k
-  author.window.set(header.k, { at: header.at, tag: header.tag.slice() })
-  author.dirtyBlocks.add(Math.floor(header.k / WINDOW_BLOCK))
-  if (author.window.size > limits.IN_FLIGHT_MAX) {
-    const oldest: number = author.window.keys().next().value as number
-    author.window.delete(oldest)
-    author.dirtyBlocks.add(Math.floor(oldest / WINDOW_BLOCK))
-  }
+  author.window.add(header.k, epochOf(header.at), nOf(header.at), header.tag)
 }
 
 export function memberOf(conv: Conversation, user: UserId): number | undefined {

@@ -5,14 +5,14 @@ import type { Store } from '../store/types.ts'
 import type { Author, Conversation, Register } from './conversation.ts'
 import {
   blockKey,
-  conversationPartition,
   type Founding,
+  HEAD_KEY,
   KEPT,
   loadConversation,
   newConversation,
   registerName,
   STATE_KEY,
-  writeBlock,
+  writeHead,
   writeRegister,
   writeState,
 } from './conversation-rows.ts'
@@ -82,7 +82,7 @@ export class Conversations {
   async #read(id: ConvId): Promise<Conversation | undefined> {
     const conv = await loadConversation(this.#store, id, this.#here)
     if (!conv) return undefined
-    for (const { userId, local } of conv.members) if (local) await this.#inboxes.load(userId, id)
+    for (const member of conv.members) if (member.local) await this.#inboxes.load(conv, member)
     conv.kept = this.#isKept(conv)
     return conv
   }
@@ -116,15 +116,15 @@ export class Conversations {
         conv.dirty ||
         conv.pins > 0 ||
         conv.settled !== conv.head ||
-        this.#inboxes.isChanging(id) ||
-        [...conv.feeds.values()].some((f) => f.window.size > 0 || f.reading.size > 0)
+        this.#inboxes.isChanging(conv) ||
+        [...conv.feeds.values()].some((f) => f.window.size > 0 || f.gathered.size > 0 || f.reading.size > 0)
       this.#loaded.delete(id)
       if (busy) this.#loaded.set(id, conv)
-      else this.#inboxes.drop(id)
     }
   }
 
   changed(conv: Conversation): void {
+    if (conv.dirty && this.#dirty.has(conv)) return
     conv.dirty = true
     this.#dirty.add(conv)
   }
@@ -132,7 +132,7 @@ export class Conversations {
   putRegister(conv: Conversation, update: Omit<Register, 'gate'>): Register {
     const name = registerName(update)
     this.changed(conv)
-    this.#store.put(conversationPartition(conv.id), `m${name}`, writeRegister(update))
+    this.#store.put(conv.partition, `m${name}`, writeRegister(update))
     const register = { ...update, gate: this.#store.gate() }
     conv.registers.set(name, register)
     return register
@@ -141,7 +141,9 @@ export class Conversations {
   /** Writes what changed into the commit that is being closed. */
   closing(commit: number): void {
     for (const conv of this.#dirty) {
-      this.#store.put(conversationPartition(conv.id), STATE_KEY, writeState(conv))
+      if (conv.stateDirty) this.#store.put(conv.partition, STATE_KEY, writeState(conv))
+      this.#store.put(conv.partition, HEAD_KEY, writeHead(conv))
+      conv.stateDirty = false
       conv.dirty = false
       this.#listKept(conv)
       for (const author of conv.authors.values()) this.#writeWindow(conv, author)
@@ -163,23 +165,27 @@ export class Conversations {
   }
 
   #writeWindow(conv: Conversation, author: Author): void {
-    for (const block of author.dirtyBlocks) {
-      const bytes = writeBlock(author, block)
-      if (bytes) this.#store.put(conversationPartition(conv.id), blockKey(author, block), bytes)
-      else this.#store.delete(conversationPartition(conv.id), blockKey(author, block))
+    const { window } = author
+    if (window.dirty.size === 0) return
+    for (const block of window.dirty) {
+      const bytes = window.write(block)
+      if (bytes) this.#store.put(conv.partition, blockKey(author, block), bytes)
+      else this.#store.delete(conv.partition, blockKey(author, block))
     }
-    author.dirtyBlocks.clear()
+    window.dirty.clear()
   }
 
   /** Returns the conversations whose heads now count. */
   committed(commit: number): Conversation[] {
     const out: Conversation[] = []
-    while (this.#heads.length > 0 && this.#heads[0]!.commit <= commit) {
-      const { conv, head } = this.#heads.shift()!
+    let done = 0
+    for (; done < this.#heads.length && this.#heads[done]!.commit <= commit; done++) {
+      const { conv, head } = this.#heads[done]!
       if (conv.settled === head) continue
       conv.settled = head
       out.push(conv)
     }
+    if (done > 0) this.#heads.splice(0, done)
     return out
   }
 }

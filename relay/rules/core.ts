@@ -17,6 +17,8 @@ export type Core = {
   readonly feeds: Feeds
   readonly outbox: Outbox
   readonly load: Load
+  /** What happened since it was told the last time. */
+  readonly counts: { submitted: number; sequenced: number }
 }
 
 /** Link items that wait for the commit they were computed from. */

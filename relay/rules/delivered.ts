@@ -9,15 +9,15 @@ export const REGISTER_DELIVERED = 1
 function newestOfOthers(conv: Conversation, member: number): Position {
   let newest = NOWHERE
   for (const author of conv.authors.values()) {
-    const placed = author.member === member ? undefined : author.window.get(author.last)
-    if (placed && placed.at > newest) newest = placed.at
+    const placed = author.member === member ? NOWHERE : author.window.placeOf(author.last)
+    if (placed > newest) newest = placed
   }
   return newest
 }
 
 /** What is to be told; undefined when the others know enough: nobody waits to hear that people have their own messages. */
 export function deliveredOf(conv: Conversation, member: number, inboxes: Inboxes): Position | undefined {
-  const version = inboxes.highest(conv.members[member]!.userId, conv)
+  const version = inboxes.highest(conv, conv.members[member]!)
   let known = 0
   for (const r of conv.registers.values())
     if (r.kind === REGISTER_DELIVERED && r.member === member) known = Math.max(known, r.version)

@@ -7,6 +7,7 @@ import {
   convIdOf,
   type DeviceFrame,
   earlier,
+  entryPosition,
   isPosition,
   limits,
   type Manifest,
@@ -26,7 +27,7 @@ import { readInboxRow } from './inbox.ts'
 import type { Log } from './log.ts'
 import type { DeviceSession } from './ports.ts'
 import type { Registers } from './registers.ts'
-import type { SessionState } from './sessions.ts'
+import type { Naming, SessionState } from './sessions.ts'
 import type { Submissions } from './submissions.ts'
 
 /** Inbox rows that are offered to a device when it signs in; the others when it has caught up with these. */
@@ -81,10 +82,9 @@ export class Devices {
     const member = memberOf(conv, session.port.userId)
     if (member === undefined || !this.#core.sessions.isOpen(session) || session.views.has(conv.id)) return
     const { inboxes, sessions } = this.#core
-    const { userId } = session.port
-    const at = inboxes.cursorOf(userId, conv, session.device)
+    const at = inboxes.cursorOf(conv, conv.members[member]!, session.device)
     if (at < conv.head) sessions.behind(session, conv, at, this.#gateOf(conv))
-    else if (inboxes.isUnmarked(userId, conv.id, session.device)) this.#registers.tellAll(session, conv, member)
+    else if (inboxes.isUnmarked(conv.members[member]!, session.device)) this.#registers.tellAll(session, conv, member)
   }
 
   /** What is said of a log waits for its commit where it is hosted; elsewhere its host has committed it. */
@@ -119,7 +119,7 @@ export class Devices {
   /** A pong waits for the commit of what came with its ping: a device may rely on what it said before. */
   #answerPing(session: SessionState, frame: DeviceFrame): void {
     const { sessions, store, convs } = this.#core
-    const convIds = new Set(frame.registers.flatMap(({ conv }) => session.deviceRefs.get(conv) ?? []))
+    const convIds = new Set(frame.registers.flatMap(({ conv }) => session.deviceRefs[conv - 1]?.id ?? []))
     let waiting = convIds.size + 1
     const next = (): void => {
       if (--waiting === 0 && sessions.isOpen(session)) sessions.pong(session, frame.ping, store.gate())
@@ -130,7 +130,7 @@ export class Devices {
 
   #name(session: SessionState, name: ConversationName): void {
     const { ports, convs } = this.#core
-    if (name.ref !== session.deviceRefs.size + 1 || name.ref > limits.NAMES_MAX) {
+    if (name.ref !== session.deviceRefs.length + 1 || name.ref > limits.NAMES_MAX) {
       throw new ParleyError('bad_name', 'names are given densely from 1', { ref: `${name.ref}` })
     }
     const id = convIdOf(name.convId)
@@ -138,7 +138,7 @@ export class Devices {
       throw new ParleyError('not_member', 'not a member of this conversation')
     }
     learnHomes(name.homeRecords, ports.directory, ports.clock.now())
-    session.deviceRefs.set(name.ref, id)
+    session.deviceRefs.push({ id, conv: undefined, member: -1, author: undefined })
     session.deviceRefOf.set(id, name.ref)
     convs.with(id, (conv) => {
       const now = conv ?? this.#found(id, name.genesis)
@@ -182,11 +182,27 @@ export class Devices {
     this.#registers.tellAll(session, conv, member)
   }
 
+  #naming(session: SessionState, ref: number): Naming {
+    const naming = session.deviceRefs[ref - 1]
+    if (!naming) throw new ParleyError('bad_name', 'a number that names nothing', { ref: `${ref}` })
+    return naming
+  }
+
+  /** The conversation if it is in memory, and what the device is in it. */
+  #loaded(session: SessionState, naming: Naming): Conversation | undefined {
+    const conv = this.#core.convs.get(naming.id)
+    if (naming.conv !== conv) {
+      naming.conv = conv
+      naming.author = undefined
+      naming.member = (conv && memberOf(conv, session.port.userId)) ?? -1
+    }
+    return conv
+  }
+
   /** A message about a conversation that the session has named. */
   #named(session: SessionState, ref: number, then: (conv: Conversation, member: number) => void): void {
-    const id = session.deviceRefs.get(ref)
-    if (!id) throw new ParleyError('bad_name', 'a number that names nothing', { ref: `${ref}` })
-    this.#core.convs.with(id, (conv) => {
+    const naming = this.#naming(session, ref)
+    this.#core.convs.with(naming.id, (conv) => {
       const member = conv && memberOf(conv, session.port.userId)
       if (conv && member !== undefined && this.#core.sessions.isOpen(session))
         this.#guard(session, () => then(conv, member))
@@ -205,40 +221,53 @@ export class Devices {
   }
 
   #submission(session: SessionState, submission: Submission): void {
-    const id = session.deviceRefs.get(submission.conv)
-    if (!id) throw new ParleyError('bad_name', 'a number that names nothing', { ref: `${submission.conv}` })
+    const naming = this.#naming(session, submission.conv)
+    const conv = this.#loaded(session, naming)
+    if (conv) this.#submitted(session, naming, conv, submission)
+    else this.#submissionLater(session, naming, submission)
+  }
+
+  #submitted(session: SessionState, naming: Naming, conv: Conversation, submission: Submission): void {
+    if (naming.member < 0) return
+    naming.author ??= authorOf(conv, naming.member, session.port.device)
+    this.#submissions.fromDevice(session, conv, naming.author, submission)
+  }
+
+  #submissionLater(session: SessionState, naming: Naming, submission: Submission): void {
+    const { id } = naming
     this.#core.convs.with(id, (conv) => {
       if (!this.#core.sessions.isOpen(session)) return
-      if (!conv) {
-        const genesis = session.unfounded.get(id)
-        if (session.unfounded.delete(id)) this.#lookUp(session, id, genesis!)
-        const refusal = refusalOf(new ParleyError('unreachable', 'the home of a member is not known here', {}, 1_000))
-        const outcome = { case: 'wait' as const, value: refusal }
-        this.#core.sessions.verdict(session, id, { k: submission.k, rev: submission.rev, outcome }, 0)
+      if (conv) {
+        this.#loaded(session, naming)
+        this.#guard(session, () => this.#submitted(session, naming, conv, submission))
         return
       }
-      const member = memberOf(conv, session.port.userId)
-      if (member === undefined) return
-      const author = authorOf(conv, member, session.port.device)
-      this.#guard(session, () => this.#submissions.fromDevice(session, conv, author, submission))
+      const genesis = session.unfounded.get(id)
+      if (session.unfounded.delete(id)) this.#lookUp(session, id, genesis!)
+      const refusal = refusalOf(new ParleyError('unreachable', 'the home of a member is not known here', {}, 1_000))
+      const outcome = { case: 'wait' as const, value: refusal }
+      this.#core.sessions.verdict(session, id, { k: submission.k, rev: submission.rev, outcome }, 0)
     })
   }
 
   #cursor(session: SessionState, cursor: Cursor): void {
     const at = place(cursor)
+    const naming = this.#naming(session, cursor.conv)
+    const loaded = cursor.rewind ? undefined : this.#loaded(session, naming)
+    if (loaded && naming.member >= 0) {
+      this.#acknowledged(session, loaded, naming.member, at)
+      return
+    }
     this.#named(session, cursor.conv, (conv, member) => {
-      if (cursor.rewind) {
-        this.#core.sessions.behind(session, conv, at, this.#gateOf(conv))
-        return
-      }
-      this.#acknowledged(session, conv, member, at)
+      if (cursor.rewind) this.#core.sessions.behind(session, conv, at, this.#gateOf(conv))
+      else this.#acknowledged(session, conv, member, at)
     })
   }
 
   /** A cursor beyond the head is honest: a replica pushes before its own commit, and may forget what it pushed. */
   #acknowledged(session: SessionState, conv: Conversation, member: number, at: Position): void {
     const { inboxes } = this.#core
-    if (!inboxes.acknowledged(session.port.userId, conv, session.device, earlier(at, conv.head))) return
+    if (!inboxes.acknowledged(conv, conv.members[member]!, session.device, earlier(at, conv.head))) return
     this.#log.cursorMoved(conv)
     this.#registers.cursorMoved(conv, member)
   }
@@ -256,10 +285,12 @@ export class Devices {
         if (!this.#core.sessions.isOpen(session)) return
         // A replica that had forgotten what it pushed may have it again by now.
         this.#acknowledged(session, conv, member, after)
-        const from = Math.max(after, conv.low)
-        const last = (from + entries.length) as Position
-        const base = after < conv.low ? conv.low : undefined
-        this.#core.sessions.page(session, conv, member, entries, last, base, this.#gateOf(conv))
+        const [first, end] = [entries[0], entries[entries.length - 1]]
+        // What was trimmed while it was read may have been read.
+        const from = first ? earlier(conv.low, (entryPosition(first) - 1) as Position) : conv.low
+        const base = after < from ? from : undefined
+        const last = end ? entryPosition(end) : (base ?? after)
+        this.#core.sessions.page(session, conv, entries, last, base, this.#gateOf(conv))
         this.#registers.tellAll(session, conv, member)
       })
     })

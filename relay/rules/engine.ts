@@ -98,6 +98,7 @@ class Engine implements RelayEngine, Relay {
         (region, item) => ports.links.send(region, item),
       ),
       load,
+      counts: { submitted: 0, sequenced: 0 },
     }
     this.#introductions = new Introductions(ports.links, recordsOf)
     this.#senders = new Senders(this.#core, limits, this.#introductions)
@@ -158,6 +159,7 @@ class Engine implements RelayEngine, Relay {
   }
 
   #committed(commit: number): void {
+    this.#tellCounts()
     this.#core.feeds.committed(commit)
     this.#core.outbox.committed(commit)
     for (const conv of this.#core.convs.committed(commit)) {
@@ -173,6 +175,14 @@ class Engine implements RelayEngine, Relay {
     }
     for (const { conv, region, stream } of this.#core.feeds.registersDue(commit))
       this.#registers.send(conv, region, stream)
+  }
+
+  #tellCounts(): void {
+    const { counts } = this.#core
+    if (counts.submitted > 0) this.#ports.events.submitted(counts.submitted)
+    if (counts.sequenced > 0) this.#ports.events.sequenced(counts.sequenced)
+    counts.submitted = 0
+    counts.sequenced = 0
   }
 
   #sendStream(
@@ -269,6 +279,8 @@ class Engine implements RelayEngine, Relay {
   #sweep(): void {
     this.#walkKept()
     this.#regions.forgive()
+    this.#core.inboxes.sweep()
+    this.#tellCounts()
     const { feeds, inboxes, store, sessions } = this.#core
     if (this.#log.hasTrimmable() || inboxes.hasChanges() || feeds.wantsCommit()) store.note(new Uint8Array(0))
     if (sessions.hasPaused()) this.#devices.resumePaused()

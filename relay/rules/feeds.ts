@@ -7,7 +7,7 @@
 import type { Clock, ConvId, RegionId } from '#protocol'
 import type { Replayed, Store } from '../store/types.ts'
 import { ByteReader, ByteWriter } from './bytes.ts'
-import type { Conversation, FeedState, WindowItem } from './conversation.ts'
+import type { Conversation, FeedState, Gathered, WindowItem } from './conversation.ts'
 import { feedPartition, lagKey, POSITION_KEY, readNumber, rowsOf, writeNumber } from './conversation-rows.ts'
 
 export type FeedLimits = {
@@ -17,13 +17,11 @@ export type FeedLimits = {
   readonly patienceMs: number
 }
 
-type Gathered = { conv: Conversation; stream: string; from: number; to: number }
-
 type Destination = {
   readonly region: RegionId
   /** Oldest first; items that are done leave at the front. */
   readonly window: WindowItem[]
-  readonly gathered: Map<string, Gathered>
+  readonly gathered: Gathered[]
   /** Streams with a lag row that may have caught up. */
   readonly promotable: Map<string, { conv: Conversation; stream: string }>
   /** What lies at or before this commit is acknowledged or has lag rows; as it will be when all commits count. */
@@ -73,7 +71,7 @@ export class Feeds {
       d = {
         region,
         window: [],
-        gathered: new Map(),
+        gathered: [],
         promotable: new Map(),
         position: 0,
         settled: 0,
@@ -92,12 +90,15 @@ export class Feeds {
   /** This commit gives the destination something: from..to of a stream. */
   concern(conv: Conversation, region: RegionId, stream: string, from: number, to: number): void {
     const feed = feedOf(conv, region)
+    const known = feed.gathered.get(stream)
+    if (known) {
+      if (to > known.to) known.to = to
+      return
+    }
     if (feed.lag.has(stream)) return
-    const d = this.#to(region)
-    const name = lagKey(conv.id, stream)
-    const known = d.gathered.get(name)
-    if (known) known.to = Math.max(known.to, to)
-    else d.gathered.set(name, { conv, stream, from, to })
+    const gathered = { conv, stream, from, to }
+    feed.gathered.set(stream, gathered)
+    this.#to(region).gathered.push(gathered)
   }
 
   /** Before a commit is closed: promote what has caught up, demote what has waited too long, else join the window. */
@@ -105,7 +106,7 @@ export class Feeds {
     for (const d of this.#destinations.values()) {
       this.#prune(d)
       this.#promote(d)
-      if (d.window.length + d.gathered.size > this.#limits.windowItems || this.#isSilent(d)) this.#demote(d, commit)
+      if (d.window.length + d.gathered.length > this.#limits.windowItems || this.#isSilent(d)) this.#demote(d, commit)
       else this.#join(d, commit)
       if (d.position !== d.writtenPosition) {
         d.writtenPosition = d.position
@@ -153,7 +154,9 @@ export class Feeds {
   }
 
   #join(d: Destination, commit: number): void {
-    for (const { conv, stream, from, to } of d.gathered.values()) {
+    for (const gathered of d.gathered) {
+      const { conv, stream, from, to } = gathered
+      if (!this.#ungather(d, gathered)) continue
       const item: WindowItem = { commit, conv, stream, from, to, done: false }
       d.window.push(item)
       const feed = feedOf(conv, d.region)
@@ -163,7 +166,7 @@ export class Feeds {
       this.#store.note(annotation(d.region, conv.id, stream, from))
       if (stream.startsWith('g')) this.#registers.push({ item, region: d.region })
     }
-    d.gathered.clear()
+    d.gathered.length = 0
     d.position = d.window.length > 0 ? d.window[0]!.commit - 1 : commit
   }
 
@@ -177,11 +180,19 @@ export class Feeds {
       this.#putLag(d.region, conv, stream, Math.max(from, (feed.acked.get(stream) ?? 0) + 1))
     }
     for (const item of d.window) if (!item.done) demote(item.conv, item.stream, item.from)
-    for (const { conv, stream, from } of d.gathered.values()) demote(conv, stream, from)
+    for (const gathered of d.gathered)
+      if (this.#ungather(d, gathered)) demote(gathered.conv, gathered.stream, gathered.from)
     d.window.length = 0
-    d.gathered.clear()
+    d.gathered.length = 0
     d.position = commit
     if (streams > 0) this.#hooks.demoted(d.region, streams)
+  }
+
+  /** False if the stream got a lag row since it was gathered. */
+  #ungather(d: Destination, gathered: Gathered): boolean {
+    const feed = feedOf(gathered.conv, d.region)
+    if (feed.gathered.get(gathered.stream) !== gathered) return false
+    return feed.gathered.delete(gathered.stream)
   }
 
   #putLag(region: RegionId, conv: Conversation, stream: string, from: number): void {
@@ -234,11 +245,10 @@ export class Feeds {
     }
     const items = feed.window.get(stream)
     if (items && items[0]!.from <= point + 1) return true
-    const gathered = this.#to(region).gathered
-    if (!items && !gathered.has(lagKey(conv.id, stream)) && point >= this.#hooks.streamHead(conv, stream)) return false
+    if (!items && !feed.gathered.has(stream) && point >= this.#hooks.streamHead(conv, stream)) return false
     for (const item of items ?? []) item.done = true
     feed.window.delete(stream)
-    gathered.delete(lagKey(conv.id, stream))
+    feed.gathered.delete(stream)
     this.#putLag(region, conv, stream, point + 1)
     return false
   }
@@ -271,7 +281,7 @@ export class Feeds {
     const d = this.#destinations.get(region)
     if (!d) return 0
     this.#prune(d)
-    return d.window.length + d.gathered.size
+    return d.window.length + d.gathered.length
   }
 
   /** Nothing below this commit is needed by a feed. */

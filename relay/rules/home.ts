@@ -1,6 +1,7 @@
 // The home's table (PROTOCOL, section 2): what becomes of a submission that a device hands to its home.
 import { KIND_SKIP } from '#protocol'
-import { type Author, findHeld, type Held, nextFree, type Placed } from './conversation.ts'
+import { type Author, findHeld, type Held, nextFree } from './conversation.ts'
+import type { Placed } from './window.ts'
 
 export type SubmissionFacts = {
   readonly k: number

@@ -9,7 +9,6 @@ import {
   KIND_SUPPLEMENT,
   limits,
   type Manifest,
-  type Position,
   type Submission,
 } from '#protocol'
 import { makeRegion } from '../fixtures.ts'
@@ -44,7 +43,7 @@ function hosting(): { conv: Conversation; author: Author } {
   const conv = newConversation(foundingOfPair(pair), region.regionId)
   const author = authorOf(conv, 0, pair.host.person.device)
   author.last = LAST
-  for (let k = 101; k <= LAST; k++) author.window.set(k, { at: (1_000 + k) as Position, tag: tagOf(7) })
+  for (let k = 101; k <= LAST; k++) author.window.add(k, 0, 1_000 + k, tagOf(7))
   return { conv, author }
 }
 
@@ -178,7 +177,7 @@ test('whatever is offered, numbers are dense and one k has one place and one tag
         if (outcome.do === 'append') {
           assert.equal(k, placed.size + 1)
           author.last = k
-          author.window.set(k, { at: k as Position, tag: said.tag })
+          author.window.add(k, 0, k, said.tag)
           placed.set(k, `sequenced ${k} ${tag}`)
         } else assert.equal(words(outcome), placed.get(k) ?? `behind ${placed.size + 1}`)
       }

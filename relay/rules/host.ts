@@ -10,7 +10,8 @@ import {
   type Submission,
   type Version,
 } from '#protocol'
-import type { Author, Conversation, Placed } from './conversation.ts'
+import type { Author, Conversation } from './conversation.ts'
+import type { Placed } from './window.ts'
 
 export type HostOutcome =
   | { readonly do: 'append' }
@@ -24,39 +25,46 @@ export type HostOutcome =
 export type ManifestOf = (member: number) => Manifest | undefined
 
 export function isDeviceOf(manifest: Manifest, device: DeviceKey): boolean {
-  return manifest.devices.some(
-    (d) =>
+  for (const d of manifest.devices) {
+    const same =
       d.number === device.device &&
       d.registrationEpoch === device.registrationEpoch &&
-      d.registrationVersion === device.registrationVersion,
-  )
+      d.registrationVersion === device.registrationVersion
+    if (same) return true
+  }
+  return false
 }
 
+type Outdated = Version & { readonly member: number }
+
 /** Whom the author encrypted for as older manifests than the newest ones: it has to encrypt again. */
-function outdated(
-  conv: Conversation,
-  submission: Submission,
-  manifestOf: ManifestOf,
-): (Version & { member: number })[] {
-  const newest: (Version & { member: number })[] = []
+function outdated(conv: Conversation, submission: Submission, manifestOf: ManifestOf): readonly Outdated[] {
+  let newest: Outdated[] | undefined
   for (let member = 0; member < conv.members.length; member++) {
     const manifest = manifestOf(member)
-    if (!manifest) continue
-    const named = submission.encryptedFor.find((v) => v.member === member)
-    if (!named || compareVersions(named, manifest) < 0) {
-      newest.push({ member, rootEpoch: manifest.rootEpoch, version: manifest.version })
-    }
+    if (!manifest || isFor(submission, member, manifest)) continue
+    newest ??= []
+    newest.push({ member, rootEpoch: manifest.rootEpoch, version: manifest.version })
   }
-  return newest
+  return newest ?? NONE
+}
+
+const NONE: readonly Outdated[] = []
+
+function isFor(submission: Submission, member: number, manifest: Version): boolean {
+  for (const named of submission.encryptedFor) if (named.member === member) return compareVersions(named, manifest) >= 0
+  return false
 }
 
 function isForMembers(conv: Conversation, submission: Submission): boolean {
-  return submission.parts.every((p) => p.member < conv.members.length)
+  for (const part of submission.parts) if (part.member >= conv.members.length) return false
+  return true
 }
 
 function partsFit(submission: Submission): boolean {
-  const parts = submission.parts
-  return parts.length <= limits.PARTS_MAX && parts.every((p) => p.body.length <= limits.PART_MAX_BYTES)
+  if (submission.parts.length > limits.PARTS_MAX) return false
+  for (const part of submission.parts) if (part.body.length > limits.PART_MAX_BYTES) return false
+  return true
 }
 
 export function hostTake(

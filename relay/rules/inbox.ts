@@ -32,20 +32,28 @@ export function moveCursor(row: InboxRow, device: string, to: Position): boolean
   return true
 }
 
-export function deviceTexts(manifest: Manifest): string[] {
-  return manifest.devices.map((d) =>
-    deviceText({
-      device: d.number,
-      registrationEpoch: d.registrationEpoch,
-      registrationVersion: d.registrationVersion,
-    }),
-  )
+const texts = new WeakMap<Manifest, readonly string[]>()
+
+export function deviceTexts(manifest: Manifest): readonly string[] {
+  let known = texts.get(manifest)
+  if (!known) {
+    known = manifest.devices.map((d) =>
+      deviceText({
+        device: d.number,
+        registrationEpoch: d.registrationEpoch,
+        registrationVersion: d.registrationVersion,
+      }),
+    )
+    texts.set(manifest, known)
+  }
+  return known
 }
 
 /** Every device of the manifest has everything: the row may go. */
 export function isDone(row: InboxRow, manifest: Manifest | undefined, head: Position): boolean {
   if (!manifest || row.unmarked.size > 0) return false
-  return deviceTexts(manifest).every((d) => cursorOf(row, d, head) >= head)
+  for (const device of deviceTexts(manifest)) if (cursorOf(row, device, head) < head) return false
+  return true
 }
 
 /** What all devices of the manifest have: entries up to here are not needed for this person any more. */

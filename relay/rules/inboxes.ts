@@ -1,14 +1,17 @@
-// The inboxes of this region's people: a party of its own beside the conversations, though it may live on the same node.
+// The inboxes of this region's people: a party of its own beside the conversations, though it lives on the same node.
 // A conversation tells it "there is something after this place"; devices tell it how far they have come; and it tells the
 // conversation what its reader has, so that entries can go. Only ids and places cross between the two.
+//
+// A row appears in the commit that puts somebody behind, and goes in the one in which everybody has everything. How far
+// devices have come meanwhile is written now and then: a lost cursor only delivers again.
 import type { ConvId, Position, UserId } from '#protocol'
 import type { Store } from '../store/types.ts'
+import type { Conversation, Member } from './conversation.ts'
 import { inboxPartition } from './conversation-rows.ts'
 import {
   cursorOf,
   deviceTexts,
   highestCursor,
-  type InboxRow,
   isDone,
   lowestCursor,
   moveCursor,
@@ -18,16 +21,13 @@ import {
 } from './inbox.ts'
 import type { DirectoryPort } from './ports.ts'
 
-/** Where a log ends, and when that came. */
-export type Head = { readonly id: ConvId; readonly head: Position; readonly activityMs: number }
-
 export class Inboxes {
   readonly #store: Store
   readonly #directory: Pick<DirectoryPort, 'knownManifest'>
-  /** Rows of the conversations that are in use; none while every device has everything. */
-  readonly #rows = new Map<ConvId, Map<UserId, InboxRow>>()
-  /** Changed since the last commit was closed. */
-  readonly #dirty = new Map<ConvId, Set<UserId>>()
+  /** Rows that appeared, went or changed beyond a cursor since the last commit was closed. */
+  readonly #dirty = new Set<Conversation>()
+  /** Rows of which only cursors moved since they were written. */
+  readonly #moved = new Map<Member, Conversation>()
 
   constructor(store: Store, directory: Pick<DirectoryPort, 'knownManifest'>) {
     this.#store = store
@@ -35,110 +35,113 @@ export class Inboxes {
   }
 
   /** Before a conversation is used: the row of a member who lives here. */
-  async load(user: UserId, conv: ConvId): Promise<void> {
-    const row = await this.#store.get(inboxPartition(user), conv)
-    if (row) this.#put(user, conv, readInboxRow(row))
+  async load(conv: Conversation, member: Member): Promise<void> {
+    const row = await this.#store.get(inboxPartition(member.userId), conv.id)
+    if (!row) return
+    member.inbox = readInboxRow(row)
+    member.inboxStored = true
   }
 
-  /** A conversation goes out of use; its rows are in the store. */
-  drop(conv: ConvId): void {
-    this.#rows.delete(conv)
+  #changed(conv: Conversation, member: Member): void {
+    member.inboxDirty = true
+    if (conv.inboxesDirty) return
+    conv.inboxesDirty = true
+    this.#dirty.add(conv)
   }
 
-  #row(user: UserId, conv: ConvId): InboxRow | undefined {
-    return this.#rows.get(conv)?.get(user)
-  }
-
-  #put(user: UserId, conv: ConvId, row: InboxRow): void {
-    const rows = this.#rows.get(conv)
-    if (rows) rows.set(user, row)
-    else this.#rows.set(conv, new Map([[user, row]]))
-  }
-
-  #changed(user: UserId, conv: ConvId): void {
-    const users = this.#dirty.get(conv)
-    if (users) users.add(user)
-    else this.#dirty.set(conv, new Set([user]))
-  }
-
-  #dropIfDone(user: UserId, { id, head }: Head, row: InboxRow): void {
-    if (isDone(row, this.#directory.knownManifest(user), head)) this.#rows.get(id)?.delete(user)
-    this.#changed(user, id)
+  #dropIfDone(conv: Conversation, member: Member): boolean {
+    if (!member.inbox || !isDone(member.inbox, this.#directory.knownManifest(member.userId), conv.head)) return false
+    member.inbox = undefined
+    this.#moved.delete(member)
+    this.#changed(conv, member)
+    return true
   }
 
   /** Something came after `before`. */
-  fellBehind(user: UserId, { id, activityMs }: Head, before: Position): void {
-    const row = this.#row(user, id)
-    if (row) row.activityMs = activityMs
-    else this.#put(user, id, newInboxRow(before, activityMs))
-    this.#changed(user, id)
+  fellBehind(conv: Conversation, member: Member, before: Position): void {
+    if (member.inbox) {
+      member.inbox.activityMs = conv.activityMs
+      return
+    }
+    member.inbox = newInboxRow(before, conv.activityMs)
+    this.#changed(conv, member)
   }
 
-  cursorOf(user: UserId, conv: Head, device: string): Position {
-    return cursorOf(this.#row(user, conv.id), device, conv.head)
+  cursorOf(conv: Conversation, member: Member, device: string): Position {
+    return cursorOf(member.inbox, device, conv.head)
   }
 
   /** A device has everything up to `at`, durably. False when that is no news. */
-  acknowledged(user: UserId, conv: Head, device: string, at: Position): boolean {
-    const row = this.#row(user, conv.id)
-    if (!row || !moveCursor(row, device, at)) return false
-    this.#dropIfDone(user, conv, row)
+  acknowledged(conv: Conversation, member: Member, device: string, at: Position): boolean {
+    if (!member.inbox || !moveCursor(member.inbox, device, at)) return false
+    if (!this.#dropIfDone(conv, member)) this.#moved.set(member, conv)
     return true
   }
 
   /** What all devices of the person have. */
-  lowest(user: UserId, conv: Head): Position {
-    return lowestCursor(this.#row(user, conv.id), this.#directory.knownManifest(user), conv.head)
+  lowest(conv: Conversation, member: Member): Position {
+    return lowestCursor(member.inbox, this.#directory.knownManifest(member.userId), conv.head)
   }
 
   /** What at least one device has. */
-  highest(user: UserId, conv: Head): Position {
-    return highestCursor(this.#row(user, conv.id), conv.head)
+  highest(conv: Conversation, member: Member): Position {
+    return highestCursor(member.inbox, conv.head)
   }
 
   /** Registers changed, and only `told` of the person's devices were told. */
-  unmark(user: UserId, conv: Head, told: ReadonlySet<string>): void {
-    const manifest = this.#directory.knownManifest(user)
+  unmark(conv: Conversation, member: Member, told: ReadonlySet<string>): void {
+    const manifest = this.#directory.knownManifest(member.userId)
     const absent = manifest ? deviceTexts(manifest).filter((device) => !told.has(device)) : []
     if (absent.length === 0) return
-    const row = this.#row(user, conv.id) ?? newInboxRow(conv.head, conv.activityMs)
-    for (const device of absent) row.unmarked.add(device)
-    this.#put(user, conv.id, row)
-    this.#changed(user, conv.id)
+    member.inbox ??= newInboxRow(conv.head, conv.activityMs)
+    for (const device of absent) member.inbox.unmarked.add(device)
+    this.#changed(conv, member)
   }
 
-  isUnmarked(user: UserId, conv: ConvId, device: string): boolean {
-    return this.#row(user, conv)?.unmarked.has(device) ?? false
+  isUnmarked(member: Member, device: string): boolean {
+    return member.inbox?.unmarked.has(device) ?? false
   }
 
   /** A device was told the registers as they are. */
-  marked(user: UserId, conv: Head, device: string): void {
-    const row = this.#row(user, conv.id)
-    if (row?.unmarked.delete(device)) this.#dropIfDone(user, conv, row)
+  marked(conv: Conversation, member: Member, device: string): void {
+    if (member.inbox?.unmarked.delete(device) && !this.#dropIfDone(conv, member)) this.#changed(conv, member)
+  }
+
+  /** Now and then: what moved is written too. */
+  sweep(): void {
+    for (const [member, conv] of this.#moved) if (member.inbox) this.#changed(conv, member)
+    this.#moved.clear()
   }
 
   /** Writes what changed into the commit that is being closed. */
   closing(): void {
-    for (const [conv, users] of this.#dirty) {
-      for (const user of users) {
-        const row = this.#row(user, conv)
-        if (row) this.#store.put(inboxPartition(user), conv, writeInboxRow(row))
-        else this.#store.delete(inboxPartition(user), conv)
-      }
+    for (const conv of this.#dirty) {
+      conv.inboxesDirty = false
+      for (const member of conv.members) this.#close(conv, member)
     }
     this.#dirty.clear()
+  }
+
+  #close(conv: Conversation, member: Member): void {
+    if (!member.inboxDirty) return
+    member.inboxDirty = false
+    const had = member.inboxStored
+    member.inboxStored = member.inbox !== undefined
+    if (member.inbox) this.#store.put(inboxPartition(member.userId), conv.id, writeInboxRow(member.inbox))
+    else if (had) this.#store.delete(inboxPartition(member.userId), conv.id)
   }
 
   hasChanges(): boolean {
     return this.#dirty.size > 0
   }
 
-  isChanging(conv: ConvId): boolean {
-    return this.#dirty.has(conv)
+  /** Something of this conversation is not written yet. */
+  isChanging(conv: Conversation): boolean {
+    return conv.inboxesDirty || conv.members.some((member) => this.#moved.has(member))
   }
 
   /** Conversations of a person whose rows are not in the store yet. */
   unwritten(user: UserId): ConvId[] {
-    return [...this.#dirty].filter(([, users]) => users.has(user)).map(([conv]) => conv)
+    return [...this.#dirty].filter((conv) => conv.members.some((m) => m.userId === user)).map((conv) => conv.id)
   }
 }

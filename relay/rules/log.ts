@@ -1,22 +1,11 @@
 // Taking entries: the host when it numbers one, a replica when the host's feed brings one. Either way the head moves,
 // the entry is put into the store, local members' inboxes fall behind, and live devices are pushed to.
 import { create, toBinary } from '@bufbuild/protobuf'
-import {
-  EmptySchema,
-  type EntryHeader,
-  earlier,
-  epochOf,
-  ItemKind,
-  nOf,
-  type Position,
-  PositionSchema,
-  SafeSchema,
-  type UserId,
-} from '#protocol'
-import { type Author, advance, authorOf, type Conversation, heldAt } from './conversation.ts'
-import { conversationPartition, entryKey, heldKey, LOG_STREAM, submissionStream } from './conversation-rows.ts'
+import { type EntryHeader, earlier, epochOf, ItemKind, nOf, type Position, SafeSchema, type UserId } from '#protocol'
+import { type Author, advance, type Conversation, heldAt } from './conversation.ts'
+import { heldKey, LOG_STREAM } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { deviceText } from './inbox.ts'
+import type { SessionState } from './sessions.ts'
 
 type Fresh = { readonly before: Position; readonly entries: Uint8Array[] }
 
@@ -32,42 +21,27 @@ export class Log {
   }
 
   /** `entry` belongs to the store from now on. */
-  take(conv: Conversation, header: EntryHeader, entry: Uint8Array): Author {
-    const { store, convs, inboxes, feeds, ports } = this.#core
+  take(conv: Conversation, author: Author, header: EntryHeader, entry: Uint8Array): void {
+    const { store, convs, inboxes, feeds } = this.#core
     const before = conv.head
-    advance(conv, header, entry)
+    advance(conv, author, header, entry)
     convs.changed(conv)
-    store.create(conversationPartition(conv.id), entryKey(header.at), entry)
+    store.append(conv.partition, before, header.at, entry)
     const fresh = this.#fresh.get(conv)
     if (fresh) fresh.entries.push(entry)
     else this.#fresh.set(conv, { before, entries: [entry] })
-    for (const { userId, local } of conv.members) if (local) inboxes.fellBehind(userId, conv, before)
-    const author = authorOf(conv, header.member, header)
+    for (const member of conv.members) if (member.local) inboxes.fellBehind(conv, member, before)
     if (conv.hostedHere)
       for (const region of conv.feeds.keys()) feeds.concern(conv, region, LOG_STREAM, header.at, header.at)
-    else if (conv.members[header.member]!.local)
-      feeds.acknowledged(conv, conv.host, submissionStream(author), author.last)
-    if (conv.members[header.member]!.local) this.#tellSequenced(conv, author, header)
-    ports.events.sequenced(1)
-    return author
+    else if (conv.members[header.member]!.local) feeds.acknowledged(conv, conv.host, author.stream, author.last)
+    if (conv.members[header.member]!.local) this.#tellSequenced(conv, author, entry)
+    this.#core.counts.sequenced++
   }
 
-  #tellSequenced(conv: Conversation, author: Author, header: EntryHeader): void {
+  #tellSequenced(conv: Conversation, author: Author, entry: Uint8Array): void {
     const { sessions, store } = this.#core
-    const device = deviceText(author)
-    for (const session of sessions.ofUser(conv.members[author.member]!.userId)) {
-      if (session.device !== device) continue
-      const outcome = {
-        case: 'sequenced' as const,
-        value: create(PositionSchema, { epoch: epochOf(header.at), n: nOf(header.at) }),
-      }
-      sessions.verdict(
-        session,
-        conv.id,
-        { k: header.k, rev: 0, tag: header.tag, outcome },
-        conv.hostedHere ? store.gate() : 0,
-      )
-    }
+    const session = sessions.ofDevice(conv.members[author.member]!.userId, author)
+    if (session) sessions.sequenced(session, conv.id, entry, conv.hostedHere ? store.gate() : 0)
   }
 
   /** Pushes what this turn brought. A host's entries wait for their commit; a replica's were committed by their host. */
@@ -76,16 +50,16 @@ export class Log {
     const { sessions, inboxes, store } = this.#core
     for (const [conv, { before, entries }] of this.#fresh) {
       const gate = conv.hostedHere ? store.gate() : 0
-      for (const [m, member] of conv.members.entries()) {
+      for (const member of conv.members) {
         if (!member.local) continue
         for (const session of sessions.ofUser(member.userId)) {
           if (session.opening) session.opening.add(conv.id)
           else if (!session.views.has(conv.id)) {
-            const at = inboxes.cursorOf(member.userId, conv, session.device)
+            const at = inboxes.cursorOf(conv, member, session.device)
             if (at >= before) session.views.set(conv.id, { live: true, sent: before })
             else sessions.behind(session, conv, at, gate)
           }
-          sessions.push(session, conv, m, before, entries, gate)
+          sessions.push(session, conv, before, entries, gate)
         }
       }
     }
@@ -108,18 +82,14 @@ export class Log {
   }
 
   #tellSafe(conv: Conversation, author: Author, user: UserId): void {
-    const device = deviceText(author)
-    for (const session of this.#core.sessions.ofUser(user)) {
-      if (session.device === device) this.repeatSafe(conv, author, session)
-    }
+    const session = this.#core.sessions.ofDevice(user, author)
+    if (session) this.repeatSafe(conv, author, session)
   }
 
   /** `safe` is a signal: said again whenever a device comes back to a conversation. */
-  repeatSafe(conv: Conversation, author: Author, session: Parameters<Core['sessions']['verdict']>[0]): void {
+  repeatSafe(conv: Conversation, author: Author, session: SessionState): void {
     if (author.toldSafe === 0) author.toldSafe = safeK(author, conv.safe)
-    if (author.toldSafe === 0) return
-    const outcome = { case: 'safe' as const, value: create(EmptySchema) }
-    this.#core.sessions.verdict(session, conv.id, { k: author.toldSafe, rev: 0, outcome }, 0)
+    if (author.toldSafe > 0) this.#core.sessions.safe(session, conv.id, author.toldSafe)
   }
 
   /** A cursor moved: entries may have become needless. */
@@ -145,10 +115,11 @@ export class Log {
 
   #dropHeld(conv: Conversation): void {
     for (const author of conv.authors.values()) {
+      if (author.run.length === 0) continue
       const upTo = Math.min(safeK(author, conv.safe), author.last)
       const count = heldAt(author, upTo + 1)
       for (const held of author.run.splice(0, count)) {
-        this.#core.store.delete(conversationPartition(conv.id), heldKey(author, held.k))
+        this.#core.store.delete(conv.partition, heldKey(author, held.k))
       }
     }
   }
@@ -156,10 +127,9 @@ export class Log {
   /** A region keeps an entry until its members' devices have it and every member region has it. */
   #dropEntries(conv: Conversation): void {
     let low = earlier(conv.safe, conv.settled)
-    for (const { userId, local } of conv.members) if (local) low = earlier(low, this.#core.inboxes.lowest(userId, conv))
+    for (const member of conv.members) if (member.local) low = earlier(low, this.#core.inboxes.lowest(conv, member))
     if (low <= conv.low || epochOf(low) !== epochOf(conv.low)) return
-    const partition = conversationPartition(conv.id)
-    for (let at = conv.low + 1; at <= low; at++) this.#core.store.delete(partition, entryKey(at as Position))
+    this.#core.store.trim(conv.partition, low, conv.head)
     conv.low = low
     this.#core.convs.changed(conv)
   }
@@ -186,9 +156,9 @@ export class Log {
 /** The highest k of the author that lies at or before `safe`. */
 function safeK(author: Author, safe: Position): number {
   for (let k = author.last; k > 0; k--) {
-    const placed = author.window.get(k)
-    if (!placed) return 0
-    if (placed.at <= safe) return k
+    const at = author.window.placeOf(k)
+    if (at === 0) return 0
+    if (at <= safe) return k
   }
   return 0
 }

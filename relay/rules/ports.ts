@@ -5,7 +5,6 @@ import type {
   DeviceFrame,
   DeviceKey,
   Home,
-  HomeFrame,
   Manifest,
   ParleyError,
   Random,
@@ -35,7 +34,8 @@ export type DeviceSession = {
   readonly id: string
   readonly userId: UserId
   readonly device: DeviceKey
-  send(frame: HomeFrame): void
+  /** An encoded HomeFrame. */
+  send(frame: Uint8Array): void
   /** Bytes that the socket has not taken yet. */
   backlog(): number
   /** Ends the session, with a refusal if there is a reason to tell. */

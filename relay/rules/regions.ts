@@ -25,7 +25,7 @@ import {
   type Submission,
 } from '#protocol'
 import { type Author, authorOf, type Conversation, nextPlace } from './conversation.ts'
-import { LOG_STREAM, registerName, registerStream, submissionStream } from './conversation-rows.ts'
+import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes } from './founding.ts'
 import { isDeviceOf } from './host.ts'
@@ -128,7 +128,7 @@ export class Regions {
         if (conv.host !== region) throw new ParleyError('not_host', 'a verdict of a region that is not the host')
         const author = this.#localAuthor(conv, item.value.author)
         this.#submissions.onState(conv, author, item.value)
-        this.#lag.acknowledged(conv, region, submissionStream(author))
+        this.#lag.acknowledged(conv, region, author.stream)
         return
       }
       case ItemKind.LOG:
@@ -218,7 +218,7 @@ export class Regions {
       const author = authorOf(conv, header.member, header)
       if (header.k !== author.last + 1) throw new ParleyError('conflict', 'the host numbered a k out of order')
       this.#checkHash(conv, bytes, log, bytes === log.entry[log.entry.length - 1])
-      this.#log.take(conv, header, bytes.slice())
+      this.#log.take(conv, author, header, bytes.slice())
       if (conv.members[header.member]!.local) this.#senders.pumpSubmissions(conv, author, Number.POSITIVE_INFINITY)
     }
   }

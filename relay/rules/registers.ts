@@ -17,14 +17,12 @@ const QUIET_MS = 1_000
 /** … and otherwise so often. */
 const EVERY_MS = 250
 
-type Due = { readonly conv: Conversation; readonly member: number; readonly atMs: number }
-
 export class Registers {
   readonly #core: Core
   readonly #senders: Senders
   readonly #introductions: Introductions
-  readonly #lastMs = new Map<string, number>()
-  readonly #due = new Map<string, Due>()
+  /** Conversations with a member of whom `delivered` is to be told. */
+  readonly #due = new Set<Conversation>()
 
   constructor(core: Core, senders: Senders, introductions: Introductions) {
     this.#core = core
@@ -33,16 +31,18 @@ export class Registers {
   }
 
   /** A local member's device has moved its cursor. */
-  cursorMoved(conv: Conversation, member: number): void {
+  cursorMoved(conv: Conversation, number: number): void {
+    const member = conv.members[number]!
+    if (member.deliveredDueMs !== undefined) return
     const now = this.#core.ports.clock.monotonic()
-    const name = `${member}${conv.id}`
-    if (this.#due.has(name)) return
-    const last = this.#lastMs.get(name) ?? Number.NEGATIVE_INFINITY
-    if (now - last >= QUIET_MS) this.#deliver(conv, member, now)
-    else {
-      this.#due.set(name, { conv, member, atMs: Math.max(now, last + EVERY_MS) })
-      conv.pins++
+    if (now - member.deliveredMs >= QUIET_MS) {
+      this.#deliver(conv, number, now)
+      return
     }
+    member.deliveredDueMs = Math.max(now, member.deliveredMs + EVERY_MS)
+    if (this.#due.has(conv)) return
+    this.#due.add(conv)
+    conv.pins++
   }
 
   /** A conversation was read from rows: what a former boot did not come to tell. */
@@ -53,19 +53,27 @@ export class Registers {
 
   tick(): void {
     const now = this.#core.ports.clock.monotonic()
-    for (const [name, { conv, member, atMs }] of this.#due) {
-      if (atMs > now) continue
-      this.#due.delete(name)
+    for (const conv of this.#due) {
+      let isLeft = false
+      for (const [m, member] of conv.members.entries()) {
+        if (member.deliveredDueMs === undefined) continue
+        if (member.deliveredDueMs > now) {
+          isLeft = true
+          continue
+        }
+        member.deliveredDueMs = undefined
+        this.#deliver(conv, m, now)
+      }
+      if (isLeft) continue
+      this.#due.delete(conv)
       conv.pins--
-      this.#deliver(conv, member, now)
     }
-    if (this.#lastMs.size > LAST_TOLD_MAX) this.#lastMs.clear()
   }
 
   #deliver(conv: Conversation, member: number, now: number): void {
     const version = deliveredOf(conv, member, this.#core.inboxes)
     if (version === undefined) return
-    this.#lastMs.set(`${member}${conv.id}`, now)
+    conv.members[member]!.deliveredMs = now
     this.#core.ports.events.delivered(1)
     this.#take(conv, { kind: REGISTER_DELIVERED, member, device: 0, version, body: new Uint8Array(0) }, undefined)
   }
@@ -93,7 +101,7 @@ export class Registers {
         this.#core.sessions.register(session, conv, register, gateOf(register))
         told.add(session.device)
       }
-      this.#core.inboxes.unmark(member.userId, conv, told)
+      this.#core.inboxes.unmark(conv, member, told)
     }
   }
 
@@ -102,7 +110,7 @@ export class Registers {
     for (const register of conv.registers.values()) {
       if (register.member !== member) this.#core.sessions.register(session, conv, register, gateOf(register))
     }
-    this.#core.inboxes.marked(session.port.userId, conv, session.device)
+    this.#core.inboxes.marked(conv, conv.members[member]!, session.device)
   }
 
   /** A read mark of the session's own device. */
@@ -165,6 +173,3 @@ export class Registers {
 
 /** `delivered` waits for nothing: its version is a place in the log. */
 const gateOf = (register: Register): number => (register.kind === REGISTER_DELIVERED ? 0 : register.gate)
-
-/** When each was last told `delivered`: more than this and all start over. */
-const LAST_TOLD_MAX = 100_000

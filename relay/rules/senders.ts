@@ -16,16 +16,7 @@ import {
   selectParts,
 } from '#protocol'
 import { type Author, type Conversation, findHeld, type Held, type Register } from './conversation.ts'
-import {
-  conversationPartition,
-  entryKey,
-  heldKey,
-  LOG_STREAM,
-  readEntries,
-  readHeld,
-  registerStream,
-  submissionStream,
-} from './conversation-rows.ts'
+import { heldKey, LOG_STREAM, readEntries, readHeld, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
 import { forwardable } from './home.ts'
@@ -74,10 +65,12 @@ export class Senders {
       done?.(from)
       return
     }
-    const entries = this.#inMemory(conv, from, maxBytes)
-    if (entries) {
-      this.#sendEntries(conv, region, entries.list, entries.last)
-      done?.(entries.last)
+    const entries = this.#core.store.peekEntries(conv.partition, from, conv.settled, maxBytes)
+    const end = entries?.[entries.length - 1]
+    if (end) {
+      const last = entryPosition(end)
+      this.#sendEntries(conv, region, entries, last)
+      done?.(last)
       return
     }
     feed.reading.add(LOG_STREAM)
@@ -89,21 +82,6 @@ export class Senders {
       if (still && end && this.#core.ports.links.isUp(region)) this.#sendEntries(conv, region, list, last)
       done?.(still ? last : from)
     })
-  }
-
-  #inMemory(conv: Conversation, from: number, maxBytes: number): { list: Uint8Array[]; last: number } | undefined {
-    const list: Uint8Array[] = []
-    let bytes = 0
-    let at = from
-    if (Math.floor(from / 2 ** 32) !== Math.floor(conv.settled / 2 ** 32)) return undefined
-    while (at < conv.settled && (bytes === 0 || bytes < maxBytes)) {
-      const entry = this.#core.store.peek(conversationPartition(conv.id), entryKey((at + 1) as Position))
-      if (!entry) return list.length > 0 ? { list, last: at } : undefined
-      list.push(entry)
-      bytes += entry.length
-      at++
-    }
-    return { list, last: at }
   }
 
   #sendEntries(conv: Conversation, region: RegionId, entries: readonly Uint8Array[], last: number): void {
@@ -129,7 +107,7 @@ export class Senders {
   /** A submission that just came: on its way at once if everything before it is. */
   forward(conv: Conversation, author: Author, held: Held, submission: Submission): void {
     const feed = feedOf(conv, conv.host)
-    const stream = submissionStream(author)
+    const stream = author.stream
     if (feed.lag.has(stream) || feed.reading.has(stream) || !this.#open(conv.host)) return
     const sent = Math.max(feed.sent.get(stream) ?? 0, author.last)
     const stopped = author.run.some((h) => h.stop && h.k > author.last && h.k < held.k)
@@ -181,7 +159,7 @@ export class Senders {
   /** Sends held submissions that may be in flight and were not sent yet, ascending. */
   pumpSubmissions(conv: Conversation, author: Author, maxBytes: number, done?: (sent: number) => void): void {
     const feed = feedOf(conv, conv.host)
-    const stream = submissionStream(author)
+    const stream = author.stream
     const from = Math.max(feed.sent.get(stream) ?? 0, author.last)
     const due =
       feed.reading.has(stream) || !this.#open(conv.host) ? [] : forwardable(author, from + 1, limits.IN_FLIGHT_MAX)
@@ -214,7 +192,7 @@ export class Senders {
     let bytes = 0
     for (const { k, size } of due) {
       if (bytes > 0 && bytes + size > maxBytes) break
-      const row = await this.#core.store.get(conversationPartition(conv.id), heldKey(author, k))
+      const row = await this.#core.store.get(conv.partition, heldKey(author, k))
       if (!row) break
       const read = readHeld(k, row)
       out.push({ held: read.held, submission: fromBinary(SubmissionSchema, read.submission) })

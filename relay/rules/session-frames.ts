@@ -2,46 +2,65 @@
 // items are counted, so that no frame is over a limit, whatever is in it.
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import {
-  type EntriesSchema,
-  epochOf,
-  type HomeFrame,
-  HomeFrameSchema,
+  HomeFrameWriter,
   type HomeRecord,
   HomeRecordSchema,
   limits,
-  nOf,
   type Position,
+  sizeOfOwn,
   VerdictSchema,
 } from '#protocol'
 
 export type VerdictInit = Exclude<MessageInitShape<typeof VerdictSchema>, { $typeName: string }>
-type RunInit = Exclude<MessageInitShape<typeof EntriesSchema>, { $typeName: string }>
 
-/** Entries of one conversation in a row. */
+/** Entries of one conversation in a row, as they stand in the log. */
 export type Run = {
-  conv: number
-  entry: Uint8Array[]
+  readonly conv: number
+  /** The reader's number: other members' parts are left out. */
+  readonly member: number
+  readonly entry: Uint8Array[]
   headHash: Uint8Array
-  page: boolean
+  readonly page: boolean
   head: Position
-  base: Position | undefined
+  readonly base: Position | undefined
 }
 
-type Lists = {
-  names: { ref: number; convId: Uint8Array; genesis: Uint8Array; homeRecords: HomeRecord[] }[]
-  verdicts: VerdictInit[]
-  behind: { conv: number; headEpoch: number; headN: number; fromEpoch: number; fromN: number }[]
-  registers: { conv: number; kind: number; member: number; device: number; version: bigint; body: Uint8Array }[]
+/** What leaves together. */
+export type Draft = {
+  readonly names: { ref: number; convId: Uint8Array; genesis: Uint8Array; homeRecords: HomeRecord[] }[]
+  /** The device's own entries that stand in the log, and for each the device's number of its conversation. */
+  readonly sequenced: Uint8Array[]
+  readonly sequencedRefs: number[]
+  readonly verdicts: VerdictInit[]
+  /** Number of a conversation and k, in turns. */
+  readonly safe: number[]
+  readonly runs: Run[]
+  readonly behind: { conv: number; headEpoch: number; headN: number; fromEpoch: number; fromN: number }[]
+  readonly registers: {
+    conv: number
+    kind: number
+    member: number
+    device: number
+    version: bigint
+    body: Uint8Array
+  }[]
   /** 0: none. */
   pong: number
 }
 
-/** What leaves together. */
-export type Draft = Lists & { runs: Run[] }
-type FrameInit = Lists & { entries: RunInit[] }
-
-export const newDraft = (): Draft => ({ names: [], verdicts: [], runs: [], behind: [], pong: 0, registers: [] })
-const newFrame = (): FrameInit => ({ names: [], verdicts: [], entries: [], behind: [], pong: 0, registers: [] })
+export function newDraft(): Draft {
+  return {
+    names: [],
+    sequenced: [],
+    sequencedRefs: [],
+    verdicts: [],
+    safe: [],
+    runs: [],
+    behind: [],
+    registers: [],
+    pong: 0,
+  }
+}
 
 /** Where a frame is cut: the largest single item still fits when it is alone in one. */
 const FRAME_BYTES = limits.FRAME_MAX_BYTES / 2
@@ -52,101 +71,124 @@ const NAME_BYTES = 160
 const RUN_BYTES = 96
 /** Repeated fields within a refusal or a record, at most. */
 const NESTED_ITEMS = 32
+const NO_HASH = new Uint8Array(0)
 
-type Size = readonly [bytes: number, items: number]
+/** Frames are made one after the other, and each is done before the next begins. */
+const to = new HomeFrameWriter()
 
 class Frames {
-  readonly #cut: HomeFrame[] = []
-  #bytes = 0
+  readonly #frames: Uint8Array[] = []
   #items = 0
-  frame: FrameInit = newFrame()
 
-  fits([bytes, items]: Size): boolean {
-    return this.#items === 0 || (this.#bytes + bytes <= FRAME_BYTES && this.#items + items <= FRAME_ITEMS)
+  fits(bytes: number, items: number): boolean {
+    return this.#items === 0 || (to.length + bytes <= FRAME_BYTES && this.#items + items <= FRAME_ITEMS)
   }
 
   /** Something goes into this frame, or begins the next one. */
-  room(size: Size): void {
-    if (!this.fits(size)) this.#close()
-    this.#bytes += size[0]
-    this.#items += size[1]
+  room(bytes: number, items: number): void {
+    if (!this.fits(bytes, items)) this.#close()
+    this.#items += items
   }
 
   #close(): void {
-    this.#cut.push(create(HomeFrameSchema, this.frame))
-    this.frame = newFrame()
-    this.#bytes = 0
+    this.#frames.push(to.done())
     this.#items = 0
   }
 
-  done(pong: number): HomeFrame[] {
-    this.frame.pong = pong
-    if (this.#items > 0 || pong > 0) this.#close()
-    return this.#cut
+  cut(): void {
+    if (to.length > 0) this.#close()
   }
+
+  done(): Uint8Array[] {
+    this.cut()
+    return this.#frames
+  }
+}
+
+/** One after the other, in as few frames as go. `device`: number of the reading device. */
+export function framesOf(drafts: readonly Draft[], device: number): Uint8Array[] {
+  const frames = new Frames()
+  let together = true
+  for (const draft of drafts) {
+    // A device takes a frame kind by kind: what says how to read on keeps its place among the drafts.
+    const plain = isPlain(draft)
+    if (!plain || !together) frames.cut()
+    together = plain
+    addDraft(frames, draft, device)
+  }
+  return frames.done()
+}
+
+function isPlain({ behind, runs, pong }: Draft): boolean {
+  return behind.length === 0 && pong === 0 && !runs.some(({ page }) => page)
 }
 
 /** Names go ahead of what uses them, and a pong comes after everything. */
-export function framesOf(draft: Draft): HomeFrame[] {
-  const frames = new Frames()
+function addDraft(frames: Frames, draft: Draft, device: number): void {
   for (const name of draft.names) {
-    frames.room(sizeOfName(name))
-    frames.frame.names.push(name)
+    frames.room(sizeOfName(name), 1 + name.homeRecords.length)
+    to.name(name)
   }
-  for (const verdict of draft.verdicts) {
-    frames.room(sizeOfVerdict(verdict))
-    frames.frame.verdicts.push(verdict)
+  for (let i = 0; i < draft.sequenced.length; i++) {
+    frames.room(ITEM_BYTES, 1)
+    to.sequenced(draft.sequencedRefs[i]!, draft.sequenced[i]!)
   }
-  for (const run of draft.runs) addRun(frames, run)
+  for (const verdict of draft.verdicts) addVerdict(frames, verdict)
+  for (let i = 0; i < draft.safe.length; i += 2) {
+    frames.room(ITEM_BYTES, 1)
+    to.safe(draft.safe[i]!, draft.safe[i + 1]!)
+  }
+  for (const run of draft.runs) addRun(frames, run, device)
   for (const behind of draft.behind) {
-    frames.room([ITEM_BYTES, 1])
-    frames.frame.behind.push(behind)
+    frames.room(ITEM_BYTES, 1)
+    to.behind(behind)
   }
   for (const register of draft.registers) {
-    frames.room([ITEM_BYTES + register.body.length, 1])
-    frames.frame.registers.push(register)
+    frames.room(ITEM_BYTES + register.body.length, 1)
+    to.register(register)
   }
-  return frames.done(draft.pong)
+  if (draft.pong > 0) to.pong(draft.pong)
 }
+
+const sizes: number[] = []
 
 /** Cut between entries; the head's hash and the end of a page go with the last. */
-function addRun(frames: Frames, run: Run): void {
-  frames.room([RUN_BYTES, 1])
-  let entries: Uint8Array[] = []
-  for (const entry of run.entry) {
-    const size: Size = [RUN_BYTES + entry.length, 1]
-    if (!frames.fits(size)) {
-      if (entries.length > 0) frames.frame.entries.push(wireRun(run, entries, false))
-      entries = []
+function addRun(frames: Frames, run: Run, device: number): void {
+  const { entry } = run
+  const reader = { member: run.member, device }
+  frames.room(RUN_BYTES, 1)
+  let from = 0
+  let bytes = 0
+  for (let i = 0; i < entry.length; i++) {
+    const size = sizeOfOwn(entry[i]!, reader)
+    sizes[i] = size
+    if (!frames.fits(bytes + RUN_BYTES + size, 1)) {
+      if (i > from) to.run({ ...headOf(run), headHash: NO_HASH, page: false }, entry, sizes, from, i, reader)
+      from = i
+      bytes = 0
     }
-    frames.room(size)
-    entries.push(entry)
+    frames.room(bytes + RUN_BYTES + size, 1)
+    bytes += size + 4
   }
-  frames.frame.entries.push(wireRun(run, entries, true))
+  to.run(headOf(run), entry, sizes, from, entry.length, reader)
 }
 
-function sizeOfName({ homeRecords }: Lists['names'][number]): Size {
+const headOf = ({ conv, headHash, page, head, base }: Run) => ({ conv, headHash, page, head, base })
+
+function sizeOfName({ homeRecords }: Draft['names'][number]): number {
   let bytes = NAME_BYTES
   for (const record of homeRecords) bytes += toBinary(HomeRecordSchema, record).length + 8
-  return [bytes, 1 + homeRecords.length]
+  return bytes
 }
 
-function sizeOfVerdict(verdict: VerdictInit): Size {
+function addVerdict(frames: Frames, verdict: VerdictInit): void {
   const outcome = verdict.outcome?.case
-  if (outcome !== 'wait' && outcome !== 'final' && outcome !== 'stale' && outcome !== 'moved') return [ITEM_BYTES, 1]
-  const whole = create(VerdictSchema, verdict)
-  const nested = whole.outcome.case === 'stale' ? whole.outcome.value.newest.length : NESTED_ITEMS
-  return [toBinary(VerdictSchema, whole).length + 8, 1 + nested]
-}
-
-function wireRun(run: Run, entry: Uint8Array[], last: boolean): RunInit {
-  return {
-    conv: run.conv,
-    entry,
-    headHash: last ? run.headHash : new Uint8Array(0),
-    page: run.page && last,
-    headEpoch: epochOf(run.head),
-    headN: nOf(run.head),
-    ...(run.base === undefined ? {} : { base: { epoch: epochOf(run.base), n: nOf(run.base) } }),
+  if (outcome !== 'wait' && outcome !== 'final' && outcome !== 'stale' && outcome !== 'moved') {
+    frames.room(ITEM_BYTES, 1)
+  } else {
+    const whole = create(VerdictSchema, verdict)
+    const nested = whole.outcome.case === 'stale' ? whole.outcome.value.newest.length : NESTED_ITEMS
+    frames.room(toBinary(VerdictSchema, whole).length + 8, 1 + nested)
   }
+  to.verdict(verdict)
 }

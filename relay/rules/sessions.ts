@@ -1,31 +1,38 @@
 // Device sessions as the rules see them: small numbers for conversations, what a device was already sent, and one frame
-// per socket per commit. What may leave at once goes into the draft `now`; what waits for a commit into that commit's.
+// per socket per commit. What may leave at once is drafted for `AT_ONCE`, what waits for a commit for that one.
 import {
   type ConvId,
   convIdBytes,
+  type DeviceKey,
   epochOf,
-  HEADER_BYTES,
   type HomeRecord,
   nOf,
   type ParleyError,
   type Position,
-  selectParts,
   type UserId,
 } from '#protocol'
-import type { Conversation, Register } from './conversation.ts'
+import { type Author, type Conversation, isSameDevice, type Register } from './conversation.ts'
 import { deviceText } from './inbox.ts'
 import type { DeviceSession } from './ports.ts'
-import { type Draft, framesOf, newDraft, type VerdictInit } from './session-frames.ts'
+import { type Draft, framesOf, newDraft, type Run, type VerdictInit } from './session-frames.ts'
 
 /** What a session knows of a conversation: `live` ones are pushed to, the others are pulled by the device. */
 export type View = { live: boolean; sent: Position }
+
+/** What the device means by one of its small numbers; the rest is what was found the last time. */
+export type Naming = {
+  readonly id: ConvId
+  conv: Conversation | undefined
+  member: number
+  author: Author | undefined
+}
 
 export type SessionState = {
   readonly port: DeviceSession
   /** number.epoch.version of the device. */
   readonly device: string
-  /** The device's small numbers. */
-  readonly deviceRefs: Map<number, ConvId>
+  /** The device's small numbers, from 1. */
+  readonly deviceRefs: Naming[]
   readonly deviceRefOf: Map<ConvId, number>
   readonly homeRefs: Map<ConvId, number>
   readonly views: Map<ConvId, View>
@@ -33,15 +40,19 @@ export type SessionState = {
   readonly unfounded: Map<ConvId, Uint8Array>
   /** While the inbox is being read: conversations that got something meanwhile. */
   opening: Set<ConvId> | undefined
-  readonly drafts: Map<number, Draft>
+  /** What waits to leave, ascending by the commit it waits for. */
+  readonly drafts: { readonly gate: number; readonly draft: Draft }[]
 }
 
 const AT_ONCE = 0
+const NO_HASH = new Uint8Array(0)
 
 export class Sessions {
   readonly #byId = new Map<string, SessionState>()
-  readonly #byUser = new Map<UserId, Set<SessionState>>()
-  readonly #unsent = new Set<SessionState>()
+  readonly #byUser = new Map<UserId, SessionState[]>()
+  /** Sessions with something to say, by the commit it waits for; ascending. */
+  readonly #waiting: { readonly gate: number; readonly sessions: SessionState[] }[] = []
+  readonly #atOnce = new Set<SessionState>()
   readonly #backlogMax: number
   readonly #recordsOf: (conv: Conversation) => HomeRecord[]
   /** A reader that does not keep up falls back to its inbox; it is told when it has caught its breath. */
@@ -53,22 +64,21 @@ export class Sessions {
   }
 
   open(port: DeviceSession): SessionState {
-    const device = deviceText(port.device)
     const session: SessionState = {
       port,
-      device,
-      deviceRefs: new Map(),
+      device: deviceText(port.device),
+      deviceRefs: [],
       deviceRefOf: new Map(),
       homeRefs: new Map(),
       views: new Map(),
       unfounded: new Map(),
       opening: new Set(),
-      drafts: new Map(),
+      drafts: [],
     }
     this.#byId.set(port.id, session)
     const ofUser = this.#byUser.get(port.userId)
-    if (ofUser) ofUser.add(session)
-    else this.#byUser.set(port.userId, new Set([session]))
+    if (ofUser) ofUser.push(session)
+    else this.#byUser.set(port.userId, [session])
     return session
   }
 
@@ -76,21 +86,23 @@ export class Sessions {
     return this.#byId.get(id)
   }
 
-  ofUser(user: UserId): Iterable<SessionState> {
-    return this.#byUser.get(user) ?? []
+  ofUser(user: UserId): readonly SessionState[] {
+    return this.#byUser.get(user) ?? NONE
   }
 
-  all(): Iterable<SessionState> {
-    return this.#byId.values()
+  ofDevice(user: UserId, device: DeviceKey): SessionState | undefined {
+    for (const session of this.ofUser(user)) if (isSameDevice(session.port.device, device)) return session
+    return undefined
   }
 
   drop(session: SessionState): void {
     this.#byId.delete(session.port.id)
-    this.#unsent.delete(session)
+    this.#atOnce.delete(session)
+    session.drafts.length = 0
     this.#paused.delete(session)
-    const ofUser = this.#byUser.get(session.port.userId)
-    ofUser?.delete(session)
-    if (ofUser?.size === 0) this.#byUser.delete(session.port.userId)
+    const others = this.ofUser(session.port.userId).filter((other) => other !== session)
+    if (others.length > 0) this.#byUser.set(session.port.userId, others)
+    else this.#byUser.delete(session.port.userId)
   }
 
   close(session: SessionState, reason: ParleyError | undefined): void {
@@ -103,13 +115,20 @@ export class Sessions {
   }
 
   #draft(session: SessionState, gate: number): Draft {
-    this.#unsent.add(session)
-    let draft = session.drafts.get(gate)
-    if (!draft) {
-      draft = newDraft()
-      session.drafts.set(gate, draft)
-    }
+    const { drafts } = session
+    const at = placeFor(drafts, gate)
+    if (drafts[at]?.gate === gate) return drafts[at].draft
+    const draft = newDraft()
+    drafts.splice(at, 0, { gate, draft })
+    if (gate === AT_ONCE) this.#atOnce.add(session)
+    else this.#wait(session, gate)
     return draft
+  }
+
+  #wait(session: SessionState, gate: number): void {
+    const at = placeFor(this.#waiting, gate)
+    if (this.#waiting[at]?.gate === gate) this.#waiting[at].sessions.push(session)
+    else this.#waiting.splice(at, 0, { gate, sessions: [session] })
   }
 
   /** The home's small number; a name carries nothing that waits for a commit, so it always goes ahead. */
@@ -134,6 +153,21 @@ export class Sessions {
     if (ref !== undefined) this.#draft(session, gate).verdicts.push({ ...verdict, conv: ref })
   }
 
+  /** The device's own entry stands in the log. */
+  sequenced(session: SessionState, conv: ConvId, entry: Uint8Array, gate: number): void {
+    const ref = session.deviceRefOf.get(conv)
+    if (ref === undefined) return
+    const draft = this.#draft(session, gate)
+    draft.sequencedRefs.push(ref)
+    draft.sequenced.push(entry)
+  }
+
+  /** Everything of the device up to k is in every member region. */
+  safe(session: SessionState, conv: ConvId, k: number): void {
+    const ref = session.deviceRefOf.get(conv)
+    if (ref !== undefined) this.#draft(session, AT_ONCE).safe.push(ref, k)
+  }
+
   behind(session: SessionState, conv: Conversation, from: Position, gate: number): void {
     session.views.set(conv.id, { live: false, sent: from })
     this.#draft(session, gate).behind.push({
@@ -149,7 +183,6 @@ export class Sessions {
   push(
     session: SessionState,
     conv: Conversation,
-    member: number,
     before: Position,
     entries: readonly Uint8Array[],
     gate: number,
@@ -165,13 +198,15 @@ export class Sessions {
     }
     view.sent = conv.head
     const ref = this.#ref(session, conv)
-    const draft = this.#draft(session, gate)
-    let run = draft.runs.findLast((r) => r.conv === ref)
+    const { runs } = this.#draft(session, gate)
+    let run: Run | undefined
+    for (let i = runs.length - 1; i >= 0 && !run; i--) if (runs[i]!.conv === ref) run = runs[i]
     if (!run || run.page) {
-      run = { conv: ref, entry: [], headHash: conv.hash, page: false, head: conv.head, base: undefined }
-      draft.runs.push(run)
+      const member = memberNumber(conv, session.port.userId)
+      run = { conv: ref, member, entry: [], headHash: conv.hash, page: false, head: conv.head, base: undefined }
+      runs.push(run)
     }
-    for (const entry of entries) run.entry.push(own(session, member, entry))
+    for (const entry of entries) run.entry.push(entry)
     run.headHash = conv.hash
     run.head = conv.head
   }
@@ -179,7 +214,6 @@ export class Sessions {
   page(
     session: SessionState,
     conv: Conversation,
-    member: number,
     entries: readonly Uint8Array[],
     last: Position,
     base: Position | undefined,
@@ -187,11 +221,11 @@ export class Sessions {
   ): void {
     const atHead = last >= conv.head
     session.views.set(conv.id, { live: atHead, sent: atHead ? conv.head : last })
-    const ref = this.#ref(session, conv)
     this.#draft(session, gate).runs.push({
-      conv: ref,
-      entry: entries.map((entry) => own(session, member, entry)),
-      headHash: last === conv.head ? conv.hash : new Uint8Array(0),
+      conv: this.#ref(session, conv),
+      member: memberNumber(conv, session.port.userId),
+      entry: [...entries],
+      headHash: last === conv.head ? conv.hash : NO_HASH,
       page: true,
       head: conv.head,
       base,
@@ -215,15 +249,29 @@ export class Sessions {
 
   /** Sends what may leave: everything at once, and what waited for commits up to this one. */
   flush(committed: number): void {
-    for (const session of this.#unsent) {
-      const gates = [...session.drafts.keys()].filter((gate) => gate <= committed).sort((a, b) => a - b)
-      for (const gate of gates) {
-        const draft = session.drafts.get(gate)!
-        session.drafts.delete(gate)
-        for (const frame of framesOf(draft)) session.port.send(frame)
-      }
-      if (session.drafts.size === 0) this.#unsent.delete(session)
+    let ready = 0
+    while (ready < this.#waiting.length && this.#waiting[ready]!.gate <= committed) ready++
+    if (ready > 0) {
+      for (const { sessions } of this.#waiting.splice(0, ready))
+        for (const session of sessions) this.#send(session, committed)
     }
+    if (this.#atOnce.size === 0) return
+    const sessions = [...this.#atOnce]
+    this.#atOnce.clear()
+    for (const session of sessions) this.#send(session, committed)
+  }
+
+  #send(session: SessionState, committed: number): void {
+    const { drafts, port } = session
+    let due = 0
+    while (due < drafts.length && drafts[due]!.gate <= committed) due++
+    if (due === 0) return
+    const frames = framesOf(
+      drafts.splice(0, due).map(({ draft }) => draft),
+      port.device.device,
+    )
+    this.#atOnce.delete(session)
+    for (const frame of frames) port.send(frame)
   }
 
   /** Conversations of readers that have caught their breath. */
@@ -242,10 +290,15 @@ export class Sessions {
   }
 }
 
-/** The entry as this device gets it: the header and its own parts. */
-function own(session: SessionState, member: number, entry: Uint8Array): Uint8Array {
-  const { device } = session.port.device
-  return entry.length > HEADER_BYTES + 2
-    ? selectParts(entry, (m, d) => m === member && (d === device || d === 0))
-    : entry
+const NONE: readonly SessionState[] = []
+
+/** Where what waits for this commit stands, or would: nearly always at the end. */
+function placeFor(list: readonly { readonly gate: number }[], gate: number): number {
+  let at = list.length
+  while (at > 0 && list[at - 1]!.gate >= gate) at--
+  return at
+}
+
+function memberNumber(conv: Conversation, user: UserId): number {
+  return conv.members.findIndex((member) => member.userId === user)
 }

@@ -3,6 +3,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
   type EntryHeader,
+  encodeSubmission,
   ItemKind,
   limits,
   type RegionId,
@@ -10,23 +11,32 @@ import {
   SubmissionSchema,
   type SubmissionState,
   SubmissionStateSchema,
+  sizeOfSubmission,
   type Verdict,
   VerdictSchema,
   writeEntry,
 } from '#protocol'
 import { type Author, type Conversation, findHeld, type Held, nextPlace, putHeld } from './conversation.ts'
-import { conversationPartition, heldKey, readHeld, submissionStream, writeHeld } from './conversation-rows.ts'
+import { heldKey, readHeld, writeHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
 import { type Budget, homeTake, verdictCounts } from './home.ts'
-import { type HostOutcome, hostTake } from './host.ts'
-import { deviceText } from './inbox.ts'
+import { type HostOutcome, hostTake, type ManifestOf } from './host.ts'
 import type { Log } from './log.ts'
 import type { Senders } from './senders.ts'
 import type { SessionState } from './sessions.ts'
 import { behindVerdict, heldVerdict, homeVerdict, hostVerdict, waitVerdict } from './verdicts.ts'
 
 type Pending = { dueMs: number; gate: number; conv: Conversation; author: Author; k: number; rev: number }
+
+const heldOf = ({ k, tag, rev, kind }: Submission, size: number): Held => ({
+  k,
+  tag: new Uint8Array(tag),
+  rev,
+  kind,
+  size,
+  stop: undefined,
+})
 
 export type SubmissionLimits = {
   /** Submissions of one device in one conversation that are held. */
@@ -55,28 +65,21 @@ export class Submissions {
   }
 
   /** A device hands its home a submission. */
-  fromDevice(session: SessionState, conv: Conversation, author: Author, said: Submission): void {
+  fromDevice(session: SessionState, conv: Conversation, author: Author, submission: Submission): void {
     // The device's small number means nothing beyond its session.
-    const submission = { ...said, conv: 0 }
-    const { store, ports } = this.#core
-    ports.events.submitted(1)
-    const bytes = toBinary(SubmissionSchema, submission)
-    const facts = {
-      k: submission.k,
-      tag: submission.tag,
-      rev: submission.rev,
-      kind: submission.kind,
-      size: bytes.length,
-    }
-    const outcome = homeTake(author, facts, this.#room(author))
+    submission.conv = 0
+    this.#core.counts.submitted++
+    const { k, tag, rev, kind } = submission
+    const size = sizeOfSubmission(submission)
+    const outcome = homeTake(author, { k, tag, rev, kind, size }, this.#room(author))
     if (outcome.do === 'take' || outcome.do === 'replace') {
-      this.#keep(conv, author, submission, bytes)
+      this.#keep(conv, author, submission, size)
       return
     }
     const stop = outcome.do === 'held' && outcome.stop ? fromBinary(VerdictSchema, outcome.stop) : undefined
     const verdict = homeVerdict(outcome, submission, stop)
     // A replica's entries were committed by their host; what this home only holds or believes waits for its commit.
-    const gate = outcome.do === 'sequenced' && !conv.hostedHere ? 0 : store.gate()
+    const gate = outcome.do === 'sequenced' && !conv.hostedHere ? 0 : this.#core.store.gate()
     this.#tell(session, conv, verdict, gate)
     if (outcome.do === 'sequenced') this.#log.repeatSafe(conv, author, session)
   }
@@ -88,25 +91,17 @@ export class Submissions {
     return { submissions: this.#limits.held - author.run.length, bytes: this.#limits.heldBytes - bytes }
   }
 
-  #keep(conv: Conversation, author: Author, submission: Submission, bytes: Uint8Array): void {
-    const held: Held = {
-      k: submission.k,
-      tag: submission.tag.slice(),
-      rev: submission.rev,
-      kind: submission.kind,
-      size: bytes.length,
-      stop: undefined,
-    }
+  #keep(conv: Conversation, author: Author, submission: Submission, size: number): void {
     if (conv.hostedHere) {
-      this.#numberOwn(conv, author, submission, held, bytes)
+      this.#numberOwn(conv, author, submission, size)
       return
     }
-    this.#wait(conv, author, held, bytes)
-    this.#core.feeds.concern(conv, conv.host, submissionStream(author), held.k, held.k)
+    const held = heldOf(submission, size)
+    this.#wait(conv, author, held, encodeSubmission(submission))
+    this.#core.feeds.concern(conv, conv.host, author.stream, held.k, held.k)
     const feed = feedOf(conv, conv.host)
-    const stream = submissionStream(author)
     // A new rev of something that was sent already goes again from there.
-    if ((feed.sent.get(stream) ?? 0) >= held.k) feed.sent.set(stream, held.k - 1)
+    if ((feed.sent.get(author.stream) ?? 0) >= held.k) feed.sent.set(author.stream, held.k - 1)
     this.#senders.forward(conv, author, held, submission)
   }
 
@@ -115,30 +110,31 @@ export class Submissions {
     const known = findHeld(author, held.k) !== undefined
     putHeld(author, held)
     const row = writeHeld(held, bytes)
-    if (known) this.#core.store.put(conversationPartition(conv.id), heldKey(author, held.k), row)
-    else this.#core.store.create(conversationPartition(conv.id), heldKey(author, held.k), row)
+    if (known) this.#core.store.put(conv.partition, heldKey(author, held.k), row)
+    else this.#core.store.create(conv.partition, heldKey(author, held.k), row)
     const dueMs = this.#core.ports.clock.monotonic() + limits.HELD_AFTER_MS
     conv.pins++
     this.#untold.push({ dueMs, gate: this.#core.store.gate(), conv, author, k: held.k, rev: held.rev })
   }
 
   /** Home and host in one: numbered in the same step, or kept with the verdict that stopped it. */
-  #numberOwn(conv: Conversation, author: Author, submission: Submission, held: Held, bytes: Uint8Array): void {
+  #numberOwn(conv: Conversation, author: Author, submission: Submission, size: number): void {
     const outcome = hostTake(conv, author, submission, this.#manifestOf(conv))
     if (outcome.do === 'append') {
-      const kept = findHeld(author, held.k)
+      const kept = author.run.length > 0 ? findHeld(author, submission.k) : undefined
       if (kept) this.#forget(conv, author, kept)
       this.#append(conv, author, submission)
-      this.#numberHeld(conv, author)
+      if (author.run.length > 0) this.#numberHeld(conv, author)
       return
     }
+    const held = heldOf(submission, size)
     if (outcome.do === 'behind') {
-      this.#wait(conv, author, held, bytes)
+      this.#wait(conv, author, held, encodeSubmission(submission))
       return
     }
     const verdict = hostVerdict(outcome, held)
     if (!verdict) throw new Error(`a home took k ${held.k} that its own log answers with ${outcome.do}`)
-    this.#stopWith(conv, author, held, bytes, verdict)
+    this.#stopWith(conv, author, held, encodeSubmission(submission), verdict)
   }
 
   /** At a host that is also the home: what was kept behind a stop is numbered as soon as it is next. */
@@ -146,7 +142,7 @@ export class Submissions {
     const next = findHeld(author, author.last + 1)
     if (!next || next.stop) return
     const { store, convs, load } = this.#core
-    load(store.get(conversationPartition(conv.id), heldKey(author, next.k)), (row) => {
+    load(store.get(conv.partition, heldKey(author, next.k)), (row) => {
       convs.with(conv.id, (now) => {
         if (now !== conv || !row || findHeld(author, author.last + 1) !== next) return
         const submission = fromBinary(SubmissionSchema, readHeld(next.k, row).submission)
@@ -167,7 +163,7 @@ export class Submissions {
   #stopWith(conv: Conversation, author: Author, held: Held, submission: Uint8Array, verdict: Verdict): void {
     const stopped = { ...held, stop: toBinary(VerdictSchema, verdict) }
     putHeld(author, stopped)
-    this.#core.store.put(conversationPartition(conv.id), heldKey(author, held.k), writeHeld(stopped, submission))
+    this.#core.store.put(conv.partition, heldKey(author, held.k), writeHeld(stopped, submission))
     for (const session of this.#sessionsOf(conv, author)) {
       this.#tell(session, conv, { ...verdict, tag: held.tag }, this.#core.store.gate())
     }
@@ -175,14 +171,18 @@ export class Submissions {
 
   #forget(conv: Conversation, author: Author, held: Held): void {
     author.run.splice(author.run.indexOf(held), 1)
-    this.#core.store.delete(conversationPartition(conv.id), heldKey(author, held.k))
+    this.#core.store.delete(conv.partition, heldKey(author, held.k))
   }
 
-  #manifestOf(conv: Conversation) {
-    return (member: number) => {
-      const user = conv.members[member]?.userId
-      return user && this.#core.ports.directory.knownManifest(user)
-    }
+  #manifestOf(conv: Conversation): ManifestOf {
+    this.#asked = conv
+    return this.#askManifest
+  }
+
+  #asked: Conversation | undefined = undefined
+  readonly #askManifest: ManifestOf = (member) => {
+    const user = this.#asked!.members[member]?.userId
+    return user && this.#core.ports.directory.knownManifest(user)
   }
 
   #append(conv: Conversation, author: Author, submission: Submission): void {
@@ -198,7 +198,7 @@ export class Submissions {
       membershipVersion: submission.membershipVersion,
       timeMs: Math.floor(this.#core.ports.clock.now()),
     }
-    this.#log.take(conv, header, writeEntry(header, submission.parts))
+    this.#log.take(conv, author, header, writeEntry(header, submission.parts))
   }
 
   /** Another region's home forwards submissions of a device of its own. */
@@ -244,7 +244,7 @@ export class Submissions {
 
   /** The host says how far it has come with a device's submissions. */
   onState(conv: Conversation, author: Author, state: SubmissionState): void {
-    const stream = submissionStream(author)
+    const stream = author.stream
     const feed = feedOf(conv, conv.host)
     this.#core.feeds.acknowledged(conv, conv.host, stream, Math.max(state.last, author.last))
     switch (state.verdict.case) {
@@ -278,7 +278,7 @@ export class Submissions {
   #stopHeld(conv: Conversation, author: Author, held: Held, state: SubmissionState): void {
     const outcome = state.verdict as Verdict['outcome']
     const verdict = create(VerdictSchema, { k: held.k, rev: held.rev, outcome })
-    this.#core.load(this.#core.store.get(conversationPartition(conv.id), heldKey(author, held.k)), (row) => {
+    this.#core.load(this.#core.store.get(conv.partition, heldKey(author, held.k)), (row) => {
       this.#core.convs.with(conv.id, (now) => {
         if (now !== conv || !row || findHeld(author, held.k) !== held) return
         this.#stopWith(conv, author, held, readHeld(held.k, row).submission, verdict)
@@ -286,11 +286,10 @@ export class Submissions {
     })
   }
 
-  *#sessionsOf(conv: Conversation, author: Author): Generator<SessionState> {
+  #sessionsOf(conv: Conversation, author: Author): readonly SessionState[] {
     const member = conv.members[author.member]
-    if (!member) return
-    for (const session of this.#core.sessions.ofUser(member.userId))
-      if (session.device === deviceText(author)) yield session
+    const session = member && this.#core.sessions.ofDevice(member.userId, author)
+    return session ? [session] : []
   }
 
   /** What is committed here and not numbered 20 ms later is `held`: from now on it cannot get lost. */

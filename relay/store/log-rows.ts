@@ -9,9 +9,7 @@ const ROW_PLACES = 8
 
 export type Placed = { readonly at: number; readonly entry: Uint8Array }
 
-export const LOG_KEY = 'e'
-/** Beyond every key of a log. */
-export const LOG_END = 'f'
+const LOG_KEY = 'e'
 
 export const logKey = (at: number): string => LOG_KEY + at.toString(16).padStart(14, '0')
 

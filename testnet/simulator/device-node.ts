@@ -14,6 +14,7 @@ import {
   type ConvId,
   type DeviceFrame,
   type DeviceKey,
+  decodeHomeFrame,
   type HomeFrame,
   limits,
   ParleyError,
@@ -200,8 +201,9 @@ export class DeviceNode {
       id,
       userId: person.userId,
       device: KEY,
-      send: (frame) => {
+      send: (bytes) => {
         if (!open) return
+        const frame = decodeHomeFrame(bytes)
         for (const one of tap.down(frame)) told(one)
         queued += sizeOf(frame)
         down.send(frame)

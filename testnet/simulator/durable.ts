@@ -4,6 +4,7 @@ import type { Backend } from '#relay/rules'
 
 const CHANGES_AT = 22
 const DELETE = 2
+const APPEND = 3
 const SAME_PARTITION = 0x80
 
 const ENTRY_MEMBER_AT = 10
@@ -33,14 +34,24 @@ export function keysOf(record: Uint8Array): string[] {
   const keys: string[] = []
   let partition = ''
   while (at < bytes.length) {
-    const kind = bytes[at++]!
-    if (!(kind & SAME_PARTITION)) partition = text()
+    const first = bytes[at++]!
+    const kind = first & 127
+    if (!(first & SAME_PARTITION)) partition = text()
+    if (kind >= APPEND) {
+      let place = bytes.readDoubleBE(at + 8)
+      at += 16
+      for (let count = kind === APPEND ? number() : 0; count > 0; count--) {
+        const length = number()
+        keys.push(`${partition} e${(place++).toString(16).padStart(14, '0')}`)
+        keys.push(`${partition} k${bytes.readUInt32BE(at + ENTRY_MEMBER_AT)} ${bytes.readUInt32BE(at + ENTRY_K_AT)}`)
+        at += length
+      }
+      continue
+    }
     const key = text()
-    if ((kind & 127) === DELETE) continue
+    if (kind === DELETE) continue
     const length = number()
-    if (partition[0] === 'c' && (key[0] === 'e' || key[0] === 'r')) keys.push(`${partition} ${key}`)
-    if (partition[0] === 'c' && key[0] === 'e')
-      keys.push(`${partition} k${bytes.readUInt32BE(at + ENTRY_MEMBER_AT)} ${bytes.readUInt32BE(at + ENTRY_K_AT)}`)
+    if (partition[0] === 'c' && key[0] === 'r') keys.push(`${partition} ${key}`)
     at += length
   }
   return keys

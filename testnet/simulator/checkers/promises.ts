@@ -170,10 +170,10 @@ export function oneOrder({ bytesOf }: Outside): Checker {
     if (device.fate === 'alive') checkRelays(conv, device.name, hash, relays)
   }
 
-  /** The state row of a conversation carries the hash of its head. */
+  /** The head row of a conversation carries the hash of its head. */
   function checkRelays(conv: ConvId, name: string, hash: Uint8Array, relays: Final['relays']): void {
     for (const relay of relays) {
-      const state = relay.rows.get(`c/${conv}`)?.get('s')
+      const state = relay.rows.get(`c/${conv}`)?.get('h')
       if (state && !Buffer.from(state).includes(Buffer.from(hash)))
         bad.push(`${relay.name} has another head than ${name}`)
     }
