@@ -23,7 +23,11 @@ async function levelBench(): Promise<Bench> {
     crash: async (backend) => backend[Symbol.asyncDispose](),
     run: (work) => work,
     async damage(kind, change) {
-      const database = new Level<Buffer, Buffer>(directory, { keyEncoding: 'buffer', valueEncoding: 'buffer' })
+      const database = new Level<Buffer, Buffer>(directory, {
+        keyEncoding: 'buffer',
+        valueEncoding: 'buffer',
+        compression: false,
+      })
       const start = Buffer.from(kind === 'record' ? 'j' : 'r')
       const [[key, value]] = (await database.iterator({ gte: start, limit: 1 }).all()) as [[Buffer, Buffer]]
       await database.put(key, Buffer.from(change(value)))
