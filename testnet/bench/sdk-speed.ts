@@ -1,0 +1,160 @@
+// How fast the SDK is with everything in it: libsignal, the encrypted database, the socket. Two people with one device
+// each have their home in one region, whose relay is a process of its own, as is each device. One sends while the other
+// is away (durable ciphertext, frame, number heard); then the other comes and takes all of it (decrypted, committed,
+// acknowledged).
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { systemClock } from '#protocol'
+import { launchTestnet, type Testnet } from '../launch.ts'
+import { launchAccount } from '../people.ts'
+import {
+  SDK_AHEAD,
+  SDK_COUNT,
+  SDK_COUNT_MAX,
+  SDK_PROCESS_MS,
+  SDK_ROUNDS,
+  SDK_ROUNDS_MAX,
+  SDK_TEXT_BYTES,
+} from './sdk-limits.ts'
+import type { SdkOrder, SdkSpent, SdkTold } from './sdk-orders.ts'
+
+const PROGRAM = join(import.meta.dirname, 'sdk-device.ts')
+const REGION = 'home'
+
+export type SdkOptions = {
+  /** Messages of one round. */
+  readonly count: number
+  readonly rounds: number
+  /** For the devices' processes, as `--cpu-prof`. */
+  readonly execArgv: readonly string[]
+  readonly progress: (line: string) => void
+}
+/** One entry a round. */
+export type SdkFigures = { readonly sends: readonly SdkSpent[]; readonly receives: readonly SdkSpent[] }
+
+export const SDK_DEFAULTS: SdkOptions = {
+  count: SDK_COUNT,
+  rounds: SDK_ROUNDS,
+  execArgv: [],
+  progress: () => undefined,
+}
+
+export const perSecond = ({ count, wallMs }: SdkSpent): number => (count * 1000) / wallMs
+/** Microseconds of CPU time for one message. */
+export const cpuUs = ({ count, cpuMs }: SdkSpent): number => (cpuMs * 1000) / count
+
+type Person = { readonly userId: string; readonly profile: string; readonly passphraseFile: string }
+type SdkDevice = { ask(order: SdkOrder): Promise<SdkSpent | undefined>; close(): Promise<void> }
+
+async function makePerson(network: Testnet, name: string): Promise<Person> {
+  const { parley, profile, passphraseFile } = await launchAccount(network, name, REGION)
+  const { userId } = parley
+  await parley.close()
+  return { userId, profile, passphraseFile }
+}
+
+async function startDevice(person: Person, execArgv: readonly string[]): Promise<SdkDevice> {
+  const child = fork(PROGRAM, [person.profile, person.passphraseFile], { execArgv: [...execArgv] })
+  const gone = once(child, 'exit')
+  let failed: (error: Error) => void = () => undefined
+  let told: (told: SdkTold) => void = () => undefined
+  child.on('message', (it: SdkTold) => told(it))
+  child.on('exit', (code, signal) => failed(new Error(`a device has ended (${signal ?? `code ${code}`})`)))
+  const next = (): Promise<SdkTold> =>
+    new Promise((resolve, reject) => {
+      told = resolve
+      failed = reject
+    })
+  const ask = async (order: SdkOrder): Promise<SdkSpent | undefined> => {
+    const answer = next()
+    child.send(order)
+    const it = await answer
+    if ('error' in it) throw new Error(it.error)
+    return 'value' in it ? it.value : undefined
+  }
+  await next()
+  return {
+    ask,
+    async close() {
+      const timer = systemClock.after(SDK_PROCESS_MS, () => child.kill('SIGKILL'))
+      await ask({ do: 'close' })
+      await gone
+      timer.cancel()
+    },
+  }
+}
+
+/** Both directions, so that what is measured is not the first message of a session. */
+async function greetEachOther(one: Person, other: Person): Promise<void> {
+  const [first, second] = [await startDevice(one, []), await startDevice(other, [])]
+  for (const device of [first, second]) await device.ask({ do: 'connect' })
+  await first.ask({ do: 'greet', to: other.userId })
+  await second.ask({ do: 'greet', to: one.userId })
+  await first.ask({ do: 'greet', to: other.userId })
+  for (const device of [first, second]) await device.close()
+}
+
+export async function sdkSpeed({ count, rounds, execArgv, progress }: SdkOptions): Promise<SdkFigures> {
+  await using network = await launchTestnet({ regions: [{ name: REGION }] })
+  const ana = await makePerson(network, 'ana')
+  const ben = await makePerson(network, 'ben')
+  await greetEachOther(ana, ben)
+  const sends: SdkSpent[] = []
+  const receives: SdkSpent[] = []
+  for (let round = 1; round <= rounds; round++) {
+    const sender = await startDevice(ana, execArgv)
+    sends.push((await sender.ask({ do: 'send', to: ben.userId, count, bytes: SDK_TEXT_BYTES, ahead: SDK_AHEAD }))!)
+    await sender.close()
+    const reader = await startDevice(ben, execArgv)
+    receives.push((await reader.ask({ do: 'receive', count }))!)
+    await reader.close()
+    progress(`round ${round} of ${rounds}: ${lineOf(sends.at(-1)!, 'sends')}, ${lineOf(receives.at(-1)!, 'receives')}`)
+  }
+  return { sends, receives }
+}
+
+const lineOf = (spent: SdkSpent, what: string): string =>
+  `${perSecond(spent).toFixed(0)} ${what}/s (${cpuUs(spent).toFixed(0)} µs CPU each)`
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
+
+const HELP = `node testnet/bench/sdk-speed.ts [--count N] [--rounds R] [--cpu-prof DIR]
+
+Sends and receives per second of one device over the SDK: libsignal, the encrypted database, the socket to a relay.
+  --count N       messages a round, ${SDK_COUNT} unless given
+  --rounds R      rounds, ${SDK_ROUNDS} unless given; the last line has the medians
+  --cpu-prof DIR  writes a CPU profile of each device there
+`
+
+function wholeNumber(name: string, text: string, max: number): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= 1 && value <= max) return value
+  throw new Error(`--${name} ${text}: give a whole number from 1 to ${max}`)
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string', default: `${SDK_COUNT}` },
+      rounds: { type: 'string', default: `${SDK_ROUNDS}` },
+      'cpu-prof': { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help) return console.log(HELP)
+  const dir = values['cpu-prof']
+  const { sends, receives } = await sdkSpeed({
+    count: wholeNumber('count', values.count, SDK_COUNT_MAX),
+    rounds: wholeNumber('rounds', values.rounds, SDK_ROUNDS_MAX),
+    execArgv: dir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${dir}`],
+    progress: (line) => console.log(line),
+  })
+  const [sent, received] = [median(sends.map(perSecond)), median(receives.map(perSecond))]
+  console.log(`median: ${sent.toFixed(0)} sends/s, ${received.toFixed(0)} receives/s`)
+}
+
+if (import.meta.main) await main()
