@@ -49,8 +49,10 @@ export {
   type KeyStorage,
   type KeyTable,
   memoryKeyStorage,
+  packed,
   type StagedKeyStorage,
   stagedKeyStorage,
+  type Unpacked,
 } from './storage.ts'
 export { keyStorageContract } from './storage-contract.ts'
 export { isOwnTag, makeTag, type Place } from './tag.ts'

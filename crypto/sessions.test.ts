@@ -321,6 +321,7 @@ test('a storage that fails shows as itself, not as a message that cannot be decr
         if (table === failing) throw new RangeError('disk')
         return ben.base.get(table, key)
       },
+      unpacked: () => undefined,
       set: () => assert.fail('written'),
     })
     const sessions = openSessions({ storage, device: ben.device, clock })

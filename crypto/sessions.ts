@@ -10,6 +10,7 @@
 import {
   type CiphertextMessage,
   CiphertextMessageType,
+  IdentityKeyPair,
   PreKeySignalMessage,
   ProtocolAddress,
   processPreKeyBundle,
@@ -25,8 +26,8 @@ import { readBundle } from './bundle.ts'
 import { raw } from './bytes.ts'
 import type { PeerDevice } from './peer.ts'
 import { decryptionError, encryptionError, setUpError } from './signal-errors.ts'
-import { type SignalStores, sessionKey, signalStores } from './signal-stores.ts'
-import { applyKeyChanges, type KeyStorage, stagedKeyStorage } from './storage.ts'
+import { Identities, prekeyStores, SessionOf, sessionKey } from './signal-stores.ts'
+import { type KeyStorage, stagedKeyStorage } from './storage.ts'
 import { userAlias } from './user-alias.ts'
 
 export type Sessions = {
@@ -57,55 +58,70 @@ export type Sessions = {
 
 export type SessionsOptions = { readonly storage: KeyStorage; readonly device: DeviceKeys; readonly clock: Clock }
 
-type Step = { readonly stores: SignalStores; readonly storage: KeyStorage; readonly remote: ProtocolAddress }
+/** What an operation needs of a peer and never changes. */
+type Peer = {
+  readonly device: PeerDevice
+  readonly remote: ProtocolAddress
+  readonly identities: Identities
+  readonly sessionKey: string
+}
 
 export function openSessions({ storage, device, clock }: SessionsOptions): Sessions {
   const local = ProtocolAddress.new(userAlias(device.userId), device.number)
+  const own = IdentityKeyPair.deserialize(raw(device.identityKeyPair))
+  const peers = new WeakMap<PeerDevice, Peer>()
   let last: Promise<unknown> = Promise.resolve()
 
   const atomically = <T>(operation: (staged: KeyStorage) => Promise<T>): Promise<T> => {
     const attempt = async (): Promise<T> => {
       const staged = stagedKeyStorage(storage)
       const result = await operation(staged.storage)
-      applyKeyChanges(storage, staged.changes())
+      staged.passOn()
       return result
     }
     const result = last.then(attempt)
     last = result.catch(() => undefined)
     return result
   }
-  const stepOf = (staged: KeyStorage, peer: PeerDevice): Step => ({
-    stores: signalStores(staged, device, peer),
-    storage: staged,
-    remote: addressOf(peer, device),
-  })
+  const peerOf = (peer: PeerDevice): Peer => {
+    let known = peers.get(peer)
+    if (!known) {
+      const identities = new Identities(own, device.signalRegistrationId, peer)
+      known = { device: peer, remote: addressOf(peer, device), identities, sessionKey: sessionKey(peer) }
+      peers.set(peer, known)
+    }
+    return known
+  }
 
-  const encryptEach = (peers: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]> =>
+  const encryptEach = (to: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]> =>
     atomically(async (staged) => {
       const out: Uint8Array[] = []
-      for (const peer of peers) out.push(await encryptOne(stepOf(staged, peer), local, plaintext, clock))
+      for (const peer of to) out.push(await encryptOne(staged, peerOf(peer), local, plaintext, clock))
       return out
     })
   const decryptWith = <T>(peer: PeerDevice, ciphertext: Uint8Array, open: (plaintext: Uint8Array) => T): Promise<T> =>
-    atomically(async (staged) => open(await decryptOne(stepOf(staged, peer), local, ciphertext)))
-
+    atomically(async (staged) => open(await decryptOne(staged, peerOf(peer), local, ciphertext)))
   return {
-    hasSession: (peer) => stepOf(storage, peer).stores.hasCurrentSession(new Date(clock.now())),
-    setUp: (peer, bundle) => atomically((staged) => setUpOne(stepOf(staged, peer), local, peer, bundle, clock)),
+    hasSession: (peer) => isCurrent(new SessionOf(storage, peerOf(peer).sessionKey), clock),
+    setUp: (peer, bundle) => atomically((staged) => setUpOne(staged, peerOf(peer), local, bundle, clock)),
     encrypt: async (peer, plaintext) => (await encryptEach([peer], plaintext))[0]!,
     encryptEach,
     decrypt: (peer, ciphertext) => decryptWith(peer, ciphertext, (plaintext) => plaintext),
     decryptWith,
     archive: (peer) =>
       atomically(async (staged) => {
-        const row = staged.get('session', sessionKey(peer))
-        if (!row) return
-        const record = SessionRecord.deserialize(raw(row))
+        const session = new SessionOf(staged, sessionKey(peer))
+        if (!session.record) return
+        const record = SessionRecord.deserialize(session.record.serialize())
         record.archiveCurrentState()
-        staged.set('session', sessionKey(peer), record.serialize())
+        session.save(record)
       }),
     forget: (peer) => atomically(async (staged) => staged.set('session', sessionKey(peer), undefined)),
   }
+}
+
+function isCurrent({ record }: SessionOf, clock: Clock): boolean {
+  return record?.hasCurrentState(new Date(clock.now())) ?? false
 }
 
 function addressOf(peer: PeerDevice, own: DeviceKeys): ProtocolAddress {
@@ -123,33 +139,35 @@ function noSession(peer: PeerDevice): ParleyError {
 }
 
 async function setUpOne(
-  { stores, remote }: Step,
+  storage: KeyStorage,
+  { device, remote, identities, sessionKey: key }: Peer,
   local: ProtocolAddress,
-  peer: PeerDevice,
   bundle: PrekeyBundle,
   clock: Clock,
 ): Promise<void> {
-  const read = readBundle(bundle, peer)
+  const read = readBundle(bundle, device)
+  const session = new SessionOf(storage, key)
   try {
-    await processPreKeyBundle(read, remote, local, stores.session, stores.identity, new Date(clock.now()))
+    await processPreKeyBundle(read, remote, local, session, identities, new Date(clock.now()))
   } catch (error) {
-    throw stores.failure() ?? setUpError(error)
+    throw setUpError(error)
   }
 }
 
 async function encryptOne(
-  { stores, remote }: Step,
+  storage: KeyStorage,
+  { device, remote, identities, sessionKey: key }: Peer,
   local: ProtocolAddress,
   plaintext: Uint8Array,
   clock: Clock,
 ): Promise<Uint8Array> {
-  const now = new Date(clock.now())
-  if (!stores.hasCurrentSession(now)) throw noSession(stores.peer)
+  const session = new SessionOf(storage, key)
+  if (!isCurrent(session, clock)) throw noSession(device)
   let message: CiphertextMessage
   try {
-    message = await signalEncrypt(raw(plaintext), remote, local, stores.session, stores.identity, now)
+    message = await signalEncrypt(raw(plaintext), remote, local, session, identities, new Date(clock.now()))
   } catch (error) {
-    throw stores.failure() ?? encryptionError(error)
+    throw encryptionError(error)
   }
   const body = message.serialize()
   const out = new Uint8Array(body.length + 1)
@@ -160,20 +178,25 @@ async function encryptOne(
 }
 
 async function decryptOne(
-  { stores, remote }: Step,
+  storage: KeyStorage,
+  { device, remote, identities, sessionKey: key }: Peer,
   local: ProtocolAddress,
   ciphertext: Uint8Array,
 ): Promise<Uint8Array> {
   checkSize(ciphertext)
   const message = readCiphertext(ciphertext)
-  const { session, identity, prekey, signedPrekey, kyberPrekey } = stores
-  if (message instanceof SignalMessage && !stores.hasSession()) throw noSession(stores.peer)
+  const session = new SessionOf(storage, key)
+  if (message instanceof SignalMessage) {
+    if (!session.record) throw noSession(device)
+    return signalDecrypt(message, remote, local, session, identities).catch((error: unknown) => {
+      throw decryptionError(error)
+    })
+  }
+  const { prekey, signedPrekey, kyberPrekey, failure } = prekeyStores(storage)
   try {
-    return message instanceof SignalMessage
-      ? await signalDecrypt(message, remote, local, session, identity)
-      : await signalDecryptPreKey(message, remote, local, session, identity, prekey, signedPrekey, kyberPrekey)
+    return await signalDecryptPreKey(message, remote, local, session, identities, prekey, signedPrekey, kyberPrekey)
   } catch (error) {
-    throw stores.failure() ?? decryptionError(error)
+    throw failure() ?? decryptionError(error)
   }
 }
 

@@ -1,8 +1,8 @@
-// libsignal's stores over the storage port, for one operation with one peer.
+// libsignal's stores over the storage port. Those of sessions and prekeys are for one operation with one peer.
 import { hash } from 'node:crypto'
 import {
   IdentityChange,
-  IdentityKeyPair,
+  type IdentityKeyPair,
   IdentityKeyStore,
   KyberPreKeyRecord,
   KyberPreKeyStore,
@@ -16,11 +16,10 @@ import {
   SignedPreKeyStore,
 } from '@signalapp/libsignal-client'
 import { ParleyError } from '#protocol'
-import type { DeviceKeys } from './account.ts'
 import { raw } from './bytes.ts'
 import { LAST_RESORT_USES_MAX } from './limits.ts'
 import type { PeerDevice } from './peer.ts'
-import type { KeyStorage } from './storage.ts'
+import type { KeyStorage, Unpacked } from './storage.ts'
 
 const USE_BYTES = 16
 
@@ -29,70 +28,79 @@ export function sessionKey(peer: PeerDevice): string {
   return `${peer.userId}.${peer.device}.${Buffer.from(peer.identityKey).toString('hex')}`
 }
 
-export type SignalStores = {
-  readonly peer: PeerDevice
-  readonly session: SessionStore
-  readonly identity: IdentityKeyStore
-  readonly prekey: PreKeyStore
-  readonly signedPrekey: SignedPreKeyStore
-  readonly kyberPrekey: KyberPreKeyStore
-  hasSession(): boolean
-  hasCurrentSession(now: Date): boolean
-  /** What a store threw, if one did: libsignal replaces errors of stores by one of its own. */
-  failure(): unknown
-}
+/** A session record as libsignal holds it. */
+class OpenRecord implements Unpacked {
+  readonly record: SessionRecord
 
-class Sessions extends SessionStore {
-  readonly #storage: KeyStorage
-  readonly #key: string
-  /** Read once an operation: a record is some kilobytes, and reading it a good part of the work. */
-  #record: SessionRecord | null | undefined
-
-  constructor(storage: KeyStorage, peer: PeerDevice) {
-    super()
-    this.#storage = storage
-    this.#key = sessionKey(peer)
+  constructor(record: SessionRecord) {
+    this.record = record
   }
 
-  load(): SessionRecord | null {
-    if (this.#record === undefined) {
-      const row = this.#storage.get('session', this.#key)
-      this.#record = row ? SessionRecord.deserialize(raw(row)) : null
-    }
+  pack(): Uint8Array {
+    return this.record.serialize()
+  }
+}
+
+/** Reads the record once for one operation, before libsignal asks for it; what is saved stays open. */
+export class SessionOf extends SessionStore {
+  readonly #storage: KeyStorage
+  readonly #key: string
+  readonly #record: SessionRecord | null
+
+  constructor(storage: KeyStorage, key: string) {
+    super()
+    this.#storage = storage
+    this.#key = key
+    const open = storage.unpacked('session', key)
+    const row = open ? undefined : storage.get('session', key)
+    if (open instanceof OpenRecord) this.#record = open.record
+    else this.#record = row ? SessionRecord.deserialize(raw(row)) : null
+  }
+
+  get record(): SessionRecord | null {
     return this.#record
   }
 
+  save(record: SessionRecord): void {
+    this.#storage.set('session', this.#key, new OpenRecord(record))
+  }
+
   override async saveSession(_name: unknown, record: SessionRecord): Promise<void> {
-    this.#storage.set('session', this.#key, record.serialize())
-    this.#record = undefined
+    this.save(record)
   }
 
   override async getSession(): Promise<SessionRecord | null> {
-    return this.load()
+    return this.#record
   }
 
   override async getExistingSessions(): Promise<SessionRecord[]> {
-    const record = this.load()
-    return record ? [record] : []
+    return this.#record ? [this.#record] : []
   }
 }
 
-class Identity extends IdentityKeyStore {
-  readonly #own: DeviceKeys
+/** The own identity key, and of the peer the one that its manifest names: no other is trusted. */
+export class Identities extends IdentityKeyStore {
+  readonly #own: IdentityKeyPair
+  readonly #registrationId: number
   readonly #expected: PublicKey
 
-  constructor(own: DeviceKeys, peer: PeerDevice) {
+  constructor(own: IdentityKeyPair, registrationId: number, peer: PeerDevice) {
     super()
     this.#own = own
+    this.#registrationId = registrationId
     this.#expected = readIdentityKey(peer)
   }
 
+  override async getIdentityKeyPair(): Promise<IdentityKeyPair> {
+    return this.#own
+  }
+
   override async getIdentityKey(): Promise<PrivateKey> {
-    return IdentityKeyPair.deserialize(raw(this.#own.identityKeyPair)).privateKey
+    return this.#own.privateKey
   }
 
   override async getLocalRegistrationId(): Promise<number> {
-    return this.#own.signalRegistrationId
+    return this.#registrationId
   }
 
   override async saveIdentity(): Promise<IdentityChange> {
@@ -221,21 +229,23 @@ function watched<T extends object>(store: T, failed: (error: unknown) => void): 
   })
 }
 
-export function signalStores(storage: KeyStorage, own: DeviceKeys, peer: PeerDevice): SignalStores {
+export type PrekeyStores = {
+  readonly prekey: PreKeyStore
+  readonly signedPrekey: SignedPreKeyStore
+  readonly kyberPrekey: KyberPreKeyStore
+  /** What a store threw, if one did: libsignal replaces errors of stores by one of its own. */
+  failure(): unknown
+}
+
+export function prekeyStores(storage: KeyStorage): PrekeyStores {
   let failure: unknown
   const failed = (error: unknown): void => {
     failure ??= error
   }
-  const sessions = new Sessions(storage, peer)
   return {
-    peer,
-    session: watched(sessions, failed),
-    identity: watched(new Identity(own, peer), failed),
     prekey: watched(new OneTimePrekeys(storage), failed),
     signedPrekey: watched(new SignedPrekeys(storage), failed),
     kyberPrekey: watched(new KyberPrekeys(storage), failed),
-    hasSession: () => sessions.load() !== null,
-    hasCurrentSession: (now) => sessions.load()?.hasCurrentState(now) ?? false,
     failure: () => failure,
   }
 }

@@ -55,6 +55,20 @@ export function keyStorageContract(make: () => KeyStorage): void {
     assert.deepEqual(new Uint8Array(storage.get('session', 'a')!), Uint8Array.of(2, 3))
   })
 
+  test('key storage: what was set before it was packed reads as its bytes, and is the same until then', () => {
+    const storage = make()
+    const value = { pack: () => Uint8Array.of(7, 8) }
+    storage.set('session', 'a', value)
+    const unpacked = storage.unpacked('session', 'a')
+    assert.ok(unpacked === undefined || unpacked === value)
+    assert.deepEqual(new Uint8Array(storage.get('session', 'a')!), Uint8Array.of(7, 8))
+    storage.set('session', 'a', Uint8Array.of(9))
+    assert.equal(storage.unpacked('session', 'a'), undefined)
+    assert.deepEqual(new Uint8Array(storage.get('session', 'a')!), Uint8Array.of(9))
+    storage.set('session', 'a', undefined)
+    assert.equal(storage.unpacked('session', 'a'), undefined)
+  })
+
   test('key storage: agrees with a map over a long run of writes and deletes', () => {
     const storage = make()
     const model = new Map<string, Uint8Array>()

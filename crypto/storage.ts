@@ -11,11 +11,16 @@ export type KeyTable =
   | 'used' // set-ups seen under a last-resort key
   | 'prekey-state' // counters and ages
 
+/** What becomes bytes only when they are needed: a session moves with every message, and packing it is much of the work. */
+export type Unpacked = { pack(): Uint8Array }
+
 /** Reads see every earlier write of the same storage. Values are never changed in place by either side. */
 export type KeyStorage = {
   get(table: KeyTable, key: string): Uint8Array | undefined
+  /** The value as it was set, where it has not become bytes yet. */
+  unpacked(table: KeyTable, key: string): Unpacked | undefined
   /** `undefined` deletes. */
-  set(table: KeyTable, key: string, value: Uint8Array | undefined): void
+  set(table: KeyTable, key: string, value: Uint8Array | Unpacked | undefined): void
 }
 
 export type KeyChange = { readonly table: KeyTable; readonly key: string; readonly value: Uint8Array | undefined }
@@ -24,18 +29,27 @@ export type StagedKeyStorage = {
   readonly storage: KeyStorage
   /** What was written since the start or the last `reset`, one change a key, in order of first writing. */
   changes(): KeyChange[]
+  /** Writes everything to the storage below, as it is. */
+  passOn(): void
   /** Forgets what was written: because it was committed below, or because it must not be. */
   reset(): void
 }
 
+type Staged = { readonly table: KeyTable; readonly key: string; readonly value: Uint8Array | Unpacked | undefined }
+
 const nameOf = (table: KeyTable, key: string): string => `${table}\0${key}`
+
+export function packed(value: Uint8Array | Unpacked): Uint8Array {
+  return value instanceof Uint8Array ? value : value.pack()
+}
 
 export function memoryKeyStorage(): KeyStorage {
   const rows = new Map<string, Uint8Array>()
   return {
     get: (table, key) => rows.get(nameOf(table, key)),
+    unpacked: () => undefined,
     set(table, key, value) {
-      if (value) rows.set(nameOf(table, key), value.slice())
+      if (value) rows.set(nameOf(table, key), packed(value).slice())
       else rows.delete(nameOf(table, key))
     },
   }
@@ -43,18 +57,27 @@ export function memoryKeyStorage(): KeyStorage {
 
 /** Reads fall through to `base`, writes are kept here until the caller takes them. */
 export function stagedKeyStorage(base: KeyStorage): StagedKeyStorage {
-  const staged = new Map<string, KeyChange>()
+  const staged = new Map<string, Staged>()
   return {
     storage: {
       get(table, key) {
         const change = staged.get(nameOf(table, key))
-        return change ? change.value : base.get(table, key)
+        return change ? change.value && packed(change.value) : base.get(table, key)
+      },
+      unpacked(table, key) {
+        const change = staged.get(nameOf(table, key))
+        if (!change) return base.unpacked(table, key)
+        return change.value instanceof Uint8Array ? undefined : change.value
       },
       set(table, key, value) {
-        staged.set(nameOf(table, key), { table, key, value: value?.slice() })
+        staged.set(nameOf(table, key), { table, key, value: value instanceof Uint8Array ? value.slice() : value })
       },
     },
-    changes: () => [...staged.values()],
+    changes: () => [...staged.values()].map((change) => ({ ...change, value: change.value && packed(change.value) })),
+    passOn() {
+      for (const { table, key, value } of staged.values()) base.set(table, key, value)
+      staged.clear()
+    },
     reset: () => staged.clear(),
   }
 }

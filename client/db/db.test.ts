@@ -39,7 +39,7 @@ for (const db of [memoryDb(), forKeys.db]) {
       }
     })
     return {
-      get: keyStorage(db, undefined).get,
+      ...keyStorage(db, undefined),
       set: (table, key, value) => db.transaction((tx) => keyStorage(db, tx).set(table, key, value)),
     }
   })
