@@ -1,5 +1,6 @@
 // The engine's cipher over libsignal: sessions and prekeys write to a staged overlay of the profile's keys, which goes
 // into the transaction of the turn.
+import { createSecretKey } from 'node:crypto'
 import {
   applyKeyChanges,
   type DeviceKeys,
@@ -22,7 +23,8 @@ import type { DeviceDb } from './rules/schema.ts'
 export function signalCipher(db: DeviceDb, device: DeviceKeys, clock: Clock, random: Random): Cipher {
   const staged = stagedKeyStorage(keyStorage(db, undefined))
   const sessions = openSessions({ storage: staged.storage, device, clock })
-  const { number, registrationEpoch, registrationVersion, userId, tagSecret } = device
+  const { number, registrationEpoch, registrationVersion, userId } = device
+  const tagSecret = createSecretKey(device.tagSecret)
   const writer = { userId, device: number, registrationEpoch, registrationVersion }
   return {
     hasSession: (peer) => sessions.hasSession(peer),

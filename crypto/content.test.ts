@@ -6,7 +6,7 @@ import { ContentSchema, convIdBytes, convIdOf, directConvId, limits, positionOf 
 import { type ContentBody, openContent, packContent, type Sealable, sealContent, unpackContent } from './content.ts'
 import { CONTENT_OVERHEAD_BYTES, PADDING_STEP_BYTES } from './limits.ts'
 import { pad, sizeClass, unpad } from './padding.ts'
-import type { Place } from './tag.ts'
+import type { Place } from './place.ts'
 import { acquainted, introduce, newPerson, outcome, type Person, refused } from './test-people.ts'
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 })

@@ -8,7 +8,6 @@ import {
   AgainSchema,
   type Content,
   ContentSchema,
-  convIdBytes,
   decode,
   epochOf,
   GoneSchema,
@@ -22,8 +21,8 @@ import {
 import { CONTENT_OVERHEAD_BYTES, STATE_KEY_BYTES } from './limits.ts'
 import { pad, unpad } from './padding.ts'
 import type { PeerDevice } from './peer.ts'
+import { convBytes, type Place } from './place.ts'
 import type { Sessions } from './sessions.ts'
-import type { Place } from './tag.ts'
 
 const HASH_BYTES = 32
 
@@ -82,7 +81,7 @@ export function packContent(place: Place, content: Sealable): Uint8Array {
   const { seen, stateKey } = content
   checkSize(content.body)
   const message = create(ContentSchema, {
-    convId: convIdBytes(place.convId),
+    convId: convBytes(place.convId),
     k: place.k,
     ...(seen && { seen: { epoch: epochOf(seen.at), n: nOf(seen.at), hash: seen.hash } }),
     ...(stateKey && { stateKey: { key: stateKey } }),
@@ -93,7 +92,7 @@ export function packContent(place: Place, content: Sealable): Uint8Array {
 
 export function unpackContent(place: Place, plaintext: Uint8Array): Opened {
   const message = decode(ContentSchema, unpad(plaintext), limits.CONTENT_MAX_BYTES + CONTENT_OVERHEAD_BYTES)
-  if (Buffer.compare(message.convId, convIdBytes(place.convId)) !== 0) {
+  if (Buffer.compare(message.convId, convBytes(place.convId)) !== 0) {
     throw new ParleyError('conflict', 'the content belongs to another conversation', { convId: place.convId })
   }
   if (message.k !== place.k) {

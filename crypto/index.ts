@@ -28,6 +28,7 @@ export {
 } from './content.ts'
 export { packAccountKeys, packDeviceKeys, unpackAccountKeys, unpackDeviceKeys } from './key-file.ts'
 export { type PeerDevice, peerDevice } from './peer.ts'
+export type { Place } from './place.ts'
 export { EMPTY_PREKEY_STATE, type PrekeyState, readPrekeyState } from './prekey-state.ts'
 export { isIdle, makePrekeys, type PrekeyCounts, type PrekeyPlan, planPrekeys, replenishPrekeys } from './prekeys.ts'
 export { newRecoveryPhrase, rootKeyOfPhrase } from './recovery.ts'
@@ -55,7 +56,7 @@ export {
   type Unpacked,
 } from './storage.ts'
 export { keyStorageContract } from './storage-contract.ts'
-export { isOwnTag, makeTag, type Place } from './tag.ts'
+export { isOwnTag, makeTag } from './tag.ts'
 export { userAlias } from './user-alias.ts'
 export {
   checkScan,

@@ -18,6 +18,8 @@ export const PREKEY_RETIRED_MAX = 32
 /** Set-ups under one last-resort key that are remembered to refuse their replay. */
 export const LAST_RESORT_USES_MAX = 4_096
 
+/** Ids of conversations whose bytes are remembered. */
+export const CONVERSATIONS_KEPT = 1_024
 /** Plaintext lengths are rounded up to multiples of this ... */
 export const PADDING_STEP_BYTES = 128
 /** ... and, where that is coarser, to one of so many classes for each doubling. */

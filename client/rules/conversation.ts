@@ -132,6 +132,14 @@ export function parseDevice(text: string): DeviceKey {
   return { device: device!, registrationEpoch: registrationEpoch!, registrationVersion: registrationVersion! }
 }
 
+export function isSameDevice(a: DeviceKey, b: DeviceKey): boolean {
+  return (
+    a.device === b.device &&
+    a.registrationEpoch === b.registrationEpoch &&
+    a.registrationVersion === b.registrationVersion
+  )
+}
+
 export const authorText = (member: number, key: DeviceKey): string => `${member}.${deviceText(key)}`
 export const authorOf = (header: EntryHeader): string => authorText(header.member, header)
 

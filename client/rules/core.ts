@@ -1,10 +1,11 @@
 // What the parts of the engine share: the ports, the conversations in memory, and the turn that is under way.
-import type { ConvId, HomeRecord, Position, UserId } from '#protocol'
+import type { ConvId, DeviceKey, HomeRecord, Position, UserId } from '#protocol'
 import { directConvId, directGenesis, NOWHERE } from '#protocol'
 import { authorText, type Conversation, newConversationRow, openConversation, parseAuthor } from './conversation.ts'
 import type { Draft } from './draft.ts'
 import { type People, storedHomeRecord } from './people.ts'
 import type { DeviceEvent, DevicePorts, HomeSession, Message } from './ports.ts'
+import type { Rows } from './rows.ts'
 import type { ConversationRow, MessageRow } from './schema.ts'
 
 /** Everything that one turn does: written together, then said. */
@@ -53,7 +54,10 @@ export type SessionState = {
 export type Core = {
   readonly ports: DevicePorts
   readonly people: People
+  readonly rows: Rows
   readonly conversations: Map<ConvId, Conversation>
+  /** With whom it is, by user. */
+  readonly direct: Map<UserId, Conversation>
   /** This device as an author, by member number. */
   readonly ownAuthor: (member: number) => string
   session: SessionState | undefined
@@ -82,12 +86,18 @@ export function conversationOf(core: Core, turn: Turn, genesis: Uint8Array): Con
 
 export function directWith(core: Core, turn: Turn, user: UserId): Conversation {
   const { userId } = core.ports.self
-  return core.conversations.get(directConvId(userId, user)) ?? conversationOf(core, turn, directGenesis(userId, user))
+  let conversation = core.direct.get(user)
+  if (!conversation) {
+    conversation =
+      core.conversations.get(directConvId(userId, user)) ?? conversationOf(core, turn, directGenesis(userId, user))
+    core.direct.set(user, conversation)
+  }
+  return conversation
 }
 
 export function homeRecordsOf(core: Core, conversation: Conversation): HomeRecord[] {
   return conversation.members.flatMap((member) => {
-    const stored = core.ports.db.get('contacts', [member])?.home
+    const stored = core.rows.get('contacts', [member])?.home
     return stored ? [storedHomeRecord(stored)] : []
   })
 }
@@ -96,8 +106,12 @@ export function ownMessage(core: Core, turn: Turn, conversation: Conversation, k
   return turn.draft.get('messages', [conversation.id, core.ownAuthor(conversation.me), k])
 }
 
-export function ownAuthorOf(core: Core): (member: number) => string {
-  return (member) => authorText(member, core.ports.self)
+export function ownAuthorOf(self: DeviceKey): (member: number) => string {
+  const known: string[] = []
+  return (member) => {
+    known[member] ??= authorText(member, self)
+    return known[member]
+  }
 }
 
 export function messageOf(row: MessageRow, members: readonly UserId[], me: number): Message {

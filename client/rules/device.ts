@@ -16,6 +16,7 @@ import { openPeople } from './people.ts'
 import { restartPipe } from './pipe.ts'
 import type { DevicePorts, HomeSession } from './ports.ts'
 import { keepPrekeys, type Prekeys } from './prekeys.ts'
+import { openRows } from './rows.ts'
 import { all } from './schema.ts'
 import { sealWaiting } from './sealing.ts'
 import { isNumbered } from './slot.ts'
@@ -91,8 +92,10 @@ class Engine {
     this.#core = {
       ports,
       people,
+      rows: openRows(ports.db),
       conversations: new Map(),
-      ownAuthor: (member) => ownAuthorOf(this.#core)(member),
+      direct: new Map(),
+      ownAuthor: ownAuthorOf(ports.self),
       session: undefined,
       stopped: undefined,
       poke: (conv, what) => this.put({ type: 'poke', conv, what }),
@@ -179,7 +182,7 @@ class Engine {
   }
 
   async #turn(): Promise<void> {
-    const turn = newTurn(newDraft(this.#ports.db))
+    const turn = newTurn(newDraft(this.#ports.db, this.#core.rows))
     const inputs = this.#take()
     try {
       for (const input of inputs) {
@@ -212,6 +215,7 @@ class Engine {
       turn.draft.apply(tx)
       this.#ports.cipher.commit(tx)
     })
+    turn.draft.committed()
   }
 
   async #seal(turn: Turn): Promise<void> {

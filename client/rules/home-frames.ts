@@ -72,10 +72,10 @@ function takePong(turn: Turn, { told }: SessionState, number: number): void {
 }
 
 /** Every name brings the records of the members: what was verified before is not verified again. */
-function isKnown({ ports }: Core, conversation: Conversation | undefined, record: HomeRecord): boolean {
+function isKnown({ rows }: Core, conversation: Conversation | undefined, record: HomeRecord): boolean {
   const bytes = toBinary(HomeRecordSchema, record)
   const isStored = (user: UserId): boolean => {
-    const stored = ports.db.get('contacts', [user])?.home
+    const stored = rows.get('contacts', [user])?.home
     return stored !== undefined && Buffer.compare(stored, bytes) === 0
   }
   return conversation?.members.some(isStored) === true
@@ -107,14 +107,14 @@ async function learnManifest({ core, lookUps }: FrameParts, turn: Turn, manifest
 }
 
 async function takeNotice(parts: FrameParts, turn: Turn, { what }: Notice): Promise<void> {
-  const { db, clock } = parts.core.ports
+  const { clock } = parts.core.ports
   if (what.case === 'prekeysLow') parts.prekeys.take(turn, what.value)
   if (what.case === 'homeRecord') learnRecord(parts.core, turn, what.value)
   if (what.case !== 'manifest') return
   try {
     const manifest = openManifest(what.value, clock.now())
     // Only of people whom this device talks to: a home cannot fill the contacts.
-    if (db.get('contacts', [manifest.userId])) await learnManifest(parts, turn, manifest)
+    if (parts.core.rows.get('contacts', [manifest.userId])) await learnManifest(parts, turn, manifest)
   } catch (error) {
     if (!(error instanceof ParleyError)) throw error
   }

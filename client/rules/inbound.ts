@@ -16,7 +16,7 @@ import {
   type UserId,
 } from '#protocol'
 import { HASHES_KEPT, REWIND_AGAIN_MS } from '../limits.ts'
-import { authorOf, type Conversation, deviceText, parseAuthor } from './conversation.ts'
+import { authorOf, type Conversation, isSameDevice, parseAuthor } from './conversation.ts'
 import { type Core, lies, messageOf, putRow, say, type Turn } from './core.ts'
 import type { LookUps } from './look-ups.ts'
 import { addStateKey, ownEntry } from './outbound.ts'
@@ -104,7 +104,7 @@ async function takeEntry(
   const header = readHeader(bytes)
   const { self } = core.ports
   const mine = header.member === conversation.me
-  if (mine && deviceText(header) === deviceText(self)) return ownEntry(core, turn, conversation, header)
+  if (mine && isSameDevice(header, self)) return ownEntry(core, turn, conversation, header)
   if (header.kind !== KIND_CONTENT && header.kind !== KIND_SUPPLEMENT) return
   const user = conversation.members[header.member]
   if (!user) return lies(turn, conversation, `an entry of member ${header.member}, who is none`, header.at)

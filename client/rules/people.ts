@@ -42,11 +42,6 @@ function storedManifestVersion(bytes: Uint8Array | undefined): Version | undefin
   return { rootEpoch, version }
 }
 
-function peerOf(row: DeviceRow): PeerDevice {
-  const { identityKey, signalRegistrationId } = row
-  return { userId: row.user, ...parseDevice(row.device), identityKey, signalRegistrationId }
-}
-
 export type People = {
   /** Makes a stranger's row if there is none. */
   ensure(draft: DbWriter, user: UserId): ContactRow
@@ -63,8 +58,19 @@ export type People = {
 
 export function openPeople(db: DbReader): People {
   const devices = new Map<UserId, Map<string, DeviceRow>>()
+  const peers = new WeakMap<DeviceRow, PeerDevice>()
   const versions = new Map<UserId, Version>()
 
+  /** The same object for the same device: what is worked out for a peer is kept by it. */
+  const peerOf = (row: DeviceRow): PeerDevice => {
+    let peer = peers.get(row)
+    if (!peer) {
+      const { user: userId, identityKey, signalRegistrationId } = row
+      peer = { userId, ...parseDevice(row.device), identityKey, signalRegistrationId }
+      peers.set(row, peer)
+    }
+    return peer
+  }
   const devicesOf = (user: UserId): Map<string, DeviceRow> => {
     let rows = devices.get(user)
     if (!rows) {

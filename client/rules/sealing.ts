@@ -12,6 +12,7 @@ import {
   PartSchema,
   type Position,
   SubmissionSchema,
+  type Version,
 } from '#protocol'
 import { SEAL_PER_TURN } from '../limits.ts'
 import { type Conversation, deviceText } from './conversation.ts'
@@ -23,13 +24,19 @@ import { referred } from './retry.ts'
 import type { MessageRow } from './schema.ts'
 import { isNumbered, isOpen } from './slot.ts'
 
-type Readers = readonly (PeerDevice & { readonly member: number })[]
+type Readers = {
+  readonly peers: readonly PeerDevice[]
+  /** Of each peer. */
+  readonly members: readonly number[]
+  readonly encryptedFor: readonly ManifestUsed[]
+}
+type ManifestUsed = Version & { readonly member: number }
 
 /** Everybody's devices but this one; undefined while a manifest or a session is missing (it is being asked for). */
-function readersOf(core: Core, conversation: Conversation, lookUps: LookUps): Readers | undefined {
+function readersOf(core: Core, turn: Turn, conversation: Conversation, lookUps: LookUps): Readers | undefined {
   const { self, cipher } = core.ports
   const own = deviceText(self)
-  const readers: (PeerDevice & { member: number })[] = []
+  const readers = { peers: [] as PeerDevice[], members: [] as number[], encryptedFor: [] as ManifestUsed[] }
   let missing = false
   for (const [member, user] of conversation.members.entries()) {
     const devices = core.people.peers(user)
@@ -37,8 +44,13 @@ function readersOf(core: Core, conversation: Conversation, lookUps: LookUps): Re
     for (const peer of devices ?? []) {
       if (user === self.userId && deviceText(peer) === own) continue
       if (lookUps.isFreshWanted(peer) || !cipher.hasSession(peer)) missing = lookUps.want(user)
-      else readers.push({ ...peer, member })
+      else {
+        readers.peers.push(peer)
+        readers.members.push(member)
+      }
     }
+    const version = core.people.version(turn.draft, user)
+    if (version) readers.encryptedFor.push({ member, ...version })
   }
   return missing ? undefined : readers
 }
@@ -103,7 +115,7 @@ function readersFor(core: Core, turn: Turn, conversation: Conversation, lookUps:
     }
     putRow(turn, conversation, { burnt: 0 })
   }
-  return readersOf(core, conversation, lookUps)
+  return readersOf(core, turn, conversation, lookUps)
 }
 
 async function sealOne(
@@ -123,11 +135,11 @@ async function sealOne(
   }
   let bodies: Uint8Array[]
   try {
-    bodies = await cipher.seal(readers, { convId: conversation.id, k }, content)
+    bodies = await cipher.seal(readers.peers, { convId: conversation.id, k }, content)
   } catch (error) {
     if (!(error instanceof ParleyError)) throw error
     if (error.code === 'no_session') {
-      for (const reader of readers) lookUps.want(reader.userId)
+      for (const reader of readers.peers) lookUps.want(reader.userId)
       return false
     }
     giveUp(core, turn, conversation, k, message)
@@ -139,16 +151,12 @@ async function sealOne(
     tag: slot.tag,
     rev: slot.rev,
     kind: message.kind === 'again' ? KIND_SUPPLEMENT : KIND_CONTENT,
-    encryptedFor: conversation.members.flatMap((user, member) => {
-      const version = core.people.version(turn.draft, user)
-      return version ? [{ member, ...version }] : []
-    }),
+    encryptedFor: [...readers.encryptedFor],
     parts: bodies.map((body, i) =>
-      create(PartSchema, { member: readers[i]!.member, device: readers[i]!.device, body }),
+      create(PartSchema, { member: readers.members[i]!, device: readers.peers[i]!.device, body }),
     ),
   })
   turn.draft.put('sealed', { conv: conversation.id, k, submission: toBinary(SubmissionSchema, submission) })
-  conversation.slots.set(k, { ...slot, sealed: true })
   setSlot(turn, conversation, { ...slot, sealed: true })
   return true
 }

@@ -92,7 +92,7 @@ function submissionsOf(core: Core, conversation: Conversation, inFlightMax: numb
       out.push(create(SubmissionSchema, { k, tag: slot.skipTag!, rev: slot.skipRev, kind: KIND_SKIP }))
       continue
     }
-    const sealed = core.ports.db.get('sealed', [id, k])
+    const sealed = core.rows.get('sealed', [id, k])
     if (!sealed) throw new Error(`the ciphertext of k ${k} is not there`)
     out.push(fromBinary(SubmissionSchema, sealed.submission))
   }
