@@ -72,14 +72,8 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   const peers = new WeakMap<PeerDevice, Peer>()
   let last: Promise<unknown> = Promise.resolve()
 
-  const atomically = <T>(operation: (staged: KeyStorage) => Promise<T>): Promise<T> => {
-    const attempt = async (): Promise<T> => {
-      const staged = stagedKeyStorage(storage)
-      const result = await operation(staged.storage)
-      staged.passOn()
-      return result
-    }
-    const result = last.then(attempt)
+  const inTurn = <T>(operation: () => Promise<T>): Promise<T> => {
+    const result = last.then(operation)
     last = result.catch(() => undefined)
     return result
   }
@@ -94,34 +88,53 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   }
 
   const encryptEach = (to: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]> =>
-    atomically(async (staged) => {
+    inTurn(async () => {
+      const staged = stagedKeyStorage(storage)
       const out: Uint8Array[] = []
-      for (const peer of to) out.push(await encryptOne(staged, peerOf(peer), local, plaintext, clock))
+      for (const peer of to) {
+        const session = new SessionOf(to.length === 1 ? storage : staged.storage, peerOf(peer).sessionKey)
+        out.push(await encryptOne(session, peerOf(peer), local, plaintext, clock))
+        session.write()
+      }
+      staged.passOn()
       return out
     })
   const decryptWith = <T>(peer: PeerDevice, ciphertext: Uint8Array, open: (plaintext: Uint8Array) => T): Promise<T> =>
-    atomically(async (staged) => open(await decryptOne(staged, peerOf(peer), local, ciphertext)))
+    inTurn(async () => {
+      const session = new SessionOf(storage, peerOf(peer).sessionKey)
+      checkSize(ciphertext)
+      const message = readCiphertext(ciphertext)
+      if (message instanceof SignalMessage) {
+        const opened = open(await decryptOne(session, peerOf(peer), local, message))
+        session.write()
+        return opened
+      }
+      const prekeys = stagedKeyStorage(storage)
+      const opened = open(await decryptFirst(session, prekeys.storage, peerOf(peer), local, message))
+      prekeys.passOn()
+      session.write()
+      return opened
+    })
+
   return {
-    hasSession: (peer) => isCurrent(new SessionOf(storage, peerOf(peer).sessionKey), clock),
-    setUp: (peer, bundle) => atomically((staged) => setUpOne(staged, peerOf(peer), local, bundle, clock)),
+    hasSession: (peer) =>
+      new SessionOf(storage, peerOf(peer).sessionKey).record?.hasCurrentState(new Date(clock.now())) ?? false,
+    setUp: (peer, bundle) => inTurn(() => setUpOne(storage, peerOf(peer), local, bundle, clock)),
     encrypt: async (peer, plaintext) => (await encryptEach([peer], plaintext))[0]!,
     encryptEach,
     decrypt: (peer, ciphertext) => decryptWith(peer, ciphertext, (plaintext) => plaintext),
     decryptWith,
     archive: (peer) =>
-      atomically(async (staged) => {
-        const session = new SessionOf(staged, sessionKey(peer))
+      inTurn(async () => {
+        const session = new SessionOf(storage, sessionKey(peer))
         if (!session.record) return
         const record = SessionRecord.deserialize(session.record.serialize())
         record.archiveCurrentState()
         session.save(record)
+        session.write()
       }),
-    forget: (peer) => atomically(async (staged) => staged.set('session', sessionKey(peer), undefined)),
+    forget: (peer) => inTurn(async () => storage.set('session', sessionKey(peer), undefined)),
   }
-}
-
-function isCurrent({ record }: SessionOf, clock: Clock): boolean {
-  return record?.hasCurrentState(new Date(clock.now())) ?? false
 }
 
 function addressOf(peer: PeerDevice, own: DeviceKeys): ProtocolAddress {
@@ -152,17 +165,17 @@ async function setUpOne(
   } catch (error) {
     throw setUpError(error)
   }
+  session.write()
 }
 
 async function encryptOne(
-  storage: KeyStorage,
-  { device, remote, identities, sessionKey: key }: Peer,
+  session: SessionOf,
+  { device, remote, identities }: Peer,
   local: ProtocolAddress,
   plaintext: Uint8Array,
   clock: Clock,
 ): Promise<Uint8Array> {
-  const session = new SessionOf(storage, key)
-  if (!isCurrent(session, clock)) throw noSession(device)
+  if (!session.record) throw noSession(device)
   let message: CiphertextMessage
   try {
     message = await signalEncrypt(raw(plaintext), remote, local, session, identities, new Date(clock.now()))
@@ -178,20 +191,27 @@ async function encryptOne(
 }
 
 async function decryptOne(
-  storage: KeyStorage,
-  { device, remote, identities, sessionKey: key }: Peer,
+  session: SessionOf,
+  { device, remote, identities }: Peer,
   local: ProtocolAddress,
-  ciphertext: Uint8Array,
+  message: SignalMessage,
 ): Promise<Uint8Array> {
-  checkSize(ciphertext)
-  const message = readCiphertext(ciphertext)
-  const session = new SessionOf(storage, key)
-  if (message instanceof SignalMessage) {
-    if (!session.record) throw noSession(device)
-    return signalDecrypt(message, remote, local, session, identities).catch((error: unknown) => {
-      throw decryptionError(error)
-    })
+  if (!session.record) throw noSession(device)
+  try {
+    return await signalDecrypt(message, remote, local, session, identities)
+  } catch (error) {
+    throw decryptionError(error)
   }
+}
+
+/** A message that sets its session up, with prekeys of this device. */
+async function decryptFirst(
+  session: SessionOf,
+  storage: KeyStorage,
+  { remote, identities }: Peer,
+  local: ProtocolAddress,
+  message: PreKeySignalMessage,
+): Promise<Uint8Array> {
   const { prekey, signedPrekey, kyberPrekey, failure } = prekeyStores(storage)
   try {
     return await signalDecryptPreKey(message, remote, local, session, identities, prekey, signedPrekey, kyberPrekey)

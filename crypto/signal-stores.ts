@@ -41,11 +41,12 @@ class OpenRecord implements Unpacked {
   }
 }
 
-/** Reads the record once for one operation, before libsignal asks for it; what is saved stays open. */
+/** Reads the record once for one operation, before libsignal asks for it; what it saves waits for `write`. */
 export class SessionOf extends SessionStore {
   readonly #storage: KeyStorage
   readonly #key: string
   readonly #record: SessionRecord | null
+  #saved: SessionRecord | undefined
 
   constructor(storage: KeyStorage, key: string) {
     super()
@@ -62,11 +63,16 @@ export class SessionOf extends SessionStore {
   }
 
   save(record: SessionRecord): void {
-    this.#storage.set('session', this.#key, new OpenRecord(record))
+    this.#saved = record
+  }
+
+  /** The operation has succeeded. What is written stays open. */
+  write(): void {
+    if (this.#saved) this.#storage.set('session', this.#key, new OpenRecord(this.#saved))
   }
 
   override async saveSession(_name: unknown, record: SessionRecord): Promise<void> {
-    this.save(record)
+    this.#saved = record
   }
 
   override async getSession(): Promise<SessionRecord | null> {

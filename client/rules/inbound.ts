@@ -46,8 +46,9 @@ export async function takeEntries(
     turn.draft.put('entries', { conv: conversation.id, at, header: bytes.slice(0, HEADER_BYTES) })
     await takeEntry(core, turn, conversation, bytes, lookUps)
     if (core.stopped) return
-    if (!beyond || at === state.cursor) keepHash(conversation, at, hash)
+    if (!beyond || at === state.cursor) conversation.hashes.set(at, hash)
   }
+  forgetHashes(conversation)
   const { cursor } = state
   if (
     gap === undefined &&
@@ -85,12 +86,10 @@ function askAgain(core: Core, turn: Turn, conversation: Conversation, page: bool
   set.add(conversation)
 }
 
-function keepHash(conversation: Conversation, at: Position, hash: Uint8Array): void {
-  conversation.hashes.set(at, hash)
-  if (conversation.hashes.size <= HASHES_KEPT) return
-  for (const oldest of conversation.hashes.keys()) {
-    conversation.hashes.delete(oldest)
-    return
+function forgetHashes({ hashes }: Conversation): void {
+  for (const oldest of hashes.keys()) {
+    if (hashes.size <= HASHES_KEPT) return
+    hashes.delete(oldest)
   }
 }
 

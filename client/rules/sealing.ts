@@ -157,7 +157,7 @@ async function sealOne(
     ),
   })
   turn.draft.put('sealed', { conv: conversation.id, k, submission: toBinary(SubmissionSchema, submission) })
-  setSlot(turn, conversation, { ...slot, sealed: true })
+  conversation.slots.set(k, { ...slot, sealed: true })
   return true
 }
 
