@@ -70,11 +70,15 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   const local = ProtocolAddress.new(userAlias(device.userId), device.number)
   const own = IdentityKeyPair.deserialize(raw(device.identityKeyPair))
   const peers = new WeakMap<PeerDevice, Peer>()
-  let last: Promise<unknown> = Promise.resolve()
+  let last: Promise<unknown> | undefined
 
   const inTurn = <T>(operation: () => Promise<T>): Promise<T> => {
-    const result = last.then(operation)
-    last = result.catch(() => undefined)
+    const result = last ? last.then(operation) : operation()
+    const over = (): void => {
+      if (last === done) last = undefined
+    }
+    const done = result.then(over, over)
+    last = done
     return result
   }
   const peerOf = (peer: PeerDevice): Peer => {
@@ -89,12 +93,11 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
 
   const encryptEach = (to: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]> =>
     inTurn(async () => {
+      if (to.length === 1) return [await encryptOne(storage, peerOf(to[0]!), local, plaintext, clock)]
       const staged = stagedKeyStorage(storage)
       const out: Uint8Array[] = []
       for (const peer of to) {
-        const session = new SessionOf(to.length === 1 ? storage : staged.storage, peerOf(peer).sessionKey)
-        out.push(await encryptOne(session, peerOf(peer), local, plaintext, clock))
-        session.write()
+        out.push(await encryptOne(staged.storage, peerOf(peer), local, plaintext, clock))
       }
       staged.passOn()
       return out
@@ -119,7 +122,7 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   return {
     hasSession: (peer) =>
       new SessionOf(storage, peerOf(peer).sessionKey).record?.hasCurrentState(new Date(clock.now())) ?? false,
-    setUp: (peer, bundle) => inTurn(() => setUpOne(storage, peerOf(peer), local, bundle, clock)),
+    setUp: (peer, bundle) => inTurn(async () => setUpOne(storage, peerOf(peer), local, bundle, clock)),
     encrypt: async (peer, plaintext) => (await encryptEach([peer], plaintext))[0]!,
     encryptEach,
     decrypt: (peer, ciphertext) => decryptWith(peer, ciphertext, (plaintext) => plaintext),
@@ -169,12 +172,13 @@ async function setUpOne(
 }
 
 async function encryptOne(
-  session: SessionOf,
-  { device, remote, identities }: Peer,
+  storage: KeyStorage,
+  { device, remote, identities, sessionKey: key }: Peer,
   local: ProtocolAddress,
   plaintext: Uint8Array,
   clock: Clock,
 ): Promise<Uint8Array> {
+  const session = new SessionOf(storage, key)
   if (!session.record) throw noSession(device)
   let message: CiphertextMessage
   try {
@@ -187,6 +191,7 @@ async function encryptOne(
   out[0] = message.type()
   out.set(body, 1)
   checkSize(out)
+  session.write()
   return out
 }
 

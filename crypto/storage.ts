@@ -27,7 +27,7 @@ export type KeyChange = { readonly table: KeyTable; readonly key: string; readon
 
 export type StagedKeyStorage = {
   readonly storage: KeyStorage
-  /** What was written since the start or the last `reset`, one change a key, in order of first writing. */
+  /** What was written since the start or the last `reset`, one change a key. */
   changes(): KeyChange[]
   /** Writes everything to the storage below, as it is. */
   passOn(): void
@@ -57,28 +57,34 @@ export function memoryKeyStorage(): KeyStorage {
 
 /** Reads fall through to `base`, writes are kept here until the caller takes them. */
 export function stagedKeyStorage(base: KeyStorage): StagedKeyStorage {
-  const staged = new Map<string, Staged>()
+  const tables = new Map<KeyTable, Map<string, Staged>>()
+  const all = (): Staged[] => [...tables.values()].flatMap((staged) => [...staged.values()])
   return {
     storage: {
       get(table, key) {
-        const change = staged.get(nameOf(table, key))
+        const change = tables.get(table)?.get(key)
         return change ? change.value && packed(change.value) : base.get(table, key)
       },
       unpacked(table, key) {
-        const change = staged.get(nameOf(table, key))
+        const change = tables.get(table)?.get(key)
         if (!change) return base.unpacked(table, key)
         return change.value instanceof Uint8Array ? undefined : change.value
       },
       set(table, key, value) {
-        staged.set(nameOf(table, key), { table, key, value: value instanceof Uint8Array ? value.slice() : value })
+        let staged = tables.get(table)
+        if (!staged) {
+          staged = new Map()
+          tables.set(table, staged)
+        }
+        staged.set(key, { table, key, value: value instanceof Uint8Array ? value.slice() : value })
       },
     },
-    changes: () => [...staged.values()].map((change) => ({ ...change, value: change.value && packed(change.value) })),
+    changes: () => all().map((change) => ({ ...change, value: change.value && packed(change.value) })),
     passOn() {
-      for (const { table, key, value } of staged.values()) base.set(table, key, value)
-      staged.clear()
+      for (const { table, key, value } of all()) base.set(table, key, value)
+      tables.clear()
     },
-    reset: () => staged.clear(),
+    reset: () => tables.clear(),
   }
 }
 

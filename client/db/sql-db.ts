@@ -39,6 +39,19 @@ function fromSql(value: unknown, type: ColumnType): unknown {
   return value
 }
 
+/** What a table's statements are made of, worked out once. */
+type Prepared = {
+  readonly columns: readonly (readonly [name: string, type: ColumnType])[]
+  readonly get: Statement
+  readonly put: Statement
+  readonly delete: Statement
+}
+
+function putSql(table: TableName, places: readonly string[]): string {
+  const names = Object.keys(shapeOf(table).columns).map(quoted)
+  return `INSERT OR REPLACE INTO ${quoted(table)} (${names.join(', ')}) VALUES (${places.join(', ')})`
+}
+
 export function sqlDb(database: Database): DeviceDb {
   const statements = new Map<string, Statement>()
   const prepared = (sql: string): Statement => {
@@ -49,19 +62,38 @@ export function sqlDb(database: Database): DeviceDb {
     }
     return statement
   }
+  const tables = new Map<TableName, Prepared>()
+  const tableOf = (table: TableName): Prepared => {
+    let known = tables.get(table)
+    if (!known) {
+      const columns = Object.entries(shapeOf(table).columns)
+      const whereKey = shapeOf(table)
+        .key.map((column) => `${quoted(column)} = ?`)
+        .join(' AND ')
+      known = {
+        columns,
+        get: prepared(`SELECT * FROM ${quoted(table)} WHERE ${whereKey}`),
+        put: prepared(
+          putSql(
+            table,
+            columns.map(() => '?'),
+          ),
+        ),
+        delete: prepared(`DELETE FROM ${quoted(table)} WHERE ${whereKey}`),
+      }
+      tables.set(table, known)
+    }
+    return known
+  }
   const rowOf = <T extends TableName>(table: T, raw: Record<string, unknown>): Tables[T] => {
     const row: Record<string, unknown> = {}
-    for (const [column, type] of Object.entries(shapeOf(table).columns)) row[column] = fromSql(raw[column], type)
+    for (const [column, type] of tableOf(table).columns) row[column] = fromSql(raw[column], type)
     return row as unknown as Tables[T]
   }
-  const whereKey = (table: TableName): string =>
-    shapeOf(table)
-      .key.map((column) => `${quoted(column)} = ?`)
-      .join(' AND ')
 
   const reader: DbReader = {
     get(table, key) {
-      const raw = prepared(`SELECT * FROM ${quoted(table)} WHERE ${whereKey(table)}`).get([...key])
+      const raw = tableOf(table).get.get(key as KeyValue[])
       return raw && rowOf(table, raw)
     },
     scan(table, options) {
@@ -74,15 +106,22 @@ export function sqlDb(database: Database): DeviceDb {
   const writer: DbWriter = {
     ...reader,
     put(table, row) {
-      const columns = Object.entries(shapeOf(table).columns)
-      const names = columns.map(([column]) => quoted(column)).join(', ')
-      const all = columns.map(([column, type]) => toSql((row as unknown as Record<string, unknown>)[column], type))
-      const places = all.map((value) => (isEmptyBlob(value) ? EMPTY_BLOB : '?')).join(', ')
-      const values = all.filter((value) => !isEmptyBlob(value))
-      prepared(`INSERT OR REPLACE INTO ${quoted(table)} (${names}) VALUES (${places})`).run(values)
+      const { columns, put } = tableOf(table)
+      const values: Value[] = []
+      let holes = false
+      for (const [column, type] of columns) {
+        const value = toSql((row as unknown as Record<string, unknown>)[column], type)
+        holes ||= isEmptyBlob(value)
+        values.push(value)
+      }
+      if (!holes) put.run(values)
+      else {
+        const places = values.map((value) => (isEmptyBlob(value) ? EMPTY_BLOB : '?'))
+        prepared(putSql(table, places)).run(values.filter((value) => !isEmptyBlob(value)))
+      }
     },
     delete(table, key) {
-      prepared(`DELETE FROM ${quoted(table)} WHERE ${whereKey(table)}`).run([...key])
+      tableOf(table).delete.run(key as KeyValue[])
     },
   }
   return {
