@@ -6,13 +6,14 @@ import fc from 'fast-check'
 import { readDeviceFrame, writeDeviceFrame } from './device-frame-codec.ts'
 import { selectParts, writeEntry } from './entry.ts'
 import { ItemKind, LogSchema, SubmissionsSchema } from './gen/link_pb.ts'
-import { DeviceFrameSchema, HomeFrameSchema } from './gen/session_pb.ts'
+import { DeviceFrameSchema, HomeFrameSchema, SubmissionSchema } from './gen/session_pb.ts'
 import { readHomeFrame } from './home-frame-codec.ts'
 import { HomeFrameWriter, sizeOfOwn } from './home-frame-writer.ts'
 import { readLog, readSubmissions, writeLog, writeSubmissions } from './item-codec.ts'
 import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES } from './limits.ts'
 import { positionOf } from './position.ts'
 import { ParleyError } from './refusals.ts'
+import { packSubmission, unpackSubmission } from './submission-codec.ts'
 import { bytesOf, type VectorFile } from './vector-file.ts'
 import { makeVectors } from './vectors.ts'
 import { decode } from './wire.ts'
@@ -46,6 +47,14 @@ const CODECS: Readonly<Record<string, Codec>> = {
     seeds: validOf(vectors.items!, ItemKind.SUBMISSIONS),
     read: readSubmissions,
     write: writeSubmissions,
+  },
+  'submission alone': {
+    schema: SubmissionSchema,
+    seeds: validOf(vectors['device-frames']!).flatMap((seed) =>
+      readDeviceFrame(seed, FRAME_ITEMS_MAX).submissions.map((it) => toBinary(SubmissionSchema, it)),
+    ),
+    read: unpackSubmission,
+    write: packSubmission,
   },
   log: { schema: LogSchema, seeds: validOf(vectors.items!, ItemKind.LOG), read: readLog, write: writeLog },
 }

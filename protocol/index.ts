@@ -144,5 +144,5 @@ export {
   type SignInProved,
 } from './sign-in-node.ts'
 export { SimulatedClock, simulatedRandom } from './simulated.ts'
-export { encodeSubmission, sizeOfSubmission } from './submission-codec.ts'
+export { packSubmission, sizeOfSubmission, unpackSubmission } from './submission-codec.ts'
 export { decode } from './wire.ts'

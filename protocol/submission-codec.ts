@@ -1,6 +1,7 @@
-// Submissions by hand: they come in frames of devices and in items between nodes.
+// Submissions by hand: they come in frames of devices and in items between nodes, and a device keeps its own.
 import type { ManifestVersion, Part, Submission } from './gen/session_pb.ts'
-import type { ProtoReader } from './proto-reader.ts'
+import { FRAME_ITEMS_MAX } from './limits.ts'
+import { ProtoReader } from './proto-reader.ts'
 import { ProtoWriter, sizeOfBytes, sizeOfField } from './proto-writer.ts'
 
 const NO_BYTES = new Uint8Array(0)
@@ -97,15 +98,6 @@ export function sizeOfSubmission(submission: Submission): number {
   return size
 }
 
-const writer = new ProtoWriter()
-
-/** The message itself. */
-export function encodeSubmission(submission: Submission): Uint8Array {
-  writer.room(sizeOfSubmission(submission))
-  writeFields(writer, submission)
-  return writer.done()
-}
-
 /** A field with the message in it. */
 export function writeSubmission(to: ProtoWriter, tag: number, submission: Submission): void {
   const size = sizeOfSubmission(submission)
@@ -114,6 +106,7 @@ export function writeSubmission(to: ProtoWriter, tag: number, submission: Submis
   writeFields(to, submission)
 }
 
+/** Room has been made. */
 function writeFields(to: ProtoWriter, submission: Submission): void {
   to.field(0x08, submission.conv)
   to.field(0x10, submission.k)
@@ -133,4 +126,18 @@ function writeFields(to: ProtoWriter, submission: Submission): void {
     to.field(0x10, part.device)
     to.bytes(0x1a, part.body)
   }
+}
+
+const alone = new ProtoWriter()
+
+/** One that stands alone. */
+export function packSubmission(submission: Submission): Uint8Array {
+  alone.room(sizeOfSubmission(submission))
+  writeFields(alone, submission)
+  return alone.done()
+}
+
+/** Fields of bytes are views into `bytes`. */
+export function unpackSubmission(bytes: Uint8Array): Submission {
+  return readSubmission(new ProtoReader(bytes, FRAME_ITEMS_MAX), bytes.length)
 }

@@ -1,18 +1,16 @@
 // Encrypting: ascending, at most AHEAD_MAX k ahead of what has a number, and only when every device that is to read it
 // has a session. Until then a content waits as plaintext with its k and tag.
-import { create, toBinary } from '@bufbuild/protobuf'
 import type { ContentBody, PeerDevice, Sealable } from '#crypto'
 import {
   compareVersions,
   KIND_CONTENT,
   KIND_SUPPLEMENT,
   limits,
+  type ManifestVersion,
   NOWHERE,
   ParleyError,
-  PartSchema,
   type Position,
-  SubmissionSchema,
-  type Version,
+  packSubmission,
 } from '#protocol'
 import { SEAL_PER_TURN } from '../limits.ts'
 import { type Conversation, deviceText } from './conversation.ts'
@@ -28,15 +26,14 @@ type Readers = {
   readonly peers: readonly PeerDevice[]
   /** Of each peer. */
   readonly members: readonly number[]
-  readonly encryptedFor: readonly ManifestUsed[]
+  readonly encryptedFor: ManifestVersion[]
 }
-type ManifestUsed = Version & { readonly member: number }
 
 /** Everybody's devices but this one; undefined while a manifest or a session is missing (it is being asked for). */
 function readersOf(core: Core, turn: Turn, conversation: Conversation, lookUps: LookUps): Readers | undefined {
   const { self, cipher } = core.ports
   const own = deviceText(self)
-  const readers = { peers: [] as PeerDevice[], members: [] as number[], encryptedFor: [] as ManifestUsed[] }
+  const readers = { peers: [] as PeerDevice[], members: [] as number[], encryptedFor: [] as ManifestVersion[] }
   let missing = false
   for (const [member, user] of conversation.members.entries()) {
     const devices = core.people.peers(user)
@@ -50,7 +47,7 @@ function readersOf(core: Core, turn: Turn, conversation: Conversation, lookUps: 
       }
     }
     const version = core.people.version(turn.draft, user)
-    if (version) readers.encryptedFor.push({ member, ...version })
+    if (version) readers.encryptedFor.push({ $typeName: 'parley.v1.ManifestVersion', member, ...version })
   }
   return missing ? undefined : readers
 }
@@ -146,17 +143,23 @@ async function sealOne(
     return true
   }
   const slot = conversation.slots.get(k)!
-  const submission = create(SubmissionSchema, {
+  const submission = packSubmission({
+    $typeName: 'parley.v1.Submission',
+    conv: 0,
     k,
     tag: slot.tag,
     rev: slot.rev,
     kind: message.kind === 'again' ? KIND_SUPPLEMENT : KIND_CONTENT,
-    encryptedFor: [...readers.encryptedFor],
-    parts: bodies.map((body, i) =>
-      create(PartSchema, { member: readers.members[i]!, device: readers.peers[i]!.device, body }),
-    ),
+    membershipVersion: 0,
+    encryptedFor: readers.encryptedFor,
+    parts: bodies.map((body, i) => ({
+      $typeName: 'parley.v1.Part',
+      member: readers.members[i]!,
+      device: readers.peers[i]!.device,
+      body,
+    })),
   })
-  turn.draft.put('sealed', { conv: conversation.id, k, submission: toBinary(SubmissionSchema, submission) })
+  turn.draft.put('sealed', { conv: conversation.id, k, submission })
   conversation.slots.set(k, { ...slot, sealed: true })
   return true
 }

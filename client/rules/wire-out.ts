@@ -1,5 +1,5 @@
 // What goes to the home after a commit: in one frame for many things, cut only by size.
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import {
   ConversationNameSchema,
   CursorSchema,
@@ -13,6 +13,7 @@ import {
   PullSchema,
   type Submission,
   SubmissionSchema,
+  unpackSubmission,
 } from '#protocol'
 import { FRAME_FILL_BYTES } from '../limits.ts'
 import type { Conversation } from './conversation.ts'
@@ -94,7 +95,7 @@ function submissionsOf(core: Core, conversation: Conversation, inFlightMax: numb
     }
     const sealed = core.rows.get('sealed', [id, k])
     if (!sealed) throw new Error(`the ciphertext of k ${k} is not there`)
-    out.push(fromBinary(SubmissionSchema, sealed.submission))
+    out.push(unpackSubmission(sealed.submission))
   }
   return out
 }

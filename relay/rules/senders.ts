@@ -1,7 +1,7 @@
 // What a node sends to other regions about a conversation: the log (as its host), held submissions (as a home),
 // registers. Each stream has a point up to which it was sent since the link came up; the rest follows in order, as far as
 // the link takes it.
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import {
   entryPosition,
   ItemKind,
@@ -11,9 +11,9 @@ import {
   type RegionId,
   RegistersSchema,
   type Submission,
-  SubmissionSchema,
   SubmissionsSchema,
   selectParts,
+  unpackSubmission,
 } from '#protocol'
 import { type Author, type Conversation, findHeld, type Held, type Register } from './conversation.ts'
 import { heldKey, LOG_STREAM, readEntries, readHeld, registerStream } from './conversation-rows.ts'
@@ -195,7 +195,7 @@ export class Senders {
       const row = await this.#core.store.get(conv.partition, heldKey(author, k))
       if (!row) break
       const read = readHeld(k, row)
-      out.push({ held: read.held, submission: fromBinary(SubmissionSchema, read.submission) })
+      out.push({ held: read.held, submission: unpackSubmission(read.submission) })
       bytes += size
     }
     return out

@@ -3,15 +3,15 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
   type EntryHeader,
-  encodeSubmission,
   ItemKind,
   limits,
+  packSubmission,
   type RegionId,
   type Submission,
-  SubmissionSchema,
   type SubmissionState,
   SubmissionStateSchema,
   sizeOfSubmission,
+  unpackSubmission,
   type Verdict,
   VerdictSchema,
   writeEntry,
@@ -97,7 +97,7 @@ export class Submissions {
       return
     }
     const held = heldOf(submission, size)
-    this.#wait(conv, author, held, encodeSubmission(submission))
+    this.#wait(conv, author, held, packSubmission(submission))
     this.#core.feeds.concern(conv, conv.host, author.stream, held.k, held.k)
     const feed = feedOf(conv, conv.host)
     // A new rev of something that was sent already goes again from there.
@@ -129,12 +129,12 @@ export class Submissions {
     }
     const held = heldOf(submission, size)
     if (outcome.do === 'behind') {
-      this.#wait(conv, author, held, encodeSubmission(submission))
+      this.#wait(conv, author, held, packSubmission(submission))
       return
     }
     const verdict = hostVerdict(outcome, held)
     if (!verdict) throw new Error(`a home took k ${held.k} that its own log answers with ${outcome.do}`)
-    this.#stopWith(conv, author, held, encodeSubmission(submission), verdict)
+    this.#stopWith(conv, author, held, packSubmission(submission), verdict)
   }
 
   /** At a host that is also the home: what was kept behind a stop is numbered as soon as it is next. */
@@ -145,7 +145,7 @@ export class Submissions {
     load(store.get(conv.partition, heldKey(author, next.k)), (row) => {
       convs.with(conv.id, (now) => {
         if (now !== conv || !row || findHeld(author, author.last + 1) !== next) return
-        const submission = fromBinary(SubmissionSchema, readHeld(next.k, row).submission)
+        const submission = unpackSubmission(readHeld(next.k, row).submission)
         const outcome = hostTake(conv, author, submission, this.#manifestOf(conv))
         if (outcome.do !== 'append') return this.#stop(conv, author, next, row, outcome)
         this.#forget(conv, author, next)
