@@ -1,6 +1,6 @@
 // Time and chance are handed in wherever they decide anything, so that the same rules run in production and in
 // the simulator. The simulated twins live beside the ports (simulated.ts).
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomFillSync } from 'node:crypto'
 
 export type Timer = { cancel(): void }
 
@@ -28,7 +28,25 @@ export const systemClock: Clock = {
   },
 }
 
+/** Asking the system for a few bytes costs more than everything else that is done with them. */
+const POOL_BYTES = 4_096
+const POOLED_MAX_BYTES = 32
+const pool = new Uint8Array(POOL_BYTES)
+let pooled = POOL_BYTES
+
+/** What is handed out is not kept: a secret stays in one place. */
+function fewBytes(length: number): Uint8Array {
+  if (pooled + length > POOL_BYTES) {
+    randomFillSync(pool)
+    pooled = 0
+  }
+  const out = pool.slice(pooled, pooled + length)
+  pool.fill(0, pooled, pooled + length)
+  pooled += length
+  return out
+}
+
 export const systemRandom: Random = {
-  bytes: (length) => new Uint8Array(randomBytes(length)),
+  bytes: (length) => (length <= POOLED_MAX_BYTES ? fewBytes(length) : new Uint8Array(randomBytes(length))),
   fraction: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
 }

@@ -64,6 +64,23 @@ describe('randomness', () => {
   })
 })
 
+describe('system randomness', () => {
+  it('hands nothing out twice, however little is asked for at a time', () => {
+    const seen = new Set<string>()
+    for (let i = 0; i < 20_000; i++) {
+      const bytes = systemRandom.bytes(8 + (i % 40))
+      assert.equal(bytes.length, 8 + (i % 40))
+      seen.add(Buffer.from(bytes.subarray(0, 8)).toString('hex'))
+      seen.add(Buffer.from(bytes.subarray(-8)).toString('hex') + (bytes.length === 8 ? ' last' : ''))
+    }
+    assert.equal(seen.size, 40_000)
+    const mine = systemRandom.bytes(4)
+    const before = mine.slice()
+    systemRandom.bytes(4).fill(7)
+    assert.deepEqual(mine, before)
+  })
+})
+
 describe('system clock', () => {
   it('calls back once, not when cancelled', async () => {
     const before = systemClock.monotonic()
