@@ -18,9 +18,9 @@ import {
 import type { Clock, Random } from '#protocol'
 import { keyStorage } from './db/key-storage.ts'
 import type { Cipher } from './rules/ports.ts'
-import type { DeviceDb } from './rules/schema.ts'
+import type { DbReader } from './rules/schema.ts'
 
-export function signalCipher(db: DeviceDb, device: DeviceKeys, clock: Clock, random: Random): Cipher {
+export function signalCipher(db: DbReader, device: DeviceKeys, clock: Clock, random: Random): Cipher {
   const staged = stagedKeyStorage(keyStorage(db, undefined))
   const sessions = openSessions({ storage: staged.storage, device, clock })
   const { number, registrationEpoch, registrationVersion, userId } = device
