@@ -11,3 +11,4 @@ export {
 } from './config.ts'
 export { type Initialised, type InitOptions, initRelay } from './init.ts'
 export { type RelayOptions, type RunningRelay, startRelay } from './relay.ts'
+export { openStocking } from './stocking.ts'

@@ -1,65 +1,137 @@
 // npm run bench: what a relay and a client can do, measured in one run on this machine, beside what it should be.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { relayRow } from './bench/relay-row.ts'
-import { type Figure, isMet, type Row } from './bench/row.ts'
+import { systemClock } from '#protocol'
+import { svgOf } from './bench/plot.ts'
+import { hearing, type Result, table, verdict } from './bench/report.ts'
+import type { Row, RowOptions } from './bench/row.ts'
+import { ROWS } from './bench/rows.ts'
 import { openStage } from './bench/stage.ts'
 
-const ROWS: readonly Row[] = [relayRow]
+const HELP = `npm run bench -- [options]
+
+  --only NAME       one row; may be given several times
+  --json FILE       everything as JSON, for programs
+  --plots DIR       drawings (SVG) of latency over load
+  --full            the large sizes (an hour rather than minutes)
+  --dir DIR         where stores go while it runs: a directory on the disk that is to be measured
+  --relay ORIGIN    rows that can do it drive this relay instead of starting one (no figures of its CPU time then)
+  --cpu-prof DIR    relays write a CPU profile when they end
+  --pairs N, --flight N, --seconds N   instead of what a row would take
+  --help
+
+Rows:
+${ROWS.map(({ name, title }) => `  ${name.padEnd(17)} ${title}`).join('\n')}
+
+A target that is missed is shown as missed; it is not an error. testnet/bench/README.md says how each row is measured.`
 
 const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true },
     json: { type: 'string' },
-    dir: { type: 'string' },
+    plots: { type: 'string' },
     full: { type: 'boolean', default: false },
+    dir: { type: 'string' },
+    relay: { type: 'string' },
+    'cpu-prof': { type: 'string' },
     pairs: { type: 'string' },
     flight: { type: 'string' },
     seconds: { type: 'string' },
-    relay: { type: 'string' },
-    'cpu-prof': { type: 'string' },
+    help: { type: 'boolean', default: false },
   },
 })
+
+class Usage extends Error {}
 
 function count(name: 'pairs' | 'flight' | 'seconds'): number | undefined {
   const text = values[name]
   if (text === undefined) return undefined
   const value = Number(text)
-  if (!(value > 0)) throw new Error(`--${name} is a number above 0, not ${text}`)
+  if (!(value > 0) || (name !== 'seconds' && !Number.isInteger(value)))
+    throw new Usage(`--${name} is a number above 0, not ${text}`)
   return value
 }
 
-const shown = (value: number): string =>
-  Math.abs(value) >= 1_000 ? Math.round(value).toLocaleString('en') : value.toFixed(Math.abs(value) >= 100 ? 0 : 2)
-
-function line(figure: Figure): string {
-  const { name, value, unit, target } = figure
-  const wanted = target ? `${target.is === 'at least' ? '≥' : '≤'} ${shown(target.value)}` : ''
-  const met = isMet(figure)
-  const verdict = met === undefined ? '' : met ? 'met' : 'MISSED'
-  return `  ${name.padEnd(44)}${shown(value).padStart(12)} ${unit.padEnd(12)} ${wanted.padEnd(12)} ${verdict}`
+function chosenRows(): readonly Row[] {
+  const { only, relay } = values
+  const unknown = only?.find((name) => !ROWS.some((row) => row.name === name))
+  if (unknown !== undefined) throw new Usage(`no row ${unknown}; there are ${ROWS.map(({ name }) => name).join(', ')}`)
+  const chosen = only ? ROWS.filter(({ name }) => only.includes(name)) : ROWS
+  return relay === undefined ? chosen : chosen.filter((row) => row.elsewhere)
 }
 
-async function main(): Promise<void> {
-  const options = { pairs: count('pairs'), flight: count('flight'), seconds: count('seconds'), full: values.full }
-  const chosen = values.only ? ROWS.filter(({ name }) => values.only!.includes(name)) : ROWS
-  const dir = values.dir ?? (await mkdtemp(join(tmpdir(), 'parley-bench-')))
-  const say = (text: string): void => void process.stderr.write(`${text}\n`)
-  const stage = await openStage({ dir, profiles: values['cpu-prof'], relay: values.relay, say })
+function relayOrigin(): string | undefined {
+  const { relay } = values
+  if (relay === undefined) return undefined
+  const url = URL.parse(relay)
+  if (!url || !/^https?:$/.test(url.protocol)) throw new Usage(`--relay is an origin like http://127.0.0.1:4100`)
+  return url.origin
+}
+
+const say = (text: string): void => void process.stderr.write(`${text}\n`)
+
+async function runRows(rows: readonly Row[], options: RowOptions, dir: string): Promise<Result[]> {
+  const profiles = values['cpu-prof']
+  const stage = await openStage({ dir, profiles, relay: relayOrigin(), say })
+  const results: Result[] = []
   console.log(stage.placed.says)
-  try {
-    for (const row of chosen) {
-      say(`${row.name}: ${row.title}`)
-      const { figures, notes } = await row.run(stage, options)
-      console.log(row.title)
-      for (const figure of figures) console.log(line(figure))
-      for (const note of notes) console.log(`  ${note}`)
+  for (const [i, row] of rows.entries()) {
+    say(`${i + 1} of ${rows.length}, ${row.name}: ${row.title}`)
+    const heard = await hearing()
+    const result = await row.run(stage, options).then(
+      (outcome) => ({ row, outcome, error: undefined }),
+      (error: unknown) => ({ row, outcome: undefined, error: error instanceof Error ? error : new Error(`${error}`) }),
+    )
+    const whole: Result = { ...result, ...(await heard()) }
+    results.push(whole)
+    console.log(table(whole))
+  }
+  return results
+}
+
+async function write(results: readonly Result[], machine: string): Promise<void> {
+  if (values.plots !== undefined) {
+    await mkdir(values.plots, { recursive: true })
+    for (const { row, outcome } of results) {
+      if (outcome?.plot) await writeFile(join(values.plots, `${row.name}.svg`), svgOf(outcome.plot))
     }
-  } finally {
-    if (!values.dir) await rm(dir, { recursive: true, force: true, maxRetries: 5 })
+  }
+  if (values.json !== undefined) {
+    const rows = results.map(({ row, outcome, error, ...more }) => ({
+      name: row.name,
+      title: row.title,
+      ...more,
+      ...(outcome ?? { error: error?.message }),
+    }))
+    await writeFile(values.json, `${JSON.stringify({ machine, rows }, undefined, 2)}\n`)
   }
 }
 
-await main()
+async function main(): Promise<boolean> {
+  if (values.help) {
+    console.log(HELP)
+    return true
+  }
+  const options = { pairs: count('pairs'), flight: count('flight'), seconds: count('seconds'), full: values.full }
+  const rows = chosenRows()
+  const dir = values.dir ? join(values.dir, 'parley-bench') : await mkdtemp(join(tmpdir(), 'parley-bench-'))
+  const began = systemClock.monotonic()
+  try {
+    const results = await runRows(rows, options, dir)
+    await write(results, '')
+    console.log(verdict(results, systemClock.monotonic() - began))
+    return results.every(({ error }) => error === undefined)
+  } finally {
+    await rm(dir, { recursive: true, force: true, maxRetries: 5 })
+  }
+}
+
+try {
+  if (!(await main())) process.exitCode = 1
+} catch (error) {
+  if (!(error instanceof Usage)) throw error
+  say(`bench: ${error.message}\nNext: npm run bench -- --help`)
+  process.exitCode = 2
+}

@@ -16,35 +16,42 @@ export type Stretch = {
   readonly latency: Histogram
   readonly verdicts: Readonly<Record<string, number>>
   readonly faults: readonly string[]
-  readonly elapsedMs: number
 }
 
-/** `pid` of the server; undefined when it is not ours. */
-export async function measure(
-  stage: Stage,
-  loader: Loader,
-  pid: number | undefined,
-  warmUpMs: number,
-  ms: number,
-): Promise<Stretch> {
-  await stage.pause(warmUpMs)
-  await loader.ask<Marked>({ do: 'mark' })
-  const before = [pid === undefined ? Number.NaN : await cpuMs(pid), await cpuMs(loader.pid)] as const
-  await stage.pause(ms)
-  const marked = await loader.ask<Marked>({ do: 'mark' })
-  const after = [pid === undefined ? Number.NaN : await cpuMs(pid), await cpuMs(loader.pid)] as const
+export type Measured = {
+  readonly loader: Loader
+  readonly group: string
+  /** Of the server; undefined when it is not ours. */
+  readonly pid: number | undefined
+}
+
+const usedMs = async (pid: number | undefined): Promise<number> => (pid === undefined ? Number.NaN : cpuMs(pid))
+
+/** What was done while something else went on, and what it cost. */
+export async function measureDuring(it: Measured, during: () => Promise<void>): Promise<Stretch> {
+  const { loader, group, pid } = it
+  await loader.ask<Marked>({ do: 'mark', group })
+  const before = [await usedMs(pid), await cpuMs(loader.pid)] as const
+  await during()
+  const marked = await loader.ask<Marked>({ do: 'mark', group })
+  const after = [await usedMs(pid), await cpuMs(loader.pid)] as const
   const [server, load] = [after[0] - before[0], after[1] - before[1]]
+  const { done, elapsedMs, verdicts, faults } = marked
   return {
-    perSecond: (marked.done * 1_000) / marked.elapsedMs,
-    done: marked.done,
-    cpuUs: (server * 1_000) / marked.done,
-    serverBusy: server / marked.elapsedMs,
-    loadBusy: load / marked.elapsedMs,
+    perSecond: (done * 1_000) / elapsedMs,
+    done,
+    cpuUs: (server * 1_000) / done,
+    serverBusy: server / elapsedMs,
+    loadBusy: load / elapsedMs,
     latency: new Histogram().add(marked.latency),
-    verdicts: marked.verdicts,
-    faults: marked.faults,
-    elapsedMs: marked.elapsedMs,
+    verdicts,
+    faults,
   }
+}
+
+export async function measure(stage: Stage, it: Measured, warmUpMs: number, ms: number): Promise<Stretch> {
+  await stage.pause(warmUpMs)
+  return measureDuring(it, () => stage.pause(ms))
 }
 
 export function median(values: readonly number[]): number {
@@ -71,6 +78,31 @@ export function together(stretches: readonly Stretch[]): Stretch {
     latency,
     verdicts,
     faults: [...new Set(stretches.flatMap((it) => it.faults))],
-    elapsedMs: stretches.reduce((sum, it) => sum + it.elapsedMs, 0),
   }
 }
+
+/** Field of a verdict on the wire -> its name. */
+const VERDICTS: Readonly<Record<string, string>> = {
+  5: 'held',
+  6: 'past',
+  7: 'behind',
+  9: 'wait',
+  10: 'stale',
+  11: 'final',
+  12: 'moved',
+}
+
+const percent = (share: number): string => `${(share * 100).toFixed(0)} %`
+
+export const busyNote = (what: string, { serverBusy, loadBusy }: Stretch): string =>
+  `${what}: server ${Number.isNaN(serverBusy) ? 'not ours' : percent(serverBusy)} of a core, load ${percent(loadBusy)}`
+
+/** What went otherwise than it should. */
+export function troubleNotes(...stretches: readonly Stretch[]): string[] {
+  return stretches.flatMap(({ verdicts, faults }) => [
+    ...Object.entries(verdicts).map(([field, count]) => `${count} times "${VERDICTS[field] ?? field}"`),
+    ...faults.map((fault) => `FAULT: ${fault}`),
+  ])
+}
+
+export const msOf = (histogram: Histogram, share: number): number => histogram.percentile(share) / 1_000

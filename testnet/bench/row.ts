@@ -1,7 +1,8 @@
 // A row of the bench: one thing measured, figures with their targets.
+import type { Plot } from './plot.ts'
 import type { Stage } from './stage.ts'
 
-/** What a figure should be; `why` says where the number comes from if that is not plain. */
+/** What a figure should be. */
 export type Target = { readonly is: 'at least' | 'at most'; readonly value: number }
 
 export type Figure = {
@@ -15,6 +16,7 @@ export type Outcome = {
   readonly figures: readonly Figure[]
   /** In words: how busy processes were, what was refused, what is missing. */
   readonly notes: readonly string[]
+  readonly plot?: Plot
 }
 
 export type RowOptions = {
@@ -26,6 +28,8 @@ export type RowOptions = {
 }
 
 export type Row = {
+  /** It can drive a relay that it did not start. */
+  readonly elsewhere?: true
   readonly name: string
   readonly title: string
   run(stage: Stage, options: RowOptions): Promise<Outcome>
@@ -33,3 +37,10 @@ export type Row = {
 
 export const isMet = ({ value, target }: Figure): boolean | undefined =>
   target && (target.is === 'at least' ? value >= target.value : value <= target.value)
+
+export const atLeast = (value: number): Target => ({ is: 'at least', value })
+export const atMost = (value: number): Target => ({ is: 'at most', value })
+
+export function figure(name: string, value: number, unit: string, target?: Target): Figure {
+  return { name, value, unit, target }
+}

@@ -1,18 +1,28 @@
 // What rows measure with: relays and forwarders as processes of their own, load processes, a directory on a real disk.
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Clock, type Random, systemClock, systemRandom } from '#protocol'
-import { relayInit, relayStart, runToEnd } from '../command-lines.ts'
-import { untilHealthy } from '../health.ts'
+import { systemClock, systemRandom } from '#protocol'
+import { bootstrapStart, relayInit, relayStart, runToEnd } from '../command-lines.ts'
+import { untilHealthy, untilListed } from '../health.ts'
 import { type Loader, startLoader } from '../load/loader.ts'
-import { reservePort } from '../ports.ts'
+import { type ReservedPort, reservePort } from '../ports.ts'
 import { type ManagedProcess, managedProcess } from '../process.ts'
 import { type Placement, pin, placement } from './cpu.ts'
 
 const RAW_SERVER = join(import.meta.dirname, 'raw-server.ts')
 
-export type Server = AsyncDisposable & { readonly origin: string; readonly process: ManagedProcess }
-export type RelayServer = Server & { readonly data: string }
+export type Server = AsyncDisposable & {
+  readonly origin: string
+  readonly process: ManagedProcess
+  /** Again, after it was killed, on the same cores. */
+  start(): Promise<void>
+}
+export type RelayServer = Server & { readonly data: string; readonly meshPort: number }
+export type Regions = AsyncDisposable & {
+  readonly relays: readonly RelayServer[]
+  /** Where they run. */
+  readonly placed: string
+}
 
 export type StageOptions = {
   readonly dir: string
@@ -25,12 +35,13 @@ export type StageOptions = {
 
 export type Stage = {
   readonly dir: string
-  readonly clock: Clock
-  readonly random: Random
   readonly placed: Placement
   readonly relayElsewhere: string | undefined
   readonly say: (line: string) => void
-  relay(name: string, entries?: readonly string[]): Promise<RelayServer>
+  /** `before` runs between its making and its start. */
+  relay(name: string, before?: (data: string) => Promise<void>): Promise<RelayServer>
+  /** An entry node and a relay for each name; the first on the servers' core, the others on that of the load. */
+  regions(names: readonly string[]): Promise<Regions>
   forwarder(): Promise<Server>
   loader(): Promise<Loader>
   pause(ms: number): Promise<void>
@@ -39,55 +50,100 @@ export type Stage = {
 /** Nothing is logged for every sign-in; limits stay as they are. */
 const ENV = { PARLEY_LOG_LEVEL: 'warn' }
 
-async function startServer(stage: StageOptions, placed: Placement, name: string, args: string[]) {
+type Ports = { readonly mesh: ReservedPort; readonly client: ReservedPort }
+
+async function makeServer(options: StageOptions, cores: string | undefined, name: string, args: readonly string[]) {
   const it = managedProcess({
     name,
     args,
-    logFile: join(stage.dir, `${name}.log`),
+    logFile: join(options.dir, `${name}.log`),
     env: ENV,
     clock: systemClock,
-    onLost: ({ code, signal }) => stage.say(`${name} ended by itself (${signal ?? `code ${code}`})`),
+    onLost: ({ code, signal }) => options.say(`${name} ended by itself (${signal ?? `code ${code}`})`),
   })
-  await it.start()
-  await pin(it.pid ?? 0, placed.server)
-  return it
+  const start = async (): Promise<void> => {
+    await it.start()
+    await pin(it.pid ?? 0, cores)
+  }
+  await start()
+  return { process: it, start, [Symbol.asyncDispose]: () => it[Symbol.asyncDispose]() }
+}
+
+async function reserve(): Promise<Ports> {
+  return { mesh: await reservePort(systemRandom), client: await reservePort(systemRandom) }
+}
+
+type RelayPlan = {
+  readonly name: string
+  readonly cores: string | undefined
+  readonly entries: readonly string[]
+  readonly before: ((data: string) => Promise<void>) | undefined
+}
+
+async function makeRelay(options: StageOptions, { name, cores, entries, before }: RelayPlan): Promise<RelayServer> {
+  const { mesh, client } = await reserve()
+  const data = join(options.dir, name)
+  const profiled = options.profiles
+    ? ['--cpu-prof', `--cpu-prof-dir=${options.profiles}`, '--cpu-prof-interval=500']
+    : []
+  await runToEnd(relayInit({ data, name, clientPort: client.port, meshPort: mesh.port, clientUrls: [], entries }), ENV)
+  await before?.(data)
+  const it = await makeServer(options, cores, name, [...profiled, ...relayStart(data)])
+  const origin = `http://127.0.0.1:${client.port}`
+  await untilHealthy(origin, systemClock)
+  return {
+    ...it,
+    origin,
+    data,
+    meshPort: mesh.port,
+    async [Symbol.asyncDispose]() {
+      await it.process.stop()
+      mesh[Symbol.dispose]()
+      client[Symbol.dispose]()
+      await rm(data, { recursive: true, force: true, maxRetries: 5 })
+      await rm(`${data}-root.key`, { force: true })
+    },
+  }
+}
+
+async function makeRegions(options: StageOptions, placed: Placement, names: readonly string[]): Promise<Regions> {
+  await using stack = new AsyncDisposableStack()
+  const { mesh, client } = await reserve()
+  const data = join(options.dir, 'entry')
+  const args = bootstrapStart({ data, meshPort: mesh.port, httpPort: client.port })
+  const entry = stack.use(await makeServer(options, placed.load, 'entry', args))
+  stack.defer(() => rm(data, { recursive: true, force: true, maxRetries: 5 }))
+  const { ready } = entry.process
+  const entries = Array.isArray(ready.multiaddrs) ? ready.multiaddrs.map(String) : []
+  const relays: RelayServer[] = []
+  for (const [i, name] of names.entries()) {
+    const cores = i === 0 ? placed.server : placed.load
+    relays.push(stack.use(await makeRelay(options, { name, cores, entries, before: undefined })))
+  }
+  await untilListed(String(ready.url), names.length, systemClock)
+  const owned = stack.move()
+  const [first, ...others] = names
+  const where = placed.server === undefined ? 'nowhere in particular' : `core ${placed.server}`
+  return {
+    relays,
+    placed: `${first} on ${where}; ${others.join(', ')} and the entry node beside the load`,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
 }
 
 export async function openStage(options: StageOptions): Promise<Stage> {
   const placed = await placement()
   await mkdir(options.dir, { recursive: true })
-  const profiled = options.profiles
-    ? ['--cpu-prof', `--cpu-prof-dir=${options.profiles}`, '--cpu-prof-interval=500']
-    : []
   return {
     dir: options.dir,
-    clock: systemClock,
-    random: systemRandom,
     placed,
     relayElsewhere: options.relay,
     say: options.say,
-    async relay(name, entries = []) {
-      const [mesh, client] = [await reservePort(systemRandom), await reservePort(systemRandom)]
-      const data = join(options.dir, name)
-      const place = { data, name, clientPort: client.port, meshPort: mesh.port, clientUrls: [], entries }
-      await runToEnd(relayInit(place), ENV)
-      const it = await startServer(options, placed, name, [...profiled, ...relayStart(data)])
-      const origin = `http://127.0.0.1:${client.port}`
-      await untilHealthy(origin, systemClock)
-      return {
-        origin,
-        data,
-        process: it,
-        async [Symbol.asyncDispose]() {
-          await it.stop()
-          mesh[Symbol.dispose]()
-          client[Symbol.dispose]()
-        },
-      }
-    },
+    relay: (name, before) => makeRelay(options, { name, cores: placed.server, entries: [], before }),
+    regions: (names) => makeRegions(options, placed, names),
     async forwarder() {
-      const it = await startServer(options, placed, 'forwarder', [RAW_SERVER])
-      return { origin: String(it.ready.url), process: it, [Symbol.asyncDispose]: () => it[Symbol.asyncDispose]() }
+      const it = await makeServer(options, placed.server, 'forwarder', [RAW_SERVER])
+      return { ...it, origin: String(it.process.ready.url) }
     },
     async loader() {
       const it = await startLoader(systemClock)

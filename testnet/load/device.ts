@@ -1,7 +1,15 @@
 // One device with one conversation: names it, keeps its place in the log, acknowledges, pulls what it is behind.
 // Whatever a relay may not do (a gap, a repetition, a part that is not the right one) is counted as a fault.
 import { create } from '@bufbuild/protobuf'
-import { compareIds, convIdBytes, DeviceFrameSchema, directConvId, directGenesis, encodeDeviceFrame } from '#protocol'
+import {
+  compareIds,
+  convIdBytes,
+  DeviceFrameSchema,
+  directConvId,
+  directGenesis,
+  encodeDeviceFrame,
+  ParleyError,
+} from '#protocol'
 import {
   bodyBytes,
   bodyK,
@@ -29,9 +37,12 @@ export type DeviceTells = {
   received(k: number): void
   /** After each frame, when everything in it was told. */
   frameDone(): void
-  /** A verdict that is none of those: the number of its field (held 5, past 6, behind 7, safe 8, wait 9 …). */
+  /** Every member region has everything up to k. */
+  safe(k: number): void
+  /** A verdict that is none of those: the number of its field (held 5, past 6, behind 7, wait 9 …). */
   verdict(field: number, k: number): void
-  caughtUp(): void
+  /** A page came; `atHead`: the last one that was missing. */
+  page(atHead: boolean): void
   fault(what: string): void
   lost(reason: string): void
 }
@@ -51,9 +62,7 @@ export class LoadDevice {
   #acknowledged = 0
   #socket: LeanWebSocket | undefined
   #pings = 0
-  readonly #pongs = new Map<number, () => void>()
-  entries = 0
-  pages = 0
+  readonly #pongs = new Map<number, { resolve(): void; reject(error: Error): void }>()
 
   constructor(person: Person, peer: Person, body: Uint8Array, tells: DeviceTells) {
     this.person = person
@@ -65,29 +74,32 @@ export class LoadDevice {
     this.#handlers = this.#handlersOf()
   }
 
-  get connected(): boolean {
-    return this.#socket !== undefined
-  }
-
-  async connect(): Promise<void> {
-    const socket = await signIn(this.person, {
+  /** `ready` is called when the home has taken the sign-in, before anything else comes. */
+  async connect(ready: () => void = () => {}): Promise<void> {
+    await signIn(this.person, {
+      opened: (socket) => {
+        this.#socket = socket
+        ready()
+        this.#name()
+      },
       message: (bytes, from, to) => this.#frame(bytes, from, to),
       closed: (reason) => {
         this.#socket = undefined
         this.#tells.lost(reason)
+        for (const { reject } of this.#pongs.values()) reject(new ParleyError('unreachable', reason))
+        this.#pongs.clear()
       },
     })
-    this.#socket = socket
+    await this.ping()
+  }
+
+  #name(): void {
     const [me, other] = [this.person.userId, this.#peer.userId]
     const homeRecords = [this.person.homeRecord, this.#peer.homeRecord]
-    const name = {
-      ref: 1,
-      convId: convIdBytes(directConvId(me, other)),
-      genesis: directGenesis(me, other),
-      homeRecords,
-    }
-    socket.send(encodeDeviceFrame(create(DeviceFrameSchema, { names: [name] })))
-    await this.ping()
+    const [convId, genesis] = [convIdBytes(directConvId(me, other)), directGenesis(me, other)]
+    const names = [{ ref: 1, convId, genesis, homeRecords }]
+    this.#socket?.send(encodeDeviceFrame(create(DeviceFrameSchema, { names })))
+    this.#socket?.flush()
   }
 
   disconnect(): void {
@@ -97,8 +109,8 @@ export class LoadDevice {
 
   /** Resolves when everything that was said before is committed. */
   ping(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#pongs.set(++this.#pings, resolve)
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#pongs.set(++this.#pings, { resolve, reject })
     this.#socket?.send(pingFrame(this.#pings))
     this.#socket?.flush()
     return promise
@@ -142,7 +154,6 @@ export class LoadDevice {
     }
     place.epoch = epoch
     place.n = n
-    this.entries++
     if (entryMember(bytes, from) === this.#member) return
     const k = entryK(bytes, from)
     if (bodyBytes(bytes, from, to) !== this.#bodyBytes || bodyK(bytes, from) !== k) {
@@ -152,7 +163,7 @@ export class LoadDevice {
   }
 
   #ponged(upTo: number): void {
-    for (const [ping, resolve] of this.#pongs) {
+    for (const [ping, { resolve }] of this.#pongs) {
       if (ping > upTo) continue
       this.#pongs.delete(ping)
       resolve()
@@ -169,14 +180,15 @@ export class LoadDevice {
     return {
       sequenced: (k) => tells.sequenced(k),
       verdict: (field, k) => {
-        if (field !== SAFE) tells.verdict(field, k)
+        if (field === SAFE) tells.safe(k)
+        else tells.verdict(field, k)
       },
       entry: (bytes, from, to) => this.#entry(bytes, from, to),
       run: (page, _headEpoch, headN) => {
         if (!page) return
-        this.pages++
-        if (this.place.n < headN) pull()
-        else tells.caughtUp()
+        const atHead = this.place.n >= headN
+        if (!atHead) pull()
+        tells.page(atHead)
       },
       behind: pull,
       pong: (upTo) => this.#ponged(upTo),

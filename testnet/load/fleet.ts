@@ -1,95 +1,67 @@
 // The devices of one load process, and what they do when they are told.
-import { systemClock, systemRandom } from '#protocol'
-import { SIGN_INS_AT_ONCE } from './limits.ts'
+import { Crowd } from './crowd.ts'
+import { Group } from './group.ts'
 import type { Order } from './orders.ts'
-import type { Lane, Pair } from './pair.ts'
-import { makeParleyPair, type ParleyPair } from './parley-pair.ts'
-import { targetAt } from './person.ts'
-import { makeRawPair, type RawPair } from './raw-pair.ts'
-import { Tally } from './tally.ts'
-
-/** Runs a task for each number, a few at a time. */
-async function each<T>(count: number, task: (i: number) => Promise<T>): Promise<T[]> {
-  const out: T[] = []
-  let next = 0
-  const work = async (): Promise<void> => {
-    while (next < count) {
-      const i = next++
-      out[i] = await task(i)
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(count, SIGN_INS_AT_ONCE) }, work))
-  return out
-}
-
-type OrderOf<D extends Order['do']> = Extract<Order, { do: D }>
+import { SdkDevice } from './sdk.ts'
 
 export class Fleet {
-  readonly #tally = new Tally()
-  #parley: ParleyPair[] = []
-  #raw: RawPair[] = []
-  #open = false
+  readonly #groups = new Map<string, Group>()
+  readonly #crowd = new Crowd()
+  readonly #sdk = new SdkDevice()
 
-  #lanes(): { pair: Pair; lane: Lane }[] {
-    const parley = this.#parley.map(({ pair, author }) => {
-      const lane = { submit: author.submit.bind(author), acknowledge: author.acknowledge.bind(author) }
-      return { pair, lane }
-    })
-    return [...parley, ...this.#raw]
+  #group(name: string): Group {
+    const group = this.#groups.get(name) ?? new Group()
+    this.#groups.set(name, group)
+    return group
   }
 
   async obey(order: Order): Promise<unknown> {
     switch (order.do) {
       case 'pairs':
-        return this.#pairs(order)
+        return this.#group(order.group).makePairs(order)
       case 'raw-pairs':
-        this.#raw = await each(order.pairs, (i) => makeRawPair(order.origin, i, this.#tally))
-        return undefined
+        return this.#group(order.group).makeRawPairs(order.origin, order.pairs)
       case 'start':
-        return this.#start(order)
+        if (order.loop === 'closed') this.#group(order.group).startClosed(order.flight)
+        else this.#group(order.group).startOpen(order.rate)
+        return undefined
+      case 'send':
+        return this.#group(order.group).send(order.each, order.flight)
       case 'mark':
-        return this.#tally.mark()
+        return this.#group(order.group).tally.mark()
       case 'stop':
-        this.#open = false
-        await Promise.all(this.#lanes().map(({ pair }) => pair.stop()))
-        return undefined
+        return this.#group(order.group).stop()
+      case 'readers-on':
+        return this.#group(order.group).readersOn()
+      case 'readers-off':
+        return this.#group(order.group).readersOff()
+      case 'leave':
+        return this.#group(order.group).leave()
+      case 'first-answer':
+        return this.#group(order.group).firstAnswer()
+      case 'crowd':
+        return this.#crowd.signIn(order.origin, order.count)
+      case 'sockets':
+        return this.#crowd.dial(order.origin, order.count, order.ca)
+      case 'come-back':
+        return this.#crowd.comeBack(order.count, order.withinMs)
+      case 'sdk-create':
+        return this.#sdk.create(order.profile, order.passphrase, order.home)
+      case 'sdk-meet':
+        return this.#sdk.meet(order.user)
+      case 'sdk-send':
+        return this.#sdk.send(order.user, order.count)
+      case 'sdk-heard':
+        return this.#sdk.heard(order.count)
+      case 'sdk-close':
+        return this.#sdk.close()
+      case 'sdk-receive':
+        return this.#sdk.receive(order.passphrase, order.count)
       case 'close':
-        for (const { author, reader } of this.#parley) {
-          author.disconnect()
-          reader.disconnect()
-        }
-        for (const pair of this.#raw) pair.close()
+        await this.#sdk.close()
+        for (const group of this.#groups.values()) group.close()
+        this.#crowd.close()
         return undefined
     }
-  }
-
-  async #pairs({ authors, readers, pairs, bytes }: OrderOf<'pairs'>): Promise<void> {
-    const [home, other] = [await targetAt(authors), await targetAt(readers)]
-    this.#parley = await each(pairs, () => makeParleyPair(home, other, bytes, this.#tally))
-    await each(pairs, async (i) => {
-      const { author, reader } = this.#parley[i]!
-      await Promise.all([author.connect(), reader.connect()])
-    })
-  }
-
-  #start(order: OrderOf<'start'>): void {
-    const lanes = this.#lanes()
-    this.#tally.mark()
-    if (order.loop === 'closed') {
-      for (const { pair, lane } of lanes) pair.start(lane, { is: 'closed', flight: order.flight })
-      return
-    }
-    const everyMs = (lanes.length * 1_000) / order.rate
-    const now = systemClock.monotonic()
-    for (const { pair, lane } of lanes) {
-      pair.start(lane, { is: 'open', startMs: now + systemRandom.fraction() * everyMs, everyMs })
-    }
-    this.#open = true
-    const turn = (): void => {
-      if (!this.#open) return
-      for (const { pair } of lanes) pair.pump()
-      setImmediate(turn)
-    }
-    turn()
   }
 }

@@ -1,24 +1,83 @@
-// What the process that measures asks of one that loads, by messages between the two.
-
+// What the process that measures asks of one that loads, by messages between the two. Pairs belong to named groups, each with
+// counts of its own.
+import type { Counts } from './histogram.ts'
+import type { DoneWhen } from './pair.ts'
 import type { Marked } from './tally.ts'
 
+export type PairsOrder = {
+  readonly do: 'pairs'
+  readonly group: string
+  /** Origins of the homes of authors and readers. */
+  readonly authors: string
+  readonly readers: string
+  readonly pairs: number
+  /** Ciphertext of a message. */
+  readonly bytes: number
+  readonly doneWhen: readonly DoneWhen[]
+  /** Which home hosts the conversations: the author's, or whichever it comes out. */
+  readonly host: 'author' | 'any'
+  /** Readers sign in now; or later, by `readers-on`. */
+  readonly readersOn: boolean
+}
+
 export type Order =
-  /** Pairs whose author lives at the first origin and whose reader at the second; everybody is signed in. */
-  | {
-      readonly do: 'pairs'
-      readonly authors: string
-      readonly readers: string
-      readonly pairs: number
-      readonly bytes: number
-    }
-  | { readonly do: 'raw-pairs'; readonly origin: string; readonly pairs: number }
-  /** `rate`: messages a second of all pairs together. */
-  | { readonly do: 'start'; readonly loop: 'closed'; readonly flight: number }
-  | { readonly do: 'start'; readonly loop: 'open'; readonly rate: number }
-  | { readonly do: 'mark' }
+  | PairsOrder
+  | { readonly do: 'raw-pairs'; readonly group: string; readonly origin: string; readonly pairs: number }
+  | { readonly do: 'start'; readonly group: string; readonly loop: 'closed'; readonly flight: number }
+  /** `rate`: messages a second of the whole group. */
+  | { readonly do: 'start'; readonly group: string; readonly loop: 'open'; readonly rate: number }
+  /** So many messages of each pair; answers when they are done. */
+  | { readonly do: 'send'; readonly group: string; readonly each: number; readonly flight: number }
+  /** Answers with `Marked`. */
+  | { readonly do: 'mark'; readonly group: string }
   /** Sends nothing more; answers when nothing is on its way. */
-  | { readonly do: 'stop' }
+  | { readonly do: 'stop'; readonly group: string }
+  /** Readers sign in and take what they are behind; answers with `CaughtUp` when they have everything. */
+  | { readonly do: 'readers-on'; readonly group: string }
+  | { readonly do: 'readers-off'; readonly group: string }
+  /** Authors, and readers that were on, leave. */
+  | { readonly do: 'leave'; readonly group: string }
+  /** The first author keeps dialling, signs in and sends one message; answers when it has its number. */
+  | { readonly do: 'first-answer'; readonly group: string }
+  /** Devices that sign in and say nothing. `ca`: the certificate of a server that says wss. */
+  | { readonly do: 'crowd'; readonly origin: string; readonly count: number }
+  /** Sockets without any protocol on them, to a server of ours. */
+  | { readonly do: 'sockets'; readonly origin: string; readonly count: number; readonly ca: string | undefined }
+  /** So many of the crowd lose their sockets and sign in again, evenly spread; answers with `CameBack`. */
+  | { readonly do: 'come-back'; readonly count: number; readonly withinMs: number }
+  /** A device of the SDK; answers with its account's id. */
+  | { readonly do: 'sdk-create'; readonly profile: string; readonly passphrase: string; readonly home: string }
+  | { readonly do: 'sdk-meet'; readonly user: string }
+  /** Answers with how long it took, ms. */
+  | { readonly do: 'sdk-send'; readonly user: string; readonly count: number }
+  | { readonly do: 'sdk-heard'; readonly count: number }
+  | { readonly do: 'sdk-close' }
+  /** Opens the profile again; answers with `SdkReceived`. */
+  | { readonly do: 'sdk-receive'; readonly passphrase: string; readonly count: number }
   | { readonly do: 'close' }
+
+export type SdkReceived = {
+  readonly received: number
+  /** From the first message to the last. */
+  readonly elapsedMs: number
+  /** From `connect` to the first message. */
+  readonly firstMs: number
+}
+
+export type CaughtUp = {
+  readonly elapsedMs: number
+  readonly entries: number
+  readonly pages: number
+  /** From a reader's `ready` to its first page, microseconds. */
+  readonly firstPage: Counts
+}
+
+export type CameBack = {
+  readonly elapsedMs: number
+  /** From dialling to `ready`, microseconds. */
+  readonly signIns: Counts
+  readonly refused: number
+}
 
 export type Asked = { readonly id: number; readonly order: Order }
 export type Answer = { readonly id: number; readonly value: unknown } | { readonly id: number; readonly error: string }

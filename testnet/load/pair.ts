@@ -1,6 +1,6 @@
 // An author and a reader, and how messages go between them: closed loop (so many in flight) or open loop (when they are due,
 // whatever has become of those before). A message is done when the author has its number and the reader has the message
-// and has acknowledged it.
+// and has acknowledged it, unless the measurement wants something else.
 import { systemClock } from '#protocol'
 import { TIMES_KEPT } from './limits.ts'
 import type { Tally } from './tally.ts'
@@ -14,28 +14,42 @@ export type Lane = {
 }
 
 export type Loop =
-  | { readonly is: 'closed'; readonly flight: number }
+  /** `last`: the k to end with. */
+  | { readonly is: 'closed'; readonly flight: number; readonly last: number }
   /** Times are those of the monotonic clock, ms. */
   | { readonly is: 'open'; readonly startMs: number; readonly everyMs: number }
 
+/** `safe`: the author was told that every member region has it, durably. */
+export type DoneWhen = 'sequenced' | 'received' | 'safe'
+
 export class Pair {
   readonly #tally: Tally
+  readonly #doneWhen: readonly DoneWhen[]
   readonly #sentMs = new Float64Array(TIMES_KEPT)
+  readonly #reached: Record<DoneWhen, number> = { sequenced: 0, received: 0, safe: 0 }
   #lane: Lane | undefined
   #loop: Loop | undefined
   /** k of the first message of an open loop. */
   #firstK = 1
-  sent = 0
-  sequenced = 0
-  received = 0
-  done = 0
   #idle: (() => void)[] = []
+  sent = 0
+  done = 0
 
-  constructor(tally: Tally) {
+  constructor(tally: Tally, doneWhen: readonly DoneWhen[]) {
     this.#tally = tally
+    this.#doneWhen = doneWhen
   }
 
-  start(lane: Lane, loop: Loop | undefined): void {
+  /** The reader has everything that was sent. */
+  get isRead(): boolean {
+    return this.#reached.received === this.sent
+  }
+
+  get isIdle(): boolean {
+    return this.done === this.sent
+  }
+
+  start(lane: Lane, loop: Loop): void {
     this.#lane = lane
     this.#loop = loop
     this.#firstK = this.sent + 1
@@ -45,31 +59,50 @@ export class Pair {
   /** Resolves when nothing is on its way any more. */
   stop(): Promise<void> {
     this.#loop = undefined
+    return this.#whenIdle()
+  }
+
+  /** Sends so many; resolves when they are done. */
+  send(lane: Lane, count: number, flight: number): Promise<void> {
+    this.start(lane, { is: 'closed', flight, last: this.sent + count })
+    return this.#whenIdle()
+  }
+
+  #whenIdle(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#idle.push(resolve)
     this.#tellIdle()
     return promise
   }
 
+  #tellIdle(): void {
+    const loop = this.#loop
+    if (!this.isIdle || (loop && (loop.is === 'open' || this.sent < loop.last))) return
+    for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
   /** How many messages are due by now and have not been sent. */
   #due(): number {
     const loop = this.#loop
     if (!loop) return 0
-    const room = TIMES_KEPT - (this.sent - this.done)
-    if (loop.is === 'closed') return Math.min(room, loop.flight - (this.sent - this.done))
+    const flying = this.sent - this.done
+    const room = TIMES_KEPT - flying
+    if (loop.is === 'closed') return Math.min(room, loop.flight - flying, loop.last - this.sent)
     const due = Math.floor((systemClock.monotonic() - loop.startMs) / loop.everyMs) + 1
-    return Math.min(room, Math.max(0, due - (this.sent - this.#firstK + 1)))
+    return Math.min(room, due - (this.sent - this.#firstK + 1))
+  }
+
+  /** When the next message of an open loop is due, ms of the monotonic clock. */
+  nextDueMs(): number {
+    const loop = this.#loop
+    if (loop?.is !== 'open') return Number.POSITIVE_INFINITY
+    return loop.startMs + (this.sent + 1 - this.#firstK) * loop.everyMs
   }
 
   /** Sends what is due. Returns whether it sent anything. */
   pump(): boolean {
     const count = this.#due()
     if (count <= 0 || !this.#lane) return false
-    this.send(count)
-    return true
-  }
-
-  send(count: number): void {
     const from = this.sent + 1
     const to = this.sent + count
     const now = systemClock.monotonic()
@@ -79,24 +112,28 @@ export class Pair {
       this.#sentMs[k % TIMES_KEPT] = due
     }
     this.sent = to
-    this.#lane!.submit(from, to)
+    this.#lane.submit(from, to)
+    return true
   }
 
   onSequenced(k: number): void {
-    if (k <= this.sequenced) return
-    this.#tally.sequenced += k - this.sequenced
-    this.sequenced = k
+    if (k > this.#reached.sequenced) this.#reached.sequenced = k
+  }
+
+  onSafe(k: number): void {
+    if (k > this.#reached.safe) this.#reached.safe = k
   }
 
   onReceived(k: number): void {
-    if (k !== this.received + 1) this.#tally.fault(`k ${k} came after ${this.received}`)
+    if (k !== this.#reached.received + 1) this.#tally.fault(`k ${k} came after ${this.#reached.received}`)
     this.#tally.received++
-    this.received = k
+    this.#reached.received = k
   }
 
   /** After a turn in which either side heard something. */
   onTurn(): void {
-    const upTo = Math.min(this.sequenced, this.received)
+    let upTo = this.sent
+    for (const what of this.#doneWhen) upTo = Math.min(upTo, this.#reached[what])
     if (upTo > this.done) {
       const now = systemClock.monotonic()
       for (let k = this.done + 1; k <= upTo; k++)
@@ -106,10 +143,5 @@ export class Pair {
       this.#tellIdle()
     }
     if (!this.pump()) this.#lane?.acknowledge()
-  }
-
-  #tellIdle(): void {
-    if (this.done < this.sent || this.#loop) return
-    for (const resolve of this.#idle.splice(0)) resolve()
   }
 }

@@ -1,19 +1,30 @@
 // A pair over the device protocol: two devices of two people.
-import { systemRandom } from '#protocol'
+import { compareIds, systemClock, systemRandom } from '#protocol'
 import { LoadDevice } from './device.ts'
-import { Pair } from './pair.ts'
+import type { PairsOrder } from './orders.ts'
+import { type Lane, Pair } from './pair.ts'
 import { type Person, registerPerson, type Target } from './person.ts'
 import type { Tally } from './tally.ts'
 
-export type ParleyPair = { readonly pair: Pair; readonly author: LoadDevice; readonly reader: LoadDevice }
+export type ParleyPair = {
+  readonly pair: Pair
+  readonly lane: Lane
+  readonly author: LoadDevice
+  readonly reader: LoadDevice
+  /** What the reader had to pull. */
+  readonly pulled: { sinceMs: number; firstPageMs: number | undefined; pages: number }
+  /** Resolves when the reader has everything that was sent. */
+  whenRead(): Promise<void>
+}
 
 const nothing = (): void => {}
 
-function join(people: readonly [Person, Person], bytes: number, tally: Tally): ParleyPair {
-  const pair = new Pair(tally)
-  const body = systemRandom.bytes(bytes)
+function join(people: readonly [Person, Person], order: PairsOrder, tally: Tally): ParleyPair {
+  const pair = new Pair(tally, order.doneWhen)
+  const body = systemRandom.bytes(order.bytes)
+  const pulled: ParleyPair['pulled'] = { sinceMs: 0, firstPageMs: undefined, pages: 0 }
+  let read: (() => void) | undefined
   const both = {
-    caughtUp: nothing,
     fault: (what: string) => tally.fault(what),
     lost: (reason: string) => tally.fault(`a session was lost: ${reason}`),
     verdict: (field: number) => tally.verdict(field),
@@ -21,22 +32,52 @@ function join(people: readonly [Person, Person], bytes: number, tally: Tally): P
   const author = new LoadDevice(people[0], people[1], body, {
     ...both,
     sequenced: (k) => pair.onSequenced(k),
+    safe: (k) => pair.onSafe(k),
+    page: nothing,
     received: () => tally.fault('the author got a message'),
     frameDone: () => pair.onTurn(),
   })
   const reader = new LoadDevice(people[1], people[0], body, {
     ...both,
     sequenced: () => tally.fault('the reader sent nothing'),
+    safe: nothing,
     received: (k) => pair.onReceived(k),
+    page() {
+      pulled.pages++
+      pulled.firstPageMs ??= systemClock.monotonic() - pulled.sinceMs
+    },
     frameDone() {
       reader.acknowledge()
       pair.onTurn()
+      if (read && pair.isRead) read()
     },
   })
-  return { pair, author, reader }
+  const lane = { submit: author.submit.bind(author), acknowledge: author.acknowledge.bind(author) }
+  return {
+    pair,
+    lane,
+    author,
+    reader,
+    pulled,
+    whenRead: () => {
+      if (pair.isRead) return Promise.resolve()
+      return new Promise((resolve) => {
+        read = resolve
+      })
+    },
+  }
 }
 
-export async function makeParleyPair(home: Target, other: Target, bytes: number, tally: Tally): Promise<ParleyPair> {
-  const people = await Promise.all([registerPerson(home), registerPerson(other)])
-  return join(people, bytes, tally)
+/** Ids come by chance: another person is registered until the wanted home hosts. */
+export async function makeParleyPair(
+  homes: { readonly authors: Target; readonly readers: Target },
+  order: PairsOrder,
+  tally: Tally,
+): Promise<ParleyPair> {
+  let [author, reader] = await Promise.all([registerPerson(homes.authors), registerPerson(homes.readers)])
+  while (order.host === 'author' && homes.authors !== homes.readers && compareIds(author.userId, reader.userId) > 0) {
+    author = await registerPerson(homes.authors)
+    if (compareIds(author.userId, reader.userId) > 0) reader = await registerPerson(homes.readers)
+  }
+  return join([author, reader], order, tally)
 }

@@ -9,7 +9,7 @@ import { dialLean, type LeanWebSocket } from './web-socket.ts'
 export type RawPair = { readonly pair: Pair; readonly lane: Lane; close(): void }
 
 export async function makeRawPair(origin: string, number: number, tally: Tally): Promise<RawPair> {
-  const pair = new Pair(tally)
+  const pair = new Pair(tally, ['received', 'sequenced'])
   const url = new URL(`/pair/${number}`, origin.replace(/^http/, 'ws'))
   const closed = (reason: string): void => tally.fault(`a socket was lost: ${reason}`)
   let echoed = false

@@ -29,8 +29,11 @@ function proofOf(person: Person, start: ReturnType<typeof startSignIn>, node: Ui
   })
 }
 
+/** `opened`: called once, before the first frame is handed on. */
+export type SessionHandlers = WebSocketHandlers & { opened(socket: LeanWebSocket): void }
+
 /** Resolves when the home has said `ready`; rejects with its refusal, or when the socket is lost before. */
-export async function signIn(person: Person, frames: WebSocketHandlers, tlsCa?: string): Promise<LeanWebSocket> {
+export async function signIn(person: Person, frames: SessionHandlers): Promise<LeanWebSocket> {
   const { origin, regionId } = person.target
   const audience = audienceOf(origin)
   const start = startSignIn({ regionId, audience, mode: 1, random: systemRandom })
@@ -48,28 +51,24 @@ export async function signIn(person: Person, frames: WebSocketHandlers, tlsCa?: 
     const { plain } = openReady(awaiting, message)
     if (!plain) throw new ParleyError('bad_argument', 'load goes to https origins or to this machine only', { origin })
     signedIn = true
+    frames.opened(socket)
     ready.resolve()
   }
-  const socket = await dialLean(
-    new URL(PATH, origin.replace(/^http/, 'ws')),
-    SUBPROTOCOL,
-    {
-      message(bytes, from, to) {
-        if (signedIn) return frames.message(bytes, from, to)
-        try {
-          hear(bytes.slice(from, to))
-        } catch (error) {
-          ready.reject(error)
-          socket.destroy()
-        }
-      },
-      closed(reason) {
-        if (signedIn) frames.closed(reason)
-        else ready.reject(new ParleyError('unreachable', `the sign-in ended: ${reason}`))
-      },
+  const socket = await dialLean(new URL(PATH, origin.replace(/^http/, 'ws')), SUBPROTOCOL, {
+    message(bytes, from, to) {
+      if (signedIn) return frames.message(bytes, from, to)
+      try {
+        hear(bytes.slice(from, to))
+      } catch (error) {
+        ready.reject(error)
+        socket.destroy()
+      }
     },
-    tlsCa,
-  )
+    closed(reason) {
+      if (signedIn) frames.closed(reason)
+      else ready.reject(new ParleyError('unreachable', `the sign-in ended: ${reason}`))
+    },
+  })
   socket.send(start.hello)
   socket.flush()
   await ready.promise

@@ -6,8 +6,7 @@ export type Marked = {
   readonly elapsedMs: number
   /** Messages that are done: numbered for the author, and with the reader. */
   readonly done: number
-  /** Messages that were numbered. */
-  readonly sequenced: number
+  /** Messages that readers got. */
   readonly received: number
   /** Send to done, microseconds; from when it was due, if there is a schedule. */
   readonly latency: Counts
@@ -21,7 +20,6 @@ const FAULTS_KEPT = 20
 export class Tally {
   readonly latency = new Histogram()
   done = 0
-  sequenced = 0
   received = 0
   #since = systemClock.monotonic()
   #verdicts = new Map<number, number>()
@@ -38,11 +36,10 @@ export class Tally {
   /** What was counted since the last call; faults stay. */
   mark(): Marked {
     const now = systemClock.monotonic()
-    const { done, sequenced, received } = this
+    const { done, received } = this
     const marked = {
       elapsedMs: now - this.#since,
       done,
-      sequenced,
       received,
       latency: this.latency.counts(),
       verdicts: Object.fromEntries(this.#verdicts),
@@ -52,7 +49,6 @@ export class Tally {
     this.latency.clear()
     this.#verdicts.clear()
     this.done = 0
-    this.sequenced = 0
     this.received = 0
     return marked
   }

@@ -1,0 +1,137 @@
+// How long a message takes: alone, within a region and across two; and under more and more load. Messages are due at an
+// even pace whatever has become of those before, and time counts from when they were due.
+import type { Loader } from '../load/loader.ts'
+import { measureFsync } from './fsync.ts'
+import { busyNote, measure, msOf, type Stretch, troubleNotes } from './measure.ts'
+import type { Plot } from './plot.ts'
+import { pairsAt } from './relay-rows.ts'
+import { atMost, figure, type Row } from './row.ts'
+import type { RelayServer, Stage } from './stage.ts'
+
+/** Slow enough that nobody meets anybody. */
+const LONE_RATE = 50
+const LONE_PAIRS = 8
+const LONE_SECONDS = 4
+const WARM_UP_MS = 1_000
+const STEP_SECONDS = 2
+const SHARES = [0.1, 0.25, 0.5, 0.75, 0.9, 1, 1.1]
+const FLIGHTS = [1, 2, 4, 8, 16]
+
+async function lone(stage: Stage, loader: Loader, group: string, seconds: number): Promise<Stretch> {
+  await loader.ask({ do: 'start', group, loop: 'open', rate: LONE_RATE })
+  const found = await measure(stage, { loader, group, pid: undefined }, WARM_UP_MS, seconds * 1_000)
+  await loader.ask({ do: 'stop', group })
+  return found
+}
+
+export const loneRow: Row = {
+  name: 'lone',
+  title: 'round trip of one lone message: sent → numbered, and at the other device',
+  async run(stage, options) {
+    await using network = await stage.regions(['north', 'south'])
+    const [north, south] = network.relays as [RelayServer, RelayServer]
+    await using loader = await stage.loader()
+    const seconds = options.seconds ?? LONE_SECONDS
+    const both = { readers: south.origin }
+    await loader.ask(pairsAt(north.origin, 'same', LONE_PAIRS))
+    await loader.ask(pairsAt(north.origin, 'across', LONE_PAIRS, both))
+    stage.say(`  ${LONE_RATE} messages a second, ${2 * seconds} s`)
+    const before = await measureFsync(stage.dir)
+    const same = await lone(stage, loader, 'same', seconds)
+    const across = await lone(stage, loader, 'across', seconds)
+    const fsync = (await measureFsync(stage.dir)).add(before.counts())
+    const unit = msOf(fsync, 0.5)
+    return {
+      figures: [
+        figure('one fsync, p50', unit, 'ms'),
+        figure('same relay, p50', msOf(same.latency, 0.5), 'ms'),
+        figure('same relay, p50 − fsync', msOf(same.latency, 0.5) - unit, 'ms', atMost(0.7)),
+        figure('same relay, p50 ÷ fsync', msOf(same.latency, 0.5) / unit, '×'),
+        figure('same relay, p99', msOf(same.latency, 0.99), 'ms'),
+        figure('two regions, p50', msOf(across.latency, 0.5), 'ms'),
+        figure('two regions, p50 − fsync', msOf(across.latency, 0.5) - unit, 'ms', atMost(1.5)),
+        figure('two regions, p50 ÷ fsync', msOf(across.latency, 0.5) / unit, '×'),
+        figure('two regions, p99', msOf(across.latency, 0.99), 'ms'),
+      ],
+      notes: [
+        `${same.latency.total} messages within a region, ${across.latency.total} across; fsync p99 ${msOf(fsync, 0.99).toFixed(2)} ms`,
+        'the host is the home of the author for about half of those across, the home of the reader for the others',
+        ...troubleNotes(same, across),
+      ],
+    }
+  },
+}
+
+type Point = { readonly share: number; readonly rate: number; readonly found: Stretch }
+
+async function openLoop(stage: Stage, loader: Loader, pid: number | undefined, capacity: number, seconds: number) {
+  const points: Point[] = []
+  for (const share of SHARES) {
+    const rate = share * capacity
+    await loader.ask({ do: 'start', group: 'load', loop: 'open', rate })
+    const found = await measure(stage, { loader, group: 'load', pid }, WARM_UP_MS, seconds * 1_000)
+    await loader.ask({ do: 'stop', group: 'load' })
+    points.push({ share, rate, found })
+    const p99 = msOf(found.latency, 0.99).toFixed(1)
+    stage.say(`  open loop, ${(share * 100).toFixed(0)} % of capacity: ${found.perSecond.toFixed(0)}/s, p99 ${p99} ms`)
+  }
+  return points
+}
+
+async function closedLoop(stage: Stage, loader: Loader, pid: number | undefined, seconds: number): Promise<Stretch[]> {
+  const points: Stretch[] = []
+  for (const flight of FLIGHTS) {
+    await loader.ask({ do: 'start', group: 'load', loop: 'closed', flight })
+    points.push(await measure(stage, { loader, group: 'load', pid }, WARM_UP_MS, seconds * 1_000))
+    await loader.ask({ do: 'stop', group: 'load' })
+    const last = points.at(-1)!
+    stage.say(`  closed loop, ${flight} in flight: ${last.perSecond.toFixed(0)}/s`)
+  }
+  return points
+}
+
+function plotOf(open: readonly Point[], closed: readonly Stretch[]): Plot {
+  const pointsOf = (list: readonly Stretch[], share: number) =>
+    list.map((it) => [it.perSecond, msOf(it.latency, share)] as const)
+  const opened = open.map(({ found }) => found)
+  return {
+    title: 'one relay: latency over load',
+    series: [
+      { name: 'open loop, p50', points: pointsOf(opened, 0.5) },
+      { name: 'open loop, p99', points: pointsOf(opened, 0.99) },
+      { name: 'open loop, p99.9', points: pointsOf(opened, 0.999) },
+      { name: 'closed loop, p50', points: pointsOf(closed, 0.5) },
+      { name: 'closed loop, p99', points: pointsOf(closed, 0.99) },
+    ],
+  }
+}
+
+export const latencyRow: Row = {
+  name: 'latency',
+  elsewhere: true,
+  title: 'latency over load, one relay, 50 pairs',
+  async run(stage, options) {
+    await using relay = stage.relayElsewhere ? undefined : await stage.relay('latency')
+    await using loader = await stage.loader()
+    const seconds = options.seconds ?? STEP_SECONDS
+    const pid = relay?.process.pid
+    await loader.ask(pairsAt(relay?.origin ?? stage.relayElsewhere!, 'load', options.pairs ?? 50))
+    const closed = await closedLoop(stage, loader, pid, seconds)
+    const capacity = Math.max(...closed.map((it) => it.perSecond))
+    const open = await openLoop(stage, loader, pid, capacity, seconds)
+    const half = open.find(({ share }) => share === 0.5)!.found
+    return {
+      figures: [
+        figure('capacity (best of the closed loop)', capacity, 'messages/s'),
+        figure('half load, p50', msOf(half.latency, 0.5), 'ms'),
+        figure('half load, p99', msOf(half.latency, 0.99), 'ms', atMost(20)),
+        figure('half load, p99.9', msOf(half.latency, 0.999), 'ms'),
+        ...open.map(({ share, found }) =>
+          figure(`${(share * 100).toFixed(0)} % load, p99`, msOf(found.latency, 0.99), 'ms'),
+        ),
+      ],
+      notes: [busyNote('half load', half), ...troubleNotes(...closed, ...open.map(({ found }) => found))],
+      plot: plotOf(open, closed),
+    }
+  },
+}
