@@ -12,8 +12,8 @@ import type { RelayServer, Stage } from './stage.ts'
 const STOCKER = join(import.meta.dirname, 'stocker.ts')
 
 type Size = { readonly accounts: number; readonly messages: number }
-const SMALL: Size = { accounts: 1_000, messages: 10_000 }
-const LARGE: Size = { accounts: 10_000, messages: 200_000 }
+const SMALL: Size = { accounts: 500, messages: 10_000 }
+const LARGE: Size = { accounts: 3_000, messages: 200_000 }
 const LARGE_FULL: Size = { accounts: 300_000, messages: 3_000_000 }
 const RESTART_FULL = 1_000_000
 
@@ -29,11 +29,12 @@ const text = ({ accounts, messages }: Size): string =>
 
 /** A relay whose store has been filled before it starts. */
 async function stocked(stage: Stage, name: string, size: Size): Promise<RelayServer> {
-  return stage.relay(name, async (data) => {
+  const before = async (data: string): Promise<void> => {
     stage.say(`  stocking ${text(size)}`)
     const args = [STOCKER, data, `${size.accounts}`, `${size.messages}`]
     await promisify(execFile)(process.execPath, args)
-  })
+  }
+  return stage.relay(name, { before })
 }
 
 async function inTurns(stage: Stage, lanes: readonly Measured[], options: RowOptions): Promise<Stretch[]> {

@@ -18,7 +18,7 @@ const SHARES = [0.1, 0.25, 0.5, 0.75, 0.9, 1, 1.1]
 const FLIGHTS = [1, 2, 4, 8, 16]
 
 async function lone(stage: Stage, loader: Loader, group: string, seconds: number): Promise<Stretch> {
-  await loader.ask({ do: 'start', group, loop: 'open', rate: LONE_RATE })
+  await loader.ask({ do: 'start', group, loop: 'open', rate: LONE_RATE, precise: true })
   const found = await measure(stage, { loader, group, pid: undefined }, WARM_UP_MS, seconds * 1_000)
   await loader.ask({ do: 'stop', group })
   return found
@@ -68,7 +68,7 @@ async function openLoop(stage: Stage, loader: Loader, pid: number | undefined, c
   const points: Point[] = []
   for (const share of SHARES) {
     const rate = share * capacity
-    await loader.ask({ do: 'start', group: 'load', loop: 'open', rate })
+    await loader.ask({ do: 'start', group: 'load', loop: 'open', rate, precise: true })
     const found = await measure(stage, { loader, group: 'load', pid }, WARM_UP_MS, seconds * 1_000)
     await loader.ask({ do: 'stop', group: 'load' })
     points.push({ share, rate, found })

@@ -1,5 +1,7 @@
 // Every row, in the order of the table.
 import { clientRow } from './client-row.ts'
+import { crowdRow } from './crowd-rows.ts'
+import { goneRow } from './gone-row.ts'
 import { growthRow, restartRow } from './growth-rows.ts'
 import { latencyRow, loneRow } from './latency-rows.ts'
 import { linkRow } from './link-row.ts'
@@ -18,4 +20,6 @@ export const ROWS: readonly Row[] = [
   restartRow,
   growthRow,
   clientRow,
+  goneRow,
+  crowdRow,
 ]

@@ -7,6 +7,7 @@ import { untilHealthy, untilListed } from '../health.ts'
 import { type Loader, startLoader } from '../load/loader.ts'
 import { type ReservedPort, reservePort } from '../ports.ts'
 import { type ManagedProcess, managedProcess } from '../process.ts'
+import type { Tls } from './certificate.ts'
 import { type Placement, pin, placement } from './cpu.ts'
 
 const RAW_SERVER = join(import.meta.dirname, 'raw-server.ts')
@@ -17,7 +18,12 @@ export type Server = AsyncDisposable & {
   /** Again, after it was killed, on the same cores. */
   start(): Promise<void>
 }
-export type RelayServer = Server & { readonly data: string; readonly meshPort: number }
+export type RelayServer = Server & {
+  readonly data: string
+  readonly meshPort: number
+  /** Where its inspector listens, if that was asked for. */
+  readonly inspectorPort: number | undefined
+}
 export type Regions = AsyncDisposable & {
   readonly relays: readonly RelayServer[]
   /** Where they run. */
@@ -33,16 +39,22 @@ export type StageOptions = {
   readonly say: (line: string) => void
 }
 
+export type RelayHow = {
+  /** Runs between its making and its start. */
+  readonly before?: (data: string) => Promise<void>
+  readonly inspected?: boolean
+}
+export type ForwarderHow = { readonly inspected?: boolean; readonly tls?: Tls }
+
 export type Stage = {
   readonly dir: string
   readonly placed: Placement
   readonly relayElsewhere: string | undefined
   readonly say: (line: string) => void
-  /** `before` runs between its making and its start. */
-  relay(name: string, before?: (data: string) => Promise<void>): Promise<RelayServer>
+  relay(name: string, how?: RelayHow): Promise<RelayServer>
   /** An entry node and a relay for each name; the first on the servers' core, the others on that of the load. */
   regions(names: readonly string[]): Promise<Regions>
-  forwarder(): Promise<Server>
+  forwarder(how?: ForwarderHow): Promise<Server & { readonly inspectorPort: number | undefined }>
   loader(): Promise<Loader>
   pause(ms: number): Promise<void>
 }
@@ -73,22 +85,29 @@ async function reserve(): Promise<Ports> {
   return { mesh: await reservePort(systemRandom), client: await reservePort(systemRandom) }
 }
 
+async function inspectorOf(wanted = false): Promise<{ port: number | undefined; args: readonly string[] }> {
+  if (!wanted) return { port: undefined, args: [] }
+  using reserved = await reservePort(systemRandom)
+  return { port: reserved.port, args: [`--inspect=127.0.0.1:${reserved.port}`] }
+}
+
 type RelayPlan = {
   readonly name: string
   readonly cores: string | undefined
   readonly entries: readonly string[]
-  readonly before: ((data: string) => Promise<void>) | undefined
+  readonly how: RelayHow
 }
 
-async function makeRelay(options: StageOptions, { name, cores, entries, before }: RelayPlan): Promise<RelayServer> {
+async function makeRelay(options: StageOptions, { name, cores, entries, how }: RelayPlan): Promise<RelayServer> {
   const { mesh, client } = await reserve()
   const data = join(options.dir, name)
   const profiled = options.profiles
     ? ['--cpu-prof', `--cpu-prof-dir=${options.profiles}`, '--cpu-prof-interval=500']
     : []
   await runToEnd(relayInit({ data, name, clientPort: client.port, meshPort: mesh.port, clientUrls: [], entries }), ENV)
-  await before?.(data)
-  const it = await makeServer(options, cores, name, [...profiled, ...relayStart(data)])
+  await how.before?.(data)
+  const inspector = await inspectorOf(how.inspected)
+  const it = await makeServer(options, cores, name, [...profiled, ...inspector.args, ...relayStart(data)])
   const origin = `http://127.0.0.1:${client.port}`
   await untilHealthy(origin, systemClock)
   return {
@@ -96,6 +115,7 @@ async function makeRelay(options: StageOptions, { name, cores, entries, before }
     origin,
     data,
     meshPort: mesh.port,
+    inspectorPort: inspector.port,
     async [Symbol.asyncDispose]() {
       await it.process.stop()
       mesh[Symbol.dispose]()
@@ -118,7 +138,7 @@ async function makeRegions(options: StageOptions, placed: Placement, names: read
   const relays: RelayServer[] = []
   for (const [i, name] of names.entries()) {
     const cores = i === 0 ? placed.server : placed.load
-    relays.push(stack.use(await makeRelay(options, { name, cores, entries, before: undefined })))
+    relays.push(stack.use(await makeRelay(options, { name, cores, entries, how: {} })))
   }
   await untilListed(String(ready.url), names.length, systemClock)
   const owned = stack.move()
@@ -139,11 +159,13 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     placed,
     relayElsewhere: options.relay,
     say: options.say,
-    relay: (name, before) => makeRelay(options, { name, cores: placed.server, entries: [], before }),
+    relay: (name, how = {}) => makeRelay(options, { name, cores: placed.server, entries: [], how }),
     regions: (names) => makeRegions(options, placed, names),
-    async forwarder() {
-      const it = await makeServer(options, placed.server, 'forwarder', [RAW_SERVER])
-      return { ...it, origin: String(it.process.ready.url) }
+    async forwarder({ inspected, tls } = {}) {
+      const inspector = await inspectorOf(inspected)
+      const files = tls ? [tls.cert, tls.key] : []
+      const it = await makeServer(options, placed.server, 'forwarder', [...inspector.args, RAW_SERVER, ...files])
+      return { ...it, origin: String(it.process.ready.url), inspectorPort: inspector.port }
     },
     async loader() {
       const it = await startLoader(systemClock)

@@ -13,16 +13,21 @@ const silent = { opened(): void {}, message(): void {}, closed(): void {} }
 
 export class Crowd {
   readonly #members: Member[] = []
-  readonly #sockets: LeanWebSocket[] = []
+  #sockets: LeanWebSocket[] = []
+  #signedIn = 0
 
-  async signIn(origin: string, count: number): Promise<void> {
+  async register(origin: string, count: number): Promise<void> {
     const target = await targetAt(origin)
-    this.#members.push(
-      ...(await each(count, async () => {
-        const person = await registerPerson(target)
-        return { person, socket: await signIn(person, silent) }
-      })),
-    )
+    const people = await each(count, () => registerPerson(target))
+    this.#members.push(...people.map((person) => ({ person, socket: undefined })))
+  }
+
+  async signIn(count: number): Promise<void> {
+    const next = this.#members.slice(this.#signedIn, this.#signedIn + count)
+    this.#signedIn += count
+    await each(next.length, async (i) => {
+      next[i]!.socket = await signIn(next[i]!.person, silent)
+    })
   }
 
   async dial(origin: string, count: number, ca: string | undefined): Promise<void> {
@@ -56,8 +61,13 @@ export class Crowd {
     return { elapsedMs: systemClock.monotonic() - began, signIns: signIns.counts(), refused }
   }
 
+  hangUp(): void {
+    for (const socket of this.#sockets) socket.destroy()
+    this.#sockets = []
+  }
+
   close(): void {
     for (const { socket } of this.#members) socket?.close()
-    for (const socket of this.#sockets) socket.close()
+    this.hangUp()
   }
 }

@@ -23,7 +23,7 @@ export class Fleet {
         return this.#group(order.group).makeRawPairs(order.origin, order.pairs)
       case 'start':
         if (order.loop === 'closed') this.#group(order.group).startClosed(order.flight)
-        else this.#group(order.group).startOpen(order.rate)
+        else this.#group(order.group).startOpen(order.rate, order.precise)
         return undefined
       case 'send':
         return this.#group(order.group).send(order.each, order.flight)
@@ -39,8 +39,12 @@ export class Fleet {
         return this.#group(order.group).leave()
       case 'first-answer':
         return this.#group(order.group).firstAnswer()
+      case 'crowd-register':
+        return this.#crowd.register(order.origin, order.count)
       case 'crowd':
-        return this.#crowd.signIn(order.origin, order.count)
+        return this.#crowd.signIn(order.count)
+      case 'hang-up':
+        return this.#crowd.hangUp()
       case 'sockets':
         return this.#crowd.dial(order.origin, order.count, order.ca)
       case 'come-back':

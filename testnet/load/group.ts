@@ -42,7 +42,7 @@ export class Group {
   }
 
   /** Each pair sends at an even pace, beginning at a moment of its own. */
-  startOpen(rate: number): void {
+  startOpen(rate: number, precise: boolean): void {
     const lanes = this.#lanes
     this.tally.mark()
     const everyMs = (lanes.length * 1_000) / rate
@@ -60,8 +60,8 @@ export class Group {
         next = Math.min(next, pair.nextDueMs())
       }
       const waitMs = next - systemClock.monotonic()
-      if (waitMs > SLEEP_LEAST_MS) systemClock.after(Math.floor(waitMs - SLEEP_LEAST_MS / 2), turn)
-      else setImmediate(turn)
+      if (precise && waitMs <= SLEEP_LEAST_MS) setImmediate(turn)
+      else systemClock.after(Math.max(1, Math.floor(waitMs - SLEEP_LEAST_MS / 2)), turn)
     }
     turn()
   }

@@ -20,12 +20,21 @@ export type PairsOrder = {
   readonly readersOn: boolean
 }
 
+export type OpenLoopOrder = {
+  readonly do: 'start'
+  readonly group: string
+  readonly loop: 'open'
+  /** Messages a second of the whole group. */
+  readonly rate: number
+  /** The process spins rather than send up to 2 ms late. Only where it has a core to itself. */
+  readonly precise: boolean
+}
+
 export type Order =
   | PairsOrder
   | { readonly do: 'raw-pairs'; readonly group: string; readonly origin: string; readonly pairs: number }
   | { readonly do: 'start'; readonly group: string; readonly loop: 'closed'; readonly flight: number }
-  /** `rate`: messages a second of the whole group. */
-  | { readonly do: 'start'; readonly group: string; readonly loop: 'open'; readonly rate: number }
+  | OpenLoopOrder
   /** So many messages of each pair; answers when they are done. */
   | { readonly do: 'send'; readonly group: string; readonly each: number; readonly flight: number }
   /** Answers with `Marked`. */
@@ -39,10 +48,13 @@ export type Order =
   | { readonly do: 'leave'; readonly group: string }
   /** The first author keeps dialling, signs in and sends one message; answers when it has its number. */
   | { readonly do: 'first-answer'; readonly group: string }
-  /** Devices that sign in and say nothing. `ca`: the certificate of a server that says wss. */
-  | { readonly do: 'crowd'; readonly origin: string; readonly count: number }
-  /** Sockets without any protocol on them, to a server of ours. */
+  /** People with one device each. */
+  | { readonly do: 'crowd-register'; readonly origin: string; readonly count: number }
+  /** The next of them sign in and say nothing. */
+  | { readonly do: 'crowd'; readonly count: number }
+  /** Sockets without any protocol on them, to a server of ours. `ca`: the certificate of one that says wss. */
   | { readonly do: 'sockets'; readonly origin: string; readonly count: number; readonly ca: string | undefined }
+  | { readonly do: 'hang-up' }
   /** So many of the crowd lose their sockets and sign in again, evenly spread; answers with `CameBack`. */
   | { readonly do: 'come-back'; readonly count: number; readonly withinMs: number }
   /** A device of the SDK; answers with its account's id. */

@@ -1,7 +1,7 @@
 // An author and a reader, and how messages go between them: closed loop (so many in flight) or open loop (when they are due,
 // whatever has become of those before). A message is done when the author has its number and the reader has the message
 // and has acknowledged it, unless the measurement wants something else.
-import { systemClock } from '#protocol'
+import { type Clock, systemClock } from '#protocol'
 import { TIMES_KEPT } from './limits.ts'
 import type { Tally } from './tally.ts'
 
@@ -25,6 +25,7 @@ export type DoneWhen = 'sequenced' | 'received' | 'safe'
 export class Pair {
   readonly #tally: Tally
   readonly #doneWhen: readonly DoneWhen[]
+  readonly #clock: Clock
   readonly #sentMs = new Float64Array(TIMES_KEPT)
   readonly #reached: Record<DoneWhen, number> = { sequenced: 0, received: 0, safe: 0 }
   #lane: Lane | undefined
@@ -35,8 +36,9 @@ export class Pair {
   sent = 0
   done = 0
 
-  constructor(tally: Tally, doneWhen: readonly DoneWhen[]) {
+  constructor(tally: Tally, doneWhen: readonly DoneWhen[], clock: Clock = systemClock) {
     this.#tally = tally
+    this.#clock = clock
     this.#doneWhen = doneWhen
   }
 
@@ -88,7 +90,7 @@ export class Pair {
     const flying = this.sent - this.done
     const room = TIMES_KEPT - flying
     if (loop.is === 'closed') return Math.min(room, loop.flight - flying, loop.last - this.sent)
-    const due = Math.floor((systemClock.monotonic() - loop.startMs) / loop.everyMs) + 1
+    const due = Math.floor((this.#clock.monotonic() - loop.startMs) / loop.everyMs) + 1
     return Math.min(room, due - (this.sent - this.#firstK + 1))
   }
 
@@ -105,7 +107,7 @@ export class Pair {
     if (count <= 0 || !this.#lane) return false
     const from = this.sent + 1
     const to = this.sent + count
-    const now = systemClock.monotonic()
+    const now = this.#clock.monotonic()
     const loop = this.#loop
     for (let k = from; k <= to; k++) {
       const due = loop?.is === 'open' ? loop.startMs + (k - this.#firstK) * loop.everyMs : now
@@ -135,7 +137,7 @@ export class Pair {
     let upTo = this.sent
     for (const what of this.#doneWhen) upTo = Math.min(upTo, this.#reached[what])
     if (upTo > this.done) {
-      const now = systemClock.monotonic()
+      const now = this.#clock.monotonic()
       for (let k = this.done + 1; k <= upTo; k++)
         this.#tally.latency.record((now - this.#sentMs[k % TIMES_KEPT]!) * 1_000)
       this.#tally.done += upTo - this.done
