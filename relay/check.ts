@@ -6,8 +6,16 @@ import { type Clock, decode, GrantBodySchema, limits, ParleyError } from '#proto
 import type { Listen, RelayConfig } from './config.ts'
 import { askEntry, getJson } from './entry-points.ts'
 import { isLoopback } from './gateway/doors.ts'
-import { CLOCK_WRONG_MS, FSYNC_SLOW_MS, FSYNC_TRIES, GRANT_LOW_MS, STORE_RESERVE_BYTES } from './limits.ts'
+import {
+  CERTIFICATE_LOW_MS,
+  CLOCK_WRONG_MS,
+  FSYNC_SLOW_MS,
+  FSYNC_TRIES,
+  GRANT_LOW_MS,
+  STORE_RESERVE_BYTES,
+} from './limits.ts'
 import { readSecrets, secretFiles } from './secrets.ts'
+import { readTls } from './tls.ts'
 
 export type Finding = {
   readonly what:
@@ -16,6 +24,7 @@ export type Finding = {
     | 'grant'
     | 'rights'
     | 'client urls'
+    | 'tls'
     | 'client port'
     | 'mesh port'
     | 'clock'
@@ -123,8 +132,26 @@ function urls(config: RelayConfig): Said {
     return protocol === 'http:' && hostname !== 'localhost' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'))
   })
   if (open.length === 0) return fine('clients come over TLS or from this machine')
-  const next = 'put a proxy with a certificate in front, and its https:// origin into client.urls'
+  const next =
+    'give it a certificate (client.tls_cert, client.tls_key) or put a proxy with one in front, and its https:// origin into client.urls'
   return wrong(`${open.join(', ')}: tokens of HTTP requests can be read on the way`, next)
+}
+
+async function tls({ client }: RelayConfig, clock: Clock): Promise<Said> {
+  if (!client.tls) return fine('none here: a proxy in front of this node has it, or clients are on this machine')
+  const { endsMs, covers } = await readTls(client.tls)
+  const { keyFile, certFile } = client.tls
+  const { mode } = await stat(keyFile)
+  if (mode & 0o077)
+    return wrong(`${keyFile} can be read by others (mode ${(mode & 0o777).toString(8)})`, `chmod 600 ${keyFile}`)
+  const foreign = client.urls.filter((url) => url.startsWith('https:') && !covers(new URL(url).hostname))
+  if (foreign.length > 0)
+    return wrong(
+      `${certFile} is not for ${foreign.join(', ')}`,
+      'get a certificate with these names, or correct client.urls',
+    )
+  const says = `the certificate ends on ${new Date(endsMs).toISOString().slice(0, 10)}`
+  return endsMs - clock.now() > CERTIFICATE_LOW_MS ? fine(says) : wrong(says, 'renew it and start the relay again')
 }
 
 /** How far this clock is ahead of others', one figure each, corrected by half of the way there and back. */
@@ -217,6 +244,7 @@ export async function checkRelay(load: () => Promise<RelayConfig>, clock: Clock)
     await guarded('keys', () => keys(found, clock)),
     await guarded('grant', () => grant(found, clock)),
     await guarded('client urls', async () => urls(found)),
+    await guarded('tls', () => tls(found, clock)),
     await guarded('client port', () => port('client.listen', found.client.listen)),
     await guarded('mesh port', () => port('mesh.listen', found.mesh.listen)),
     await guarded('clock', () => time(found, clock)),

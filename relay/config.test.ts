@@ -32,6 +32,7 @@ describe('configuration', () => {
       urls: ['https://a.example', 'http://b.example:81'],
       allowedOrigins: [],
       trustProxy: true,
+      tls: undefined,
     })
     assert.equal(merged.mesh.listen.port, 5)
     assert.deepEqual(merged.mesh.bootstrap, ['/dns4/x/tcp/1/ws/p2p/abc'])

@@ -1,11 +1,12 @@
 // Configuration in three steps: what was written (file < environment < flags), what it means (one schema), and the
 // secrets, which lie in files of their own and have a type of their own, so that the configuration can be logged.
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parse } from 'smol-toml'
 import Type, { type Static, type TSchema } from 'typebox'
 import Value from 'typebox/value'
 import { ParleyError } from '#protocol'
+import type { TlsFiles } from './tls.ts'
 
 export const CONFIG_FILE = 'config.toml'
 
@@ -18,6 +19,8 @@ const origins = (what: string) =>
     maxItems: 64,
     description: `${what}, a list; each one an origin such as https://relay.example.org`,
   })
+const file = (what: string) =>
+  Type.String({ maxLength: 4_096, description: `${what}; a file, relative to the data directory; empty for none` })
 const oneOf = <T extends string>(what: string, ...values: T[]) =>
   Type.Unsafe<T>(Type.Enum(values, { description: `${what}: ${values.join(', ')}` }))
 const closed = { additionalProperties: false } as const
@@ -36,6 +39,8 @@ const Schema = Type.Object(
         urls: origins('origins under which clients reach this node, empty for the address listened on'),
         allowed_origins: origins('origins of web pages that may connect'),
         trust_proxy: Type.Boolean({ description: 'true only behind a proxy that sets X-Forwarded-For; else false' }),
+        tls_cert: file('certificate with its chain (PEM) for TLS without a proxy, with client.tls_key'),
+        tls_key: file('private key (PEM) of client.tls_cert'),
       },
       closed,
     ),
@@ -67,7 +72,7 @@ const Schema = Type.Object(
 type Written = Static<typeof Schema>
 
 const DEFAULTS: Omit<Written, 'name'> = {
-  client: { listen: '127.0.0.1:4100', urls: [], allowed_origins: [], trust_proxy: false },
+  client: { listen: '127.0.0.1:4100', urls: [], allowed_origins: [], trust_proxy: false, tls_cert: '', tls_key: '' },
   mesh: { listen: '127.0.0.1:4200', announce: [], bootstrap: [], admission: 'open' },
   accounts: { registration: 'open' },
   log: { level: 'info' },
@@ -83,6 +88,8 @@ export type RelayConfig = {
     readonly urls: readonly string[]
     readonly allowedOrigins: readonly string[]
     readonly trustProxy: boolean
+    /** Undefined: no TLS here, a proxy in front has it. */
+    readonly tls: TlsFiles | undefined
   }
   readonly mesh: {
     readonly listen: Listen
@@ -186,6 +193,17 @@ function readListen(text: string, key: string): Listen {
   return { host: text.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port }
 }
 
+function tlsFiles(dataDir: string, { tls_cert, tls_key }: Written['client']): TlsFiles | undefined {
+  if (tls_cert === '' && tls_key === '') return undefined
+  if (tls_cert !== '' && tls_key !== '')
+    return { certFile: resolve(dataDir, tls_cert), keyFile: resolve(dataDir, tls_key) }
+  const [is, misses] = tls_key === '' ? ['client.tls_cert', 'client.tls_key'] : ['client.tls_key', 'client.tls_cert']
+  throw new ParleyError('bad_argument', `${is} is set and ${misses} is not`, {
+    key: misses!,
+    next: `set ${misses} too, or neither`,
+  })
+}
+
 /** Later layers win. Throws `bad_argument` that names the key, where it came from and what is allowed. */
 export function readConfig(dataDir: string, layers: readonly Layer[]): RelayConfig {
   const tree = structuredClone(DEFAULTS) as unknown as Tree
@@ -221,6 +239,7 @@ export function readConfig(dataDir: string, layers: readonly Layer[]): RelayConf
       urls: client.urls,
       allowedOrigins: client.allowed_origins,
       trustProxy: client.trust_proxy,
+      tls: tlsFiles(dataDir, client),
     },
     mesh: { ...mesh, listen: readListen(mesh.listen, 'mesh.listen') },
     accounts,

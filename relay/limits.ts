@@ -68,6 +68,8 @@ export const REQUEST_PATIENCE_MS = 5_000
 export const GRANT_FOR_MS = 2 * 365 * 86_400_000
 /** `relay check` asks for a renewal when less than this is left. */
 export const GRANT_LOW_MS = 60 * 86_400_000
+/** `relay check` asks for a new TLS certificate when less than this is left. */
+export const CERTIFICATE_LOW_MS = 14 * 86_400_000
 /** A clock that is off by more than this is wrong, though records allow for CLOCK_SKEW_MS. */
 export const CLOCK_WRONG_MS = 60_000
 /** An fsync that takes longer makes every message slow. */

@@ -29,6 +29,7 @@ import { type RelaySecrets, readSecrets } from './secrets.ts'
 import { openLevel } from './store/level.ts'
 import { openStore } from './store/store.ts'
 import type { Replayed, Store } from './store/types.ts'
+import { readTls } from './tls.ts'
 
 const BOOT_ID_BYTES = 16
 
@@ -191,7 +192,7 @@ type ClientPortParts = {
   readonly record: () => SignedRecord | undefined
 }
 
-function openClientPort(base: Base, parts: ClientPortParts): Promise<Gateway> {
+async function openClientPort(base: Base, parts: ClientPortParts): Promise<Gateway> {
   const { config, secrets, bootId, clock, random, events } = base
   const { regionId } = secrets.keys
   const { store, relay, record, ...rest } = parts
@@ -209,7 +210,7 @@ function openClientPort(base: Base, parts: ClientPortParts): Promise<Gateway> {
       metrics: events.metrics,
       trouble: () => (store.hasRoom() ? undefined : 'no room: the disk is full or too slow'),
     },
-    config.client,
+    { ...config.client, tls: config.client.tls && (await readTls(config.client.tls)) },
   )
 }
 

@@ -77,9 +77,9 @@ function acceptUpgrades(http: Http, { parts, options, doors, sessions }: Upgrade
   return server
 }
 
-function listenedOn(http: Http): string {
+function listenedOn(http: Http, scheme: 'http' | 'https'): string {
   const { address, port, family } = http.server.address() as AddressInfo
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  return `${scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }
 
 function cannotListen(error: unknown, where: string): unknown {
@@ -125,7 +125,7 @@ function keepSweeping(parts: GatewayParts, sessions: Sessions): () => void {
 
 /** Listens when it resolves. Throws `bad_argument` when the address cannot be listened on. */
 export async function openGateway(parts: GatewayParts, options: GatewayOptions): Promise<Gateway> {
-  const http = await createHttp(parts.events, options.trustProxy)
+  const http = await createHttp(parts.events, options)
   const doors = createDoors()
   const tokens = createTokens<Reader>(parts.identity.nodeKey.publicKey, parts.clock, parts.random)
   let audiences: readonly string[] = []
@@ -139,7 +139,7 @@ export async function openGateway(parts: GatewayParts, options: GatewayOptions):
     await http.close()
     throw cannotListen(error, `${host}:${port}`)
   }
-  const listening = listenedOn(http)
+  const listening = listenedOn(http, options.tls ? 'https' : 'http')
   const urls = options.urls.length > 0 ? options.urls : [listening]
   audiences = urls.map(audienceOf)
   const stopSweeping = keepSweeping(parts, sessions)

@@ -12,7 +12,7 @@ import Fastify, {
 import type { Static, TSchema } from 'typebox'
 import { ParleyError } from '#protocol'
 import { HTTP_BODY_MAX_BYTES, HTTP_HEADERS_MS, HTTP_KEEP_ALIVE_MS, HTTP_REQUEST_MS } from '../limits.ts'
-import type { GatewayEvents, Reader } from './parts.ts'
+import type { GatewayEvents, GatewayOptions, Reader } from './parts.ts'
 import { errorBody, fromHttpError, statusOf } from './status.ts'
 
 interface TypeBoxTypes extends FastifyTypeProvider {
@@ -61,18 +61,24 @@ function handleErrors(http: Http, events: GatewayEvents): void {
 }
 
 /** Not listening yet; routes are added by the caller. */
-export async function createHttp(events: GatewayEvents, trustProxy: boolean): Promise<Http> {
-  const http = Fastify({
+export async function createHttp(
+  events: GatewayEvents,
+  { trustProxy, tls }: Pick<GatewayOptions, 'trustProxy' | 'tls'>,
+): Promise<Http> {
+  const options = {
     logger: false,
     // One hop: the address that the proxy itself saw, not what the client claims.
-    trustProxy: trustProxy ? (_address, hop) => hop === 0 : false,
+    trustProxy: trustProxy ? (_address: string, hop: number) => hop === 0 : false,
     bodyLimit: HTTP_BODY_MAX_BYTES,
     requestTimeout: HTTP_REQUEST_MS,
     keepAliveTimeout: HTTP_KEEP_ALIVE_MS,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 128 },
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array', useDefaults: true } },
-  }).withTypeProvider<TypeBoxTypes>()
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array' as const, useDefaults: true } },
+  }
+  // An https server is an http server to everything here.
+  const secure = tls ? { ...options, https: { cert: tls.cert, key: tls.key } } : options
+  const http = Fastify(secure as typeof options).withTypeProvider<TypeBoxTypes>()
   http.server.headersTimeout = HTTP_HEADERS_MS
   http.decorateRequest('reader', undefined)
   http.addHook('onResponse', async (_request, reply) => events.answered(reply.statusCode))

@@ -74,4 +74,6 @@ export type GatewayOptions = {
   readonly allowedOrigins: readonly string[]
   /** Take the client's address from X-Forwarded-For: only behind a proxy that sets it. */
   readonly trustProxy: boolean
+  /** Undefined: no TLS here. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined
 }

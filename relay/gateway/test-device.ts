@@ -19,9 +19,15 @@ import {
 } from '#protocol'
 import type { Person, TestDevice } from '../fixtures.ts'
 
-export function dial(url: string, options: { protocols?: string[]; origin?: string; path?: string } = {}): WebSocket {
-  const { protocols = ['parley.v1'], origin, path = '/v1/session' } = options
-  const socket = new WebSocket(url.replace('http', 'ws') + path, protocols, origin ? { origin } : {})
+export function dial(
+  url: string,
+  options: { protocols?: string[]; origin?: string; path?: string; ca?: string } = {},
+): WebSocket {
+  const { protocols = ['parley.v1'], origin, path = '/v1/session', ca } = options
+  const socket = new WebSocket(url.replace('http', 'ws') + path, protocols, {
+    ...(origin && { origin }),
+    ...(ca && { ca }),
+  })
   socket.on('error', () => undefined)
   return socket
 }
@@ -42,12 +48,13 @@ export type SignInAs = {
   manifest?: Person['first']
   counter?: bigint
   audience?: string
+  ca?: string
 }
 let counter = 0n
 
 export async function signIn(url: string, region: RegionId, as: SignInAs) {
   const { person, device = person.device, manifest = person.first } = as
-  const socket = dial(url)
+  const socket = dial(url, as.ca === undefined ? {} : { ca: as.ca })
   await once(socket, 'open')
   const start = startSignIn({
     regionId: region,

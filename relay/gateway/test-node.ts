@@ -7,6 +7,7 @@ import { makeStore, type TestRegion } from '../fixtures.ts'
 import type { DeviceSession, Relay } from '../rules/ports.ts'
 import { homeFrame } from './connection.ts'
 import { openGateway } from './gateway.ts'
+import type { GatewayOptions } from './parts.ts'
 
 /** Rules that only record what they are told; a ping is answered so that both directions are seen. */
 function recordingRelay() {
@@ -58,7 +59,11 @@ function movedClock() {
   return { clock, move }
 }
 
-export async function startNode(region: TestRegion, urls: readonly string[] = []) {
+export async function startNode(
+  region: TestRegion,
+  urls: readonly string[] = [],
+  tls: GatewayOptions['tls'] = undefined,
+) {
   const { clock, move } = movedClock()
   const store = await makeStore().open()
   const rows = accountRows(store)
@@ -105,6 +110,7 @@ export async function startNode(region: TestRegion, urls: readonly string[] = []
       urls,
       allowedOrigins: ['https://allowed.example'],
       trustProxy: false,
+      tls,
     },
   )
   const url = gateway.listening
