@@ -1,11 +1,10 @@
 // A certificate for this machine, by the openssl program: Node reads certificates but makes none.
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
-/** Files, and the certificate itself for clients to trust. */
-export type Tls = { readonly cert: string; readonly key: string; readonly ca: string }
+/** Files. Clients trust the certificate itself. */
+export type Tls = { readonly cert: string; readonly key: string }
 
 /** Undefined when there is no openssl. */
 export async function makeCertificate(dir: string): Promise<Tls | undefined> {
@@ -17,5 +16,5 @@ export async function makeCertificate(dir: string): Promise<Tls | undefined> {
     () => true,
     () => false,
   )
-  return is ? { cert, key, ca: await readFile(cert, 'utf8') } : undefined
+  return is ? { cert, key } : undefined
 }

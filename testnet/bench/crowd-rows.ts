@@ -2,7 +2,7 @@
 import { Histogram } from '../load/histogram.ts'
 import type { Loader } from '../load/loader.ts'
 import type { CameBack } from '../load/orders.ts'
-import { makeCertificate } from './certificate.ts'
+import { makeCertificate, type Tls } from './certificate.ts'
 import { measureDuring, msOf, type Stretch, troubleNotes } from './measure.ts'
 import { type MemoryUse, memoryOf } from './memory.ts'
 import { pairsAt } from './relay-rows.ts'
@@ -13,7 +13,9 @@ const COUNT = 5_000
 const COUNT_FULL = 15_000
 /** Signed in before anything is measured, so that what a process makes once is there. */
 const FIRST = 200
-const BARE = 2_000
+/** Connections with TLS, which are slower to make. */
+const TLS = 1_500
+const TLS_FULL = 15_000
 const COME_BACK = 5_000
 const COME_BACK_MS = 10_000
 const HONEST_PAIRS = 50
@@ -31,17 +33,34 @@ async function costOf(port: number, count: number, more: () => Promise<void>): P
   return { rss: each('rss'), heapUsed: each('heapUsed'), external: each('external') }
 }
 
-/** Bare sockets at a server of their own. */
-async function bare(stage: Stage, loader: Loader, tls: boolean): Promise<MemoryUse | undefined> {
-  const files = tls ? await makeCertificate(stage.dir) : undefined
-  if (tls && !files) return undefined
-  await using server = await stage.forwarder({ inspected: true, ...(files && { tls: files }) })
-  const { origin } = server
-  const dial = (count: number) => loader.ask({ do: 'sockets', origin, count, ca: files?.ca })
+type Idle = { readonly ours: MemoryUse; readonly bare: MemoryUse }
+
+/** Sockets of a `ws` server that has nothing else to do. */
+async function bareCost(stage: Stage, count: number, tls: Tls | undefined): Promise<MemoryUse> {
+  await using server = await stage.forwarder({ inspected: true, ...(tls && { tls }) })
+  await using loader = await stage.loader(tls?.cert)
+  const dial = (more: number) => loader.ask({ do: 'sockets', origin: server.origin, count: more })
   await dial(FIRST)
-  const found = await costOf(server.inspectorPort!, BARE, () => dial(BARE))
-  await loader.ask({ do: 'hang-up' })
-  return found
+  return await costOf(server.inspectorPort!, count, () => dial(count))
+}
+
+/** Devices of people who are registered before, so that their accounts do not count. */
+async function signedInCost(stage: Stage, relay: RelayServer, crowd: Loader, count: number): Promise<MemoryUse> {
+  stage.say(`  registering ${count + FIRST} people, each with one device`)
+  await crowd.ask({ do: 'crowd-register', origin: relay.origin, count: count + FIRST })
+  await crowd.ask({ do: 'crowd', count: FIRST })
+  stage.say('  they sign in')
+  return costOf(relay.inspectorPort!, count, () => crowd.ask({ do: 'crowd', count }))
+}
+
+/** Undefined when no certificate can be made here. */
+async function withTls(stage: Stage, count: number): Promise<Idle | undefined> {
+  const tls = await makeCertificate(stage.dir)
+  if (!tls) return undefined
+  const bare = await bareCost(stage, count, tls)
+  await using relay = await stage.relay('crowd-tls', { inspected: true, tls })
+  await using crowd = await stage.loader(tls.cert)
+  return { ours: await signedInCost(stage, relay, crowd, count), bare }
 }
 
 type Returned = { readonly before: Stretch; readonly meanwhile: Stretch; readonly back: CameBack }
@@ -63,12 +82,19 @@ async function comeBack(stage: Stage, relay: RelayServer, crowd: Loader, count: 
   return { before, meanwhile, back: back! }
 }
 
-function memoryFigures(count: number, ours: MemoryUse, plain: MemoryUse, tls: MemoryUse | undefined): Figure[] {
+function memoryFigures(count: number, plain: Idle, tls: Idle | undefined): Figure[] {
+  const many = count.toLocaleString('en')
   return [
-    figure(`memory a signed-in idle connection, ${count.toLocaleString('en')} of them`, kb(ours.rss), 'KB', atMost(10)),
-    figure('of it on the heap', kb(ours.heapUsed), 'KB'),
-    figure('the same, a bare ws connection', kb(plain.rss), 'KB'),
-    ...(tls ? [figure('the same, a bare ws connection with TLS', kb(tls.rss), 'KB')] : []),
+    figure(`memory an idle signed-in connection, ${many} of them`, kb(plain.ours.rss), 'KB', atMost(10)),
+    figure('of it on the heap', kb(plain.ours.heapUsed), 'KB'),
+    figure('a bare ws connection', kb(plain.bare.rss), 'KB'),
+    ...(tls
+      ? [
+          figure('with TLS, signed in', kb(tls.ours.rss), 'KB'),
+          figure('with TLS, a bare ws connection', kb(tls.bare.rss), 'KB'),
+          figure('with TLS, signed in ÷ bare', tls.ours.rss / tls.bare.rss, '×', atMost(1.1)),
+        ]
+      : []),
   ]
 }
 
@@ -79,20 +105,16 @@ export const crowdRow: Row = {
     const count = options.full ? COUNT_FULL : COUNT
     await using relay = await stage.relay('crowd', { inspected: true })
     await using crowd = await stage.loader()
-    const plain = (await bare(stage, crowd, false))!
-    const tls = await bare(stage, crowd, true)
-    stage.say(`  registering ${count + FIRST} people, each with one device`)
-    await crowd.ask({ do: 'crowd-register', origin: relay.origin, count: count + FIRST })
-    await crowd.ask({ do: 'crowd', count: FIRST })
-    stage.say('  they sign in')
-    const ours = await costOf(relay.inspectorPort!, count, () => crowd.ask({ do: 'crowd', count }))
+    const bare = await bareCost(stage, count, undefined)
+    const tls = await withTls(stage, options.full ? TLS_FULL : TLS)
+    const plain = { ours: await signedInCost(stage, relay, crowd, count), bare }
     stage.say('  they lose their sockets and come back')
     const { before, meanwhile, back } = await comeBack(stage, relay, crowd, Math.min(count, COME_BACK))
     const signIns = new Histogram().add(back.signIns)
     const p99 = [msOf(before.latency, 0.99), msOf(meanwhile.latency, 0.99)] as const
     return {
       figures: [
-        ...memoryFigures(count, ours, plain, tls),
+        ...memoryFigures(count, plain, tls),
         figure('others, p99 before', p99[0], 'ms'),
         figure('others, p99 while they come back', p99[1], 'ms'),
         figure('others, p99 meanwhile ÷ before', p99[1] / p99[0], '×', atMost(2)),
@@ -102,8 +124,7 @@ export const crowdRow: Row = {
       ],
       notes: [
         'memory: growth of the resident set after garbage collection, divided by the connections',
-        ...(tls ? [] : ['no openssl: bare TLS connections were not measured']),
-        'the relay has no TLS of its own (a proxy in front has it), so there is nothing to hold against bare TLS',
+        ...(tls ? [] : ['no openssl, so no certificate: nothing was measured with TLS']),
         `${back.refused} tries were refused and went again`,
         ...troubleNotes(before, meanwhile),
       ],

@@ -30,6 +30,9 @@ export async function memoryOf(port: number): Promise<MemoryUse> {
           else resolve(answer)
         }
         socket.on('message', hear)
+        socket.once('close', () =>
+          reject(new ParleyError('unreachable', `the inspector left before it answered ${method}`)),
+        )
         socket.send(JSON.stringify({ id, method, params }))
       })
     for (let i = 0; i < COLLECTIONS; i++) await ask('HeapProfiler.collectGarbage')

@@ -43,6 +43,7 @@ export type RelayHow = {
   /** Runs between its making and its start. */
   readonly before?: (data: string) => Promise<void>
   readonly inspected?: boolean
+  readonly tls?: Tls
 }
 export type ForwarderHow = { readonly inspected?: boolean; readonly tls?: Tls }
 
@@ -55,7 +56,8 @@ export type Stage = {
   /** An entry node and a relay for each name; the first on the servers' core, the others on that of the load. */
   regions(names: readonly string[]): Promise<Regions>
   forwarder(how?: ForwarderHow): Promise<Server & { readonly inspectorPort: number | undefined }>
-  loader(): Promise<Loader>
+  /** `ca`: the file of a certificate that it trusts. */
+  loader(ca?: string): Promise<Loader>
   pause(ms: number): Promise<void>
 }
 
@@ -64,12 +66,19 @@ const ENV = { PARLEY_LOG_LEVEL: 'warn' }
 
 type Ports = { readonly mesh: ReservedPort; readonly client: ReservedPort }
 
-async function makeServer(options: StageOptions, cores: string | undefined, name: string, args: readonly string[]) {
+type ServerPlan = {
+  readonly name: string
+  readonly cores: string | undefined
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
+}
+
+async function makeServer(options: StageOptions, { name, cores, args, env }: ServerPlan) {
   const it = managedProcess({
     name,
     args,
     logFile: join(options.dir, `${name}.log`),
-    env: ENV,
+    env: { ...ENV, ...env },
     clock: systemClock,
     onLost: ({ code, signal }) => options.say(`${name} ended by itself (${signal ?? `code ${code}`})`),
   })
@@ -107,9 +116,15 @@ async function makeRelay(options: StageOptions, { name, cores, entries, how }: R
   await runToEnd(relayInit({ data, name, clientPort: client.port, meshPort: mesh.port, clientUrls: [], entries }), ENV)
   await how.before?.(data)
   const inspector = await inspectorOf(how.inspected)
-  const it = await makeServer(options, cores, name, [...profiled, ...inspector.args, ...relayStart(data)])
-  const origin = `http://127.0.0.1:${client.port}`
-  await untilHealthy(origin, systemClock)
+  const it = await makeServer(options, {
+    name,
+    cores,
+    args: [...profiled, ...inspector.args, ...relayStart(data)],
+    env: how.tls ? { PARLEY_CLIENT_TLS_CERT: how.tls.cert, PARLEY_CLIENT_TLS_KEY: how.tls.key } : {},
+  })
+  const origin = `${how.tls ? 'https' : 'http'}://127.0.0.1:${client.port}`
+  // This process does not trust the certificate; the ready line has to do.
+  if (!how.tls) await untilHealthy(origin, systemClock)
   return {
     ...it,
     origin,
@@ -131,7 +146,7 @@ async function makeRegions(options: StageOptions, placed: Placement, names: read
   const { mesh, client } = await reserve()
   const data = join(options.dir, 'entry')
   const args = bootstrapStart({ data, meshPort: mesh.port, httpPort: client.port })
-  const entry = stack.use(await makeServer(options, placed.load, 'entry', args))
+  const entry = stack.use(await makeServer(options, { name: 'entry', cores: placed.load, args }))
   stack.defer(() => rm(data, { recursive: true, force: true, maxRetries: 5 }))
   const { ready } = entry.process
   const entries = Array.isArray(ready.multiaddrs) ? ready.multiaddrs.map(String) : []
@@ -164,11 +179,15 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     async forwarder({ inspected, tls } = {}) {
       const inspector = await inspectorOf(inspected)
       const files = tls ? [tls.cert, tls.key] : []
-      const it = await makeServer(options, placed.server, 'forwarder', [...inspector.args, RAW_SERVER, ...files])
+      const it = await makeServer(options, {
+        name: 'forwarder',
+        cores: placed.server,
+        args: [...inspector.args, RAW_SERVER, ...files],
+      })
       return { ...it, origin: String(it.process.ready.url), inspectorPort: inspector.port }
     },
-    async loader() {
-      const it = await startLoader(systemClock)
+    async loader(ca) {
+      const it = await startLoader(systemClock, ca)
       await pin(it.pid, placed.load)
       return it
     },

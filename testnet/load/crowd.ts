@@ -30,9 +30,9 @@ export class Crowd {
     })
   }
 
-  async dial(origin: string, count: number, ca: string | undefined): Promise<void> {
+  async dial(origin: string, count: number): Promise<void> {
     const url = new URL('/idle', origin.replace(/^http/, 'ws'))
-    this.#sockets.push(...(await each(count, () => dialLean(url, 'raw', silent, ca))))
+    this.#sockets.push(...(await each(count, () => dialLean(url, 'raw', silent))))
   }
 
   /** All sockets go at once, as in a network that was cut; each device comes back at a moment of its own. */

@@ -46,7 +46,7 @@ export class Fleet {
       case 'hang-up':
         return this.#crowd.hangUp()
       case 'sockets':
-        return this.#crowd.dial(order.origin, order.count, order.ca)
+        return this.#crowd.dial(order.origin, order.count)
       case 'come-back':
         return this.#crowd.comeBack(order.count, order.withinMs)
       case 'sdk-create':

@@ -16,8 +16,10 @@ export type Loader = AsyncDisposable & {
 
 type Waiting = { resolve(value: unknown): void; reject(error: Error): void }
 
-export async function startLoader(clock: Clock, execArgv: readonly string[] = []): Promise<Loader> {
-  const child: ChildProcess = fork(PROGRAM, [], { serialization: 'advanced', execArgv: [...execArgv] })
+/** `ca`: the file of a certificate that it trusts beside those of the system. */
+export async function startLoader(clock: Clock, ca: string | undefined): Promise<Loader> {
+  const env = { ...process.env, ...(ca && { NODE_EXTRA_CA_CERTS: ca }) }
+  const child: ChildProcess = fork(PROGRAM, [], { serialization: 'advanced', env })
   const waiting = new Map<number, Waiting>()
   const ready = Promise.withResolvers<void>()
   child.on('message', (told: Answer | { readonly ready: true }) => {

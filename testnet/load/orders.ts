@@ -52,8 +52,8 @@ export type Order =
   | { readonly do: 'crowd-register'; readonly origin: string; readonly count: number }
   /** The next of them sign in and say nothing. */
   | { readonly do: 'crowd'; readonly count: number }
-  /** Sockets without any protocol on them, to a server of ours. `ca`: the certificate of one that says wss. */
-  | { readonly do: 'sockets'; readonly origin: string; readonly count: number; readonly ca: string | undefined }
+  /** Sockets without any protocol on them, to a server of ours. */
+  | { readonly do: 'sockets'; readonly origin: string; readonly count: number }
   | { readonly do: 'hang-up' }
   /** So many of the crowd lose their sockets and sign in again, evenly spread; answers with `CameBack`. */
   | { readonly do: 'come-back'; readonly count: number; readonly withinMs: number }

@@ -96,10 +96,10 @@ function frameOf(opcode: number, payload: Uint8Array, mask: Uint8Array): Buffer 
   return out
 }
 
-function open(url: URL, tlsCa: string | undefined, take: (chunk: Buffer) => void): Socket {
+function open(url: URL, take: (chunk: Buffer) => void): Socket {
   const secure = url.protocol === 'wss:'
   const port = Number(url.port || (secure ? 443 : 80))
-  if (secure) return connectTls({ host: url.hostname, port, ...(tlsCa && { ca: tlsCa }) }).on('data', take)
+  if (secure) return connectTls({ host: url.hostname, port }).on('data', take)
   return connectTcp({
     host: url.hostname,
     port,
@@ -152,12 +152,7 @@ function taker(
 }
 
 /** Resolves when the socket is upgraded; rejects when that fails. */
-export function dialLean(
-  url: URL,
-  protocol: string,
-  handlers: WebSocketHandlers,
-  tlsCa?: string,
-): Promise<LeanWebSocket> {
+export function dialLean(url: URL, protocol: string, handlers: WebSocketHandlers): Promise<LeanWebSocket> {
   const { promise, resolve, reject } = Promise.withResolvers<LeanWebSocket>()
   const key = randomBytes(16).toString('base64')
   const mask = randomBytes(4)
@@ -200,7 +195,7 @@ export function dialLean(
       socket.destroy()
     }
   }
-  const socket = open(url, tlsCa, guarded)
+  const socket = open(url, guarded)
   const begin = (): void => void socket.write(requestOf(url, protocol, key))
   socket.once(url.protocol === 'wss:' ? 'secureConnect' : 'connect', begin)
   socket.on('error', (error) => {
