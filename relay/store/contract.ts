@@ -236,8 +236,10 @@ check('loading is single-flight, and what was put meanwhile counts', async (benc
     return get(partition, key)
   }
   assert.equal(cold.store.peek('p', 'b'), undefined)
+  const before = cold.store.stats().rowReads
   const reads = [cold.store.get('p', 'b'), cold.store.get('p', 'b'), cold.store.get('p', 'c')]
   assert.equal(asked, 2)
+  assert.equal(cold.store.stats().rowReads - before, 2)
   cold.store.put('p', 'b', bytes('new'))
   assert.deepEqual((await bench.run(Promise.all(reads))).map(text), ['new', 'new', undefined])
   assert.equal(cold.store.peek('p', 'c'), null)

@@ -10,7 +10,12 @@ const MOST_ROWS = 64
 
 export type Wanted = { readonly after: number; readonly to: number; readonly maxBytes: number }
 
-export async function readEntries(logs: HotLogs, rows: Rows, name: string, wanted: Wanted): Promise<Uint8Array[]> {
+export async function readEntries(
+  logs: HotLogs,
+  rows: Pick<Rows, 'range'>,
+  name: string,
+  wanted: Wanted,
+): Promise<Uint8Array[]> {
   for (;;) {
     const cuts = logs.cutCount
     const read = new Read(logs, rows, name, wanted)
@@ -22,7 +27,7 @@ export async function readEntries(logs: HotLogs, rows: Rows, name: string, wante
 class Read {
   readonly out: Uint8Array[] = []
   readonly #logs: HotLogs
-  readonly #rows: Rows
+  readonly #rows: Pick<Rows, 'range'>
   readonly #name: string
   readonly #wanted: Wanted
   #bytes = 0
@@ -31,7 +36,7 @@ class Read {
   #from: string
   #limit = FIRST_ROWS
 
-  constructor(logs: HotLogs, rows: Rows, name: string, wanted: Wanted) {
+  constructor(logs: HotLogs, rows: Pick<Rows, 'range'>, name: string, wanted: Wanted) {
     this.#logs = logs
     this.#rows = rows
     this.#name = name

@@ -9,12 +9,12 @@ type Pair = [key: string, value: Uint8Array]
 
 export class Reads {
   readonly #memory: Memory
-  readonly #rows: Rows
+  readonly #rows: Pick<Rows, 'get' | 'range'>
   readonly #loading = new Map<string, Promise<Uint8Array | undefined>>()
 
   readonly #cleanMaxBytes: number
 
-  constructor(memory: Memory, rows: Rows, cleanMaxBytes: number) {
+  constructor(memory: Memory, rows: Pick<Rows, 'get' | 'range'>, cleanMaxBytes: number) {
     this.#memory = memory
     this.#cleanMaxBytes = cleanMaxBytes
     this.#rows = rows

@@ -18,6 +18,7 @@ import {
 } from '../limits.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { Commits } from './commits.ts'
+import { type CountedRows, countedRows } from './counted-rows.ts'
 import { readEntries } from './log-reads.ts'
 import { Memory } from './memory.ts'
 import { Reads } from './reads.ts'
@@ -66,6 +67,7 @@ class JournalledStore implements Store {
   readonly #commits: Commits
   readonly #checkpoints: Checkpoints
   readonly #reads: Reads
+  readonly #rows: CountedRows
   #state: 'open' | 'stopped' = 'open'
   #disposal: Promise<void> | undefined = undefined
   #freeBytes = Number.POSITIVE_INFINITY
@@ -79,7 +81,8 @@ class JournalledStore implements Store {
     this.#hooks = hooks
     this.#limits = limits
     this.#memory = memory
-    this.#reads = new Reads(memory, backend.rows, limits.cleanMaxBytes)
+    this.#rows = countedRows(backend.rows)
+    this.#reads = new Reads(memory, this.#rows, limits.cleanMaxBytes)
     const shared = { memory, limits, hooks, fail: (error: unknown) => this.#fail(error) }
     this.#checkpoints = new Checkpoints(
       { ...shared, backend, monotonic: () => clock.monotonic(), isStopped: () => this.#state === 'stopped' },
@@ -128,9 +131,7 @@ class JournalledStore implements Store {
 
   entries(log: string, after: number, to: number, maxBytes: number): Promise<Uint8Array[]> {
     const known = this.peekEntries(log, after, to, maxBytes)
-    return known
-      ? Promise.resolve(known)
-      : readEntries(this.#memory.logs, this.#options.backend.rows, log, { after, to, maxBytes })
+    return known ? Promise.resolve(known) : readEntries(this.#memory.logs, this.#rows, log, { after, to, maxBytes })
   }
 
   peekEntries(log: string, after: number, to: number, maxBytes: number): Uint8Array[] | undefined {
@@ -200,6 +201,7 @@ class JournalledStore implements Store {
       memoryBytes: this.#memory.bytes,
       checkpoints: this.#checkpoints.count,
       elided: this.#memory.elided + this.#memory.logs.elided,
+      rowReads: this.#rows.asked,
     }
   }
 

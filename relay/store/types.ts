@@ -48,6 +48,8 @@ export type StoreStats = {
   checkpoints: number
   /** Keys that were put and deleted without ever touching rows. */
   elided: number
+  /** Times that rows were asked for a key or a range. */
+  rowReads: number
 }
 
 /**

@@ -63,7 +63,18 @@ async function withTls(stage: Stage, count: number): Promise<Idle | undefined> {
   return { ours: await signedInCost(stage, relay, crowd, count), bare }
 }
 
-type Returned = { readonly before: Stretch; readonly meanwhile: Stretch; readonly back: CameBack }
+type Returned = {
+  readonly before: Stretch
+  readonly meanwhile: Stretch
+  readonly back: CameBack
+  /** Of the whole relay, while they came back. */
+  readonly rowReads: number
+}
+
+async function rowReadsOf({ origin }: RelayServer): Promise<number> {
+  const metrics = await (await fetch(`${origin}/metrics`)).text()
+  return Number(/^parley_store\{what="rowReads"\} (\d+)/m.exec(metrics)?.[1] ?? Number.NaN)
+}
 
 /** `crowd` and `loader` are two processes: what the crowd costs its own must not delay the others. */
 async function comeBack(stage: Stage, relay: RelayServer, crowd: Loader, count: number): Promise<Returned> {
@@ -74,12 +85,13 @@ async function comeBack(stage: Stage, relay: RelayServer, crowd: Loader, count: 
   await stage.pause(HONEST_MS / 2)
   const honest = { loader, group: 'honest', pid: relay.process.pid }
   const before = await measureDuring(honest, () => stage.pause(HONEST_MS))
+  const readsBefore = await rowReadsOf(relay)
   let back: CameBack | undefined
   const meanwhile = await measureDuring(honest, async () => {
     back = await crowd.ask<CameBack>({ do: 'come-back', count, withinMs: COME_BACK_MS })
   })
   await loader.ask({ do: 'stop', group: 'honest' })
-  return { before, meanwhile, back: back! }
+  return { before, meanwhile, back: back!, rowReads: (await rowReadsOf(relay)) - readsBefore }
 }
 
 function memoryFigures(count: number, plain: Idle, tls: Idle | undefined): Figure[] {
@@ -109,7 +121,8 @@ export const crowdRow: Row = {
     const tls = await withTls(stage, options.full ? TLS_FULL : TLS)
     const plain = { ours: await signedInCost(stage, relay, crowd, count), bare }
     stage.say('  they lose their sockets and come back')
-    const { before, meanwhile, back } = await comeBack(stage, relay, crowd, Math.min(count, COME_BACK))
+    const returning = Math.min(count, COME_BACK)
+    const { before, meanwhile, back, rowReads } = await comeBack(stage, relay, crowd, returning)
     const signIns = new Histogram().add(back.signIns)
     const p99 = [msOf(before.latency, 0.99), msOf(meanwhile.latency, 0.99)] as const
     return {
@@ -118,6 +131,7 @@ export const crowdRow: Row = {
         figure('others, p99 before', p99[0], 'ms'),
         figure('others, p99 while they come back', p99[1], 'ms'),
         figure('others, p99 meanwhile ÷ before', p99[1] / p99[0], '×', atMost(2)),
+        figure('reads of rows a device that comes back', rowReads / returning, 'reads', atMost(2)),
         figure('all back after', back.elapsedMs / 1_000, 's'),
         figure('a sign-in, p50', msOf(signIns, 0.5), 'ms'),
         figure('a sign-in, p99', msOf(signIns, 0.99), 'ms'),
