@@ -137,7 +137,19 @@ describe('counting', () => {
     assert.equal(countItems(DeviceFrameSchema, bytes, 100), 5)
     const unknown = Buffer.from('f80100f80100', 'hex')
     assert.equal(countItems(DeviceFrameSchema, Buffer.concat([bytes, unknown]), 100), 7)
+    const pings = Buffer.from('300130023003', 'hex')
+    assert.equal(countItems(DeviceFrameSchema, Buffer.concat([bytes, pings]), 100), 8, 'single ones that come again')
     assert.throws(() => countItems(DeviceFrameSchema, bytes, 4), { code: 'too_many' })
+  })
+
+  it('what is unknown is not kept', () => {
+    const bytes = Buffer.concat([
+      encodeDeviceFrame(create(DeviceFrameSchema, { ping: 3 })),
+      Buffer.from('f80100', 'hex'),
+    ])
+    const frame = decodeDeviceFrame(bytes)
+    assert.equal(frame.ping, 3)
+    assert.equal(frame.$unknown, undefined)
   })
 
   it('takes exactly as many as the limit says', () => {

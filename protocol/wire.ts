@@ -51,7 +51,10 @@ function tableOf(schema: DescMessage): Fields {
   let table = tables.get(schema)
   if (!table) {
     const fields: (Field | undefined)[] = []
-    for (const field of schema.fields) fields[field.number] = fieldOf(field)
+    for (const field of schema.fields) {
+      if (field.number >= 32) throw new Error(`${schema.typeName}.${field.name}: field numbers stay below 32`)
+      fields[field.number] = fieldOf(field)
+    }
     table = fields
     tables.set(schema, table)
   }
@@ -92,13 +95,16 @@ function count(): void {
 }
 
 function scanMessage(fields: Fields, end: number): void {
+  // A field that stands once is read again each time it comes: that it came too often is counted. Numbers are below 32.
+  let seen = 0
   while (at < end) {
     const tag = varint(end)
     const number = Math.floor(tag / 8)
     const wire = tag % 8
     if (number < 1 || tag >= 2 ** 32) throw malformed('no such field number')
     const field = fields[number]
-    if (!field || field.repeated) count()
+    if (!field || field.repeated || seen & (1 << number)) count()
+    if (field) seen |= 1 << number
     if (field && field.wire !== wire) throw malformed('a field of another type')
     if (wire === VARINT) varint(end)
     else if (wire === FIXED64) skip(8, end)
@@ -113,7 +119,7 @@ function scanMessage(fields: Fields, end: number): void {
 }
 
 /**
- * How many repeated and unknown fields `bytes` has as a `schema`, nested ones included.
+ * How many repeated and unknown fields `bytes` has as a `schema`, nested ones and single ones that come again included.
  * Throws `malformed` when it is cut off or no such message, `too_many` above `limit`. Allocates nothing.
  */
 export function countItems(schema: DescMessage, bytes: Uint8Array, limit: number): number {
@@ -137,7 +143,7 @@ export function ensureSize(what: string, bytes: Uint8Array, limitBytes: number):
 
 /**
  * Bytes -> message; anything that is no such message is `malformed`, `too_large` or `too_many`, never another exception.
- * Fields of bytes are views into `bytes`, not copies.
+ * Fields of bytes are views into `bytes`, not copies. Unknown fields are counted, then ignored.
  */
 export function decode<T extends DescMessage>(
   schema: T,
@@ -150,7 +156,7 @@ export function decode<T extends DescMessage>(
   // Sockets bring Buffers, whose `slice` is a view: whoever keeps a copy of a field would keep the whole frame alive.
   const plain = Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : bytes
   try {
-    return fromBinary(schema, plain)
+    return fromBinary(schema, plain, { readUnknownFields: false })
   } catch {
     throw malformed(`not a ${schema.typeName}`)
   }
