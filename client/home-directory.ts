@@ -19,7 +19,13 @@ import type { OpenSession } from './session.ts'
 
 const RECORD_WHOLE_MAX_BYTES = 4 * limits.RECORD_MAX_BYTES
 
-type Counts = { readonly oneTime: number; readonly oneTimeKyber: number }
+type Counts = { readonly oneTime: unknown; readonly oneTimeKyber: unknown }
+
+function countOf(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
+    throw new ParleyError('malformed', 'an answer without counts of prekeys')
+  return value
+}
 
 export function homeDirectory(session: () => OpenSession | undefined, clock: Clock): Directory {
   const request = <T>(method: HttpRequest['method'], path: string, body?: unknown): Promise<T> => {
@@ -39,8 +45,8 @@ export function homeDirectory(session: () => OpenSession | undefined, clock: Clo
       return decode(PrekeyBundleSchema, fromBase64(answer?.bundle), RECORD_WHOLE_MAX_BYTES)
     },
     async prekeyCounts() {
-      const { oneTime, oneTimeKyber } = await request<Counts>('GET', '/v1/prekeys')
-      return { oneTime: Number(oneTime), oneTimeKyber: Number(oneTimeKyber) }
+      const answer = await request<Partial<Counts> | undefined>('GET', '/v1/prekeys')
+      return { oneTime: countOf(answer?.oneTime), oneTimeKyber: countOf(answer?.oneTimeKyber) }
     },
     async uploadPrekeys(prekeys) {
       const bytes = Buffer.from(toBinary(SignedPrekeysSchema, prekeys)).toString('base64')
