@@ -81,6 +81,7 @@ class Asker {
   }
 
   ask(method: RequestMethod, body: Uint8Array, clock: Clock, timeoutMs: number): Promise<Uint8Array> {
+    if (this.ended) throw new ParleyError('unreachable', 'the stream ended before anything was asked')
     if (this.#pending.size >= REQUESTS_PER_PEER_MAX) {
       throw new ParleyError('overloaded', 'too many requests to this peer at once', {
         limit: `${REQUESTS_PER_PEER_MAX}`,
