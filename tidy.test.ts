@@ -16,13 +16,31 @@ const KAD_DHT_MIN = '16.4.5'
 const WALLS: Readonly<Record<string, readonly string[]>> = {
   '': ['#protocol'],
   protocol: [],
-  crypto: ['#protocol'],
-  node: ['#protocol'],
-  relay: ['#protocol', '#node'],
-  client: ['#protocol', '#crypto'],
-  bootstrap: ['#protocol', '#node'],
-  testnet: ['#protocol', '#crypto', '#node', '#relay', '#relay/rules', '#client', '#client/rules', '#bootstrap'],
+  crypto: ['#protocol', '#protocol/decoders'],
+  node: ['#protocol', '#protocol/decoders'],
+  relay: ['#protocol', '#protocol/decoders', '#node'],
+  client: ['#protocol', '#protocol/decoders', '#crypto'],
+  bootstrap: ['#protocol', '#protocol/decoders', '#node'],
+  testnet: [
+    '#protocol',
+    '#protocol/decoders',
+    '#crypto',
+    '#crypto/decoders',
+    '#node',
+    '#node/decoders',
+    '#relay',
+    '#relay/decoders',
+    '#relay/rules',
+    '#client',
+    '#client/decoders',
+    '#client/rules',
+    '#bootstrap',
+    '#bootstrap/decoders',
+  ],
 }
+
+/** What a folder tells the fuzzer about itself: reached by nothing else, and free to use what its tests use. */
+const isDecoders = (path: string): boolean => /^[a-z]+\/decoders[\w-]*\.ts$/.test(path)
 
 /** Packages that only some folders may touch. */
 const OWNERS: readonly { readonly packages: RegExp; readonly folders: readonly string[] }[] = [
@@ -46,7 +64,9 @@ const isTest = (path: string): boolean => path.endsWith('.test.ts')
 /** Test code that knows it runs in real time. */
 const isSupport = (path: string): boolean => isTest(path) || /(^|\/)(test-[\w-]+|fixtures)\.ts$/.test(path)
 const isProgram = (path: string): boolean =>
-  path === 'parley.ts' || /(^|\/)commands(\.ts|\/)/.test(path) || /^testnet\/(main-job|sim|bench)/.test(path)
+  path === 'parley.ts' ||
+  /(^|\/)commands(\.ts|\/)/.test(path) ||
+  /^testnet\/(main-job|sim|bench|fuzz|stress)/.test(path)
 
 type Ban = { readonly call: RegExp; readonly instead: string; readonly allowed: (path: string) => boolean }
 
@@ -110,7 +130,9 @@ function importFaults(path: string, it: Import): string[] {
   if (it.of.startsWith('.')) return relativeImportFaults(path, it)
   if (it.of.startsWith('#')) {
     const mine = it.of === `#${folder}` || (isTest(path) && it.of === '#testnet')
-    return mine || WALLS[folder]?.includes(it.of) ? [] : [`${folder || 'the root'} may not import ${it.of}`]
+    const wrongPlace = it.of === '#protocol/decoders' && folder !== 'testnet' && !isDecoders(path)
+    const allowed = mine || (WALLS[folder]?.includes(it.of) && !wrongPlace)
+    return allowed ? [] : [`${folder || 'the root'} may not import ${it.of}`]
   }
   if (isBuiltin(it.of)) return it.of.startsWith('node:') ? [] : [`write node:${it.of}`]
   return OWNERS.filter((owner) => owner.packages.test(it.of) && !owner.folders.includes(folder)).map(
@@ -288,6 +310,7 @@ test('each planted fault is found, and its honest twin is not', () => {
     ['crypto/a.ts', `import sql from '@signalapp/sqlcipher'`],
     ['relay/a.ts', `import { ping } from '@libp2p/ping'`],
     ['relay/a.ts', `import { readFile } from 'fs'`],
+    ['relay/a.ts', `import { decoders } from '#protocol/decoders'`],
     ['parley.ts', `import { registerCommands } from './relay/commands.ts'`],
     ['parley.ts', `const x = await import('./relay/index.ts')`],
     ['testnet/checkers/order.ts', `import { x, type Y } from '#protocol'`],
@@ -308,6 +331,7 @@ test('each planted fault is found, and its honest twin is not', () => {
     ['relay/a.ts', `import { x } from '#node'\nimport { y } from './b.ts'\nimport z from 'node:fs'`],
     ['relay/a.test.ts', `import { x } from '#testnet'`],
     ['testnet/a.ts', `import { x } from '#relay/rules'`],
+    ['relay/decoders.ts', `import { decoders } from '#protocol/decoders'`],
     ['testnet/checkers/order.ts', `import type { X } from '#protocol'\nimport { type Y } from '#relay'`],
     ['parley.ts', `const x = () => import('./relay/commands.ts')`],
     ['protocol/clock.ts', `setTimeout(f, Date.now())`],

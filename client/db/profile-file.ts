@@ -53,8 +53,12 @@ async function readParameters(directory: string): Promise<Parameters> {
   if (!profileExists(directory)) {
     throw new ParleyError('no_such_profile', `there is no profile in ${directory}`, { profile: directory })
   }
+  return parseParameters(await readFile(join(directory, PARAMETERS), 'utf8').catch(() => ''), directory)
+}
+
+export function parseParameters(text: string, directory: string): Parameters {
   try {
-    const read = JSON.parse(await readFile(join(directory, PARAMETERS), 'utf8')) as Parameters
+    const read = JSON.parse(text) as Parameters
     const { nonce, memoryKib, passes, lanes } = read
     const sane = [memoryKib, passes, lanes].every((value) => Number.isSafeInteger(value) && value > 0)
     if (read.format !== FORMAT || read.kdf !== 'argon2id' || typeof nonce !== 'string' || !sane) throw new TypeError()

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { ParleyError } from '#protocol'
+import type { Decoder } from '#protocol/decoders'
+import { keptNames } from './fuzz/corpus.ts'
+import { fuzz } from './fuzz/fuzz.ts'
+import { judge } from './fuzz/judge.ts'
+import { EXECUTIONS_EVERYDAY } from './fuzz/limits.ts'
+import { NOT_DECODERS } from './fuzz/not-decoders.ts'
+import { allDecoders } from './fuzz/registry.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const FOLDERS = ['protocol', 'crypto', 'node', 'relay', 'client', 'bootstrap']
+const SUPPORT =
+  /\.test\.ts$|(^|\/)(gen|testing)\/|(^|\/)(decoders?[\w-]*|fixtures|vector[\w-]*|test-[\w-]+|sign-in-player)\.ts$/
+const EXPORTED =
+  /^export (?:async )?(?:function\*?|const) ((?:decode|read|open|parse|unpack|receive|answer|load)[A-Z]\w*|ensure\w+Id)\b/gm
+const SEED = 1
+
+/** `folder/file.ts function` of what sounds like decoding. */
+function soundsLikeDecoding(): string[] {
+  return FOLDERS.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .map((name) => `${folder}/${name}`)
+      .filter((path) => path.endsWith('.ts') && !SUPPORT.test(path))
+      .flatMap((path) =>
+        [...readFileSync(join(ROOT, path), 'utf8').matchAll(EXPORTED)].map(([, name]) => `${path} ${name}`),
+      ),
+  )
+}
+
+const planted = (decode: Decoder['decode'], more: Partial<Decoder> = {}): Decoder => ({
+  name: 'test/planted',
+  covers: [],
+  maxBytes: 1_024,
+  examples: () => [Uint8Array.of(1, 2, 3)],
+  decode,
+  ...more,
+})
+
+describe('fuzzing', () => {
+  const hold = new MessageChannel()
+  let decoders: Decoder[] = []
+  before(async () => {
+    hold.port1.ref()
+    decoders = await allDecoders()
+  })
+  after(() => hold.port1.close())
+
+  it('the registry has every exported function that sounds like decoding, or says why not', () => {
+    const covered = decoders.flatMap(({ name, covers }) => covers.map((what) => `${name.split('/')[0]}/${what}`))
+    const found = soundsLikeDecoding()
+    assert.ok(found.length > 60, 'the scan found them')
+    const missing = found.filter((what) => !covered.includes(what) && !NOT_DECODERS.has(what))
+    assert.deepEqual(missing, [], 'add a decoder to the decoders.ts of the folder, or a reason to not-decoders.ts')
+    assert.deepEqual(
+      [...NOT_DECODERS.keys()].filter((what) => !found.includes(what) || covered.includes(what)),
+      [],
+      'reasons for what is not there, or is a decoder after all',
+    )
+  })
+
+  it('names and corpus folders fit together', () => {
+    const names = decoders.map(({ name }) => name.replaceAll('/', '.'))
+    assert.equal(new Set(names).size, names.length, 'a name twice')
+    assert.deepEqual(
+      keptNames().filter((name) => !names.includes(name)),
+      [],
+    )
+  })
+
+  it(`what failed before, then ${EXECUTIONS_EVERYDAY} inputs of each decoder`, async () => {
+    for (const decoder of decoders) {
+      const { faults } = await fuzz(decoder, { seed: SEED, executions: EXECUTIONS_EVERYDAY })
+      for (const { what, bytes } of faults)
+        assert.fail(
+          `${decoder.name}: ${what}\ninput: ${Buffer.from(bytes).toString('hex').slice(0, 2_000)}\nseed ${SEED}`,
+        )
+    }
+  })
+
+  it('a planted fault of each kind is found', async () => {
+    const refuse = (): never => {
+      throw new ParleyError('malformed', 'no')
+    }
+    const busy = (): void => {
+      const used = (): number => process.threadCpuUsage().user
+      const until = used() + 80_000
+      while (used() < until);
+    }
+    const faults: readonly (readonly [string, Decoder])[] = [
+      ['throws TypeError', planted(() => (undefined as unknown as { x: number }).x)],
+      ['throws RangeError', planted(async () => Promise.reject(new RangeError('no')))],
+      ['takes', planted(busy)],
+      ['makes', planted(() => Array.from({ length: 200_000 }, (_, i) => ({ i })).length)],
+      ['the value holds', planted(() => 'x'.repeat(10_000))],
+      ['what was decoded and', planted((bytes) => bytes.length, { encode: () => new Uint8Array(9) })],
+      [
+        'what was decoded does not survive',
+        planted((bytes) => (bytes.length > 8 ? refuse() : 1), { encode: () => new Uint8Array(9) }),
+      ],
+      ['its twin differs', planted(() => 1, { twin: refuse })],
+      ['its twin decodes', planted(() => 1, { twin: () => 2 })],
+    ]
+    // An even number of bytes: every other input is a Buffer, whose views are no equals of plain arrays.
+    const input = Uint8Array.of(1, 2, 3, 4)
+    for (const [what, decoder] of faults) {
+      const { fault } = await judge(decoder, input)
+      assert.ok(fault?.startsWith(what), `${what}: ${fault}`)
+    }
+    assert.equal((await judge(planted(refuse), input)).fault, undefined)
+    assert.equal(
+      (
+        await judge(
+          planted((bytes) => bytes.length, { encode: (length) => new Uint8Array(length as number) }),
+          input,
+        )
+      ).fault,
+      undefined,
+    )
+  })
+
+  it('the same seed makes the same inputs', async () => {
+    const inputs = async (seed: number): Promise<string[]> => {
+      const seen: string[] = []
+      await fuzz(
+        planted((bytes) => void seen.push(Buffer.from(bytes).toString('hex'))),
+        { seed, executions: 50 },
+      )
+      return seen
+    }
+    assert.deepEqual(await inputs(3), await inputs(3))
+    assert.notDeepEqual(await inputs(3), await inputs(4))
+  })
+
+  it('a bug behind several conditions is found by following outcomes', async () => {
+    const guarded = planted(
+      (bytes) => {
+        if (bytes[0] !== 0x7f) throw new ParleyError('malformed', 'first')
+        if (bytes[1] !== 0x80) throw new ParleyError('malformed', 'second')
+        throw new TypeError('planted')
+      },
+      { examples: () => [], refusedExamples: () => [Uint8Array.of(1, 2, 3, 4)] },
+    )
+    const { faults } = await fuzz(guarded, { seed: SEED, executions: 5_000 })
+    assert.equal(faults.length, 1)
+    assert.deepEqual(faults[0]!.bytes, Uint8Array.of(0x7f, 0x80), 'and made small')
+  })
+})

@@ -1,0 +1,101 @@
+// npm run fuzz: every decoder of bytes from outside against changed inputs. Says what was found and what was reached.
+import { parseArgs } from 'node:util'
+import { systemClock } from '#protocol'
+import { keepInput } from './fuzz/corpus.ts'
+import { EXECUTIONS, PROGRESS_MS } from './fuzz/limits.ts'
+import { decodersOf, FOLDERS, type Folder } from './fuzz/registry.ts'
+import { type Outcome, runAll, type Watched } from './fuzz/run.ts'
+
+const HELP = `npm run fuzz -- [--executions N] [--decoder NAME] [--seed N] [--unreached] [--list]
+
+  --executions N   of each decoder (default ${EXECUTIONS})
+  --decoder NAME   those whose name has NAME in it (--list shows all)
+  --seed N         another choice of inputs (default 1)
+  --unreached      show the lines that no input came to
+  --list           names of all decoders
+
+Failing inputs are kept as files below testnet/fuzz/corpus and are tried first from then on, by npm test too.`
+
+const { values } = parseArgs({
+  options: {
+    executions: { type: 'string', default: `${EXECUTIONS}` },
+    decoder: { type: 'string', default: '' },
+    seed: { type: 'string', default: '1' },
+    unreached: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+const kib = (bytes: number): string => `${(bytes / 1024).toFixed(0)} KiB`
+
+const COLUMNS = ['decoder', 'executions', 'per s', 'taken', 'outcomes', 'slowest', 'most memory', 'reached'] as const
+const WIDTHS = [34, 10, 8, 7, 9, 9, 22, 0]
+const row = (cells: readonly string[]): string =>
+  cells.map((cell, i) => (i === 0 ? cell.padEnd(WIDTHS[i]!) : cell.padStart(WIDTHS[i]!))).join(' ')
+
+function show({ findings, covered }: Outcome): void {
+  const { name, executions, tookMs, accepted, outcomes, slowestMs, most } = findings
+  const reached = covered
+    ? `  ${covered.functions} functions, ${covered.reachedPercent.toFixed(0)} % of their code`
+    : '  ?'
+  const rate = (executions / (tookMs / 1_000)).toFixed(0)
+  const taken = `${((100 * accepted) / Math.max(1, executions)).toFixed(1)} %`
+  const memory = `${kib(most.madeBytes)} of ${most.bytes} B`
+  console.log(row([name, `${executions}`, rate, taken, `${outcomes}`, `${slowestMs.toFixed(1)} ms`, memory, reached]))
+  for (const fault of findings.faults) {
+    const file = fault.kept ?? keepInput(findings, fault.bytes)
+    console.log(`  FOUND ${fault.what}\n  input of ${fault.bytes.length} bytes: ${file}`)
+  }
+  if (values.unreached) for (const line of covered?.unreached ?? []) console.log(`  not reached: ${line}`)
+}
+
+async function main(): Promise<boolean> {
+  const [executions, seed] = [Number(values.executions), Number(values.seed)]
+  if (!Number.isSafeInteger(executions) || executions < 1 || !Number.isSafeInteger(seed)) throw new Error(HELP)
+  const lists = await Promise.all(
+    (Object.keys(FOLDERS) as Folder[]).map(async (folder) =>
+      (await decodersOf(folder)).map((decoder) => ({ folder, decoder })),
+    ),
+  )
+  const jobs = lists.flat().filter(({ decoder }) => decoder.name.includes(values.decoder))
+  if (values.list) for (const { decoder } of jobs) console.log(decoder.name)
+  if (values.list) return true
+  if (jobs.length === 0) throw new Error(`no decoder has "${values.decoder}" in its name; --list shows all`)
+  console.log(`${jobs.length} decoders, ${executions} executions each, seed ${seed}\n\n${row(COLUMNS)}`)
+  const started = systemClock.monotonic()
+  const running = new Set<Watched>()
+  let found = 0
+  let done = 0
+  const progress = (): void => {
+    const shown = [...running].map((it) => `${it.name} ${((100 * it.done()) / executions).toFixed(0)} %`).join(', ')
+    console.log(`… ${done} of ${jobs.length} done; ${shown}`)
+    timer = systemClock.after(PROGRESS_MS, progress)
+  }
+  let timer = systemClock.after(PROGRESS_MS, progress)
+  const outcome = (one: Outcome): void => {
+    done++
+    found += one.findings.faults.length
+    show(one)
+  }
+  await runAll(jobs, { seed, executions, running, outcome })
+  timer.cancel()
+  const seconds = ((systemClock.monotonic() - started) / 1_000).toFixed(0)
+  console.log(`\n${jobs.length} decoders, ${jobs.length * executions} executions in ${seconds} s, ${found} found`)
+  return found === 0
+}
+
+if (values.help) console.log(HELP)
+else {
+  // Some examples wait for a commit in memory, and timers alone keep no process alive.
+  const hold = new MessageChannel()
+  hold.port1.ref()
+  try {
+    if (!(await main())) process.exitCode = 1
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error))
+    process.exitCode = 1
+  } finally {
+    hold.port1.close()
+  }
+}
