@@ -1,5 +1,6 @@
 // Every decoder of this folder, for the fuzzer. Examples are the valid cases of the vectors.
 import { bytesOfText, type Decoder, textOf } from './decoder.ts'
+import { COUNTED_MEMORY_FACTOR, codecDecoders } from './decoders-codecs.ts'
 import { recordDecoders } from './decoders-records.ts'
 import { signInDecoders } from './decoders-sign-in.ts'
 import { verifySignature } from './ed25519.ts'
@@ -118,6 +119,7 @@ function frameDecoder<T>(
     name: `protocol/${name}`,
     covers: [`${file} ${name}`],
     maxBytes,
+    memoryFactor: COUNTED_MEMORY_FACTOR,
     examples: () => examplesOf(vectors),
     decode,
     encode,
@@ -131,6 +133,7 @@ function itemDecoders(): Decoder[] {
       name: `protocol/decodeItem-${word.toLowerCase()}`,
       covers: ['link-frames.ts decodeItem'],
       maxBytes: LINK_BATCH_MAX_BYTES,
+      memoryFactor: COUNTED_MEMORY_FACTOR,
       examples: () =>
         validCases('items')
           .filter((vector) => vector.kind === kind)
@@ -223,6 +226,7 @@ export function decoders(): Decoder[] {
       decode: decodeLinkFrame,
       encode: encodeLinkFrame,
     }),
+    ...codecDecoders(),
     ...itemDecoders(),
     ...requestDecoders(),
     audienceDecoder,

@@ -137,9 +137,15 @@ describe('counting', () => {
     assert.equal(countItems(DeviceFrameSchema, bytes, 100), 5)
     const unknown = Buffer.from('f80100f80100', 'hex')
     assert.equal(countItems(DeviceFrameSchema, Buffer.concat([bytes, unknown]), 100), 7)
-    const pings = Buffer.from('300130023003', 'hex')
-    assert.equal(countItems(DeviceFrameSchema, Buffer.concat([bytes, pings]), 100), 8, 'single ones that come again')
+    const submission = Buffer.from('12081a011a011a011a01'.replaceAll('1a01', '1a00'), 'hex')
+    assert.equal(countItems(DeviceFrameSchema, submission, 100), 4, 'single ones that come again')
     assert.throws(() => countItems(DeviceFrameSchema, bytes, 4), { code: 'too_many' })
+  })
+
+  it('a value of a map that reaches beyond its entry is malformed, though bytes follow', () => {
+    // refusal {code "c", facts {"a": 9 bytes where one is left}}, then pongs
+    const bytes = Buffer.from(`420b0a01632a060a01611209${'33'}${'3805'.repeat(8)}`, 'hex')
+    assert.throws(() => countItems(HomeFrameSchema, bytes, 100), { code: 'malformed' })
   })
 
   it('what is unknown is not kept', () => {

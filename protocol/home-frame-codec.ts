@@ -43,6 +43,7 @@ function readVerdict(from: ProtoReader, end: number): Verdict {
     outcome: { case: undefined },
     tag: NO_BYTES,
   }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
     switch (tag) {
@@ -56,17 +57,21 @@ function readVerdict(from: ProtoReader, end: number): Verdict {
         verdict.rev = from.uint32(end)
         break
       case 0x22: {
+        seen = from.again(seen, 4)
         const known = verdict.outcome.case === 'sequenced' ? verdict.outcome.value : undefined
         verdict.outcome = { case: 'sequenced', value: readPosition(from, from.end(end), known) }
         break
       }
       case 0x2a:
+        seen = from.again(seen, 5)
         verdict.outcome = { case: 'held', value: readEmpty(from, from.end(end)) }
         break
       case 0x42:
+        seen = from.again(seen, 8)
         verdict.outcome = { case: 'safe', value: readEmpty(from, from.end(end)) }
         break
       case 0x6a:
+        seen = from.again(seen, 13)
         verdict.tag = from.view(end)
         break
       default:
@@ -87,6 +92,7 @@ function readEntries(from: ProtoReader, end: number): Entries {
     headEpoch: 0,
     headN: 0,
   }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
     switch (tag) {
@@ -98,6 +104,7 @@ function readEntries(from: ProtoReader, end: number): Entries {
         run.entry.push(from.view(end))
         break
       case 0x1a:
+        seen = from.again(seen, 3)
         run.headHash = from.view(end)
         break
       case 0x20:
@@ -110,6 +117,7 @@ function readEntries(from: ProtoReader, end: number): Entries {
         run.headN = from.uint32(end)
         break
       case 0x3a:
+        seen = from.again(seen, 7)
         run.base = readPosition(from, from.end(end), run.base)
         break
       default:
@@ -160,6 +168,7 @@ export function readHomeFrame(bytes: Uint8Array, itemsMax: number): HomeFrame {
         frame.pong = from.uint32(end)
         break
       case 0x42:
+        if (refusals.length > 0) from.count()
         refusals.push(from.view(end))
         break
       default:

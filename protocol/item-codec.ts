@@ -13,8 +13,10 @@ export function readSubmissions(bytes: Uint8Array, itemsMax: number): Submission
   const value: Submissions = { $typeName: 'parley.v1.Submissions', items: [] }
   while (from.at < end) {
     const tag = from.tag(end)
-    if (tag === 0x0a) authors.push(from.view(end))
-    else if (tag === 0x12) {
+    if (tag === 0x0a) {
+      if (authors.length > 0) from.count()
+      authors.push(from.view(end))
+    } else if (tag === 0x12) {
       from.count()
       value.items.push(readSubmission(from, from.end(end)))
     } else from.other(tag, 2, end)
@@ -30,13 +32,16 @@ export function readLog(bytes: Uint8Array, itemsMax: number): Log {
   const from = new ProtoReader(bytes, itemsMax)
   const end = bytes.length
   const value: Log = { $typeName: 'parley.v1.Log', entry: [], headHash: NO_BYTES }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
     if (tag === 0x0a) {
       from.count()
       value.entry.push(from.view(end))
-    } else if (tag === 0x12) value.headHash = from.view(end)
-    else from.other(tag, 2, end)
+    } else if (tag === 0x12) {
+      seen = from.again(seen, 2)
+      value.headHash = from.view(end)
+    } else from.other(tag, 2, end)
   }
   return value
 }

@@ -31,6 +31,12 @@ export class ProtoReader {
     }
   }
 
+  /** A single field with a length makes something each time it comes: coming again counts. Returns what was seen now. */
+  again(seen: number, field: number): number {
+    if (seen & (1 << field)) this.count()
+    return seen | (1 << field)
+  }
+
   /** Of a longer number the lower 32 bits, as everybody reads it. */
   uint32(end: number): number {
     const { bytes } = this
@@ -136,7 +142,7 @@ export class ProtoReader {
     this.at = end
     this.#items += countItems(schema, bytes, this.#itemsMax - this.#items)
     try {
-      return fromBinary(schema, bytes)
+      return fromBinary(schema, bytes, { readUnknownFields: false })
     } catch {
       throw malformed(`not a ${schema.typeName}`)
     }

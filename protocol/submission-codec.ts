@@ -20,12 +20,15 @@ function readVersion(from: ProtoReader, end: number): ManifestVersion {
 
 function readPart(from: ProtoReader, end: number): Part {
   const part: Part = { $typeName: 'parley.v1.Part', member: 0, device: 0, body: NO_BYTES }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
     if (tag === 0x08) part.member = from.uint32(end)
     else if (tag === 0x10) part.device = from.uint32(end)
-    else if (tag === 0x1a) part.body = from.view(end)
-    else from.other(tag, 3, end)
+    else if (tag === 0x1a) {
+      seen = from.again(seen, 3)
+      part.body = from.view(end)
+    } else from.other(tag, 3, end)
   }
   return part
 }
@@ -42,6 +45,7 @@ export function readSubmission(from: ProtoReader, end: number): Submission {
     encryptedFor: [],
     parts: [],
   }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
     switch (tag) {
@@ -52,6 +56,7 @@ export function readSubmission(from: ProtoReader, end: number): Submission {
         submission.k = from.uint32(end)
         break
       case 0x1a:
+        seen = from.again(seen, 3)
         submission.tag = from.view(end)
         break
       case 0x20:

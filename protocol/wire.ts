@@ -23,17 +23,35 @@ const WIRE_OF_SCALAR: Readonly<Record<number, number>> = {
   16: FIXED64,
 }
 
-type Field = { readonly wire: number; readonly repeated: boolean; readonly message: DescMessage | undefined }
+type Field = {
+  readonly wire: number
+  readonly repeated: boolean
+  readonly message: DescMessage | undefined
+  /** Of a map: key and value. The generated code would read a value beyond the end of its entry. */
+  readonly entry?: Fields
+}
 type Fields = readonly (Field | undefined)[]
 
 const tables = new Map<DescMessage, Fields>()
+
+const single = (scalar: number): Field => ({
+  wire: WIRE_OF_SCALAR[scalar] ?? VARINT,
+  repeated: false,
+  message: undefined,
+})
+
+function entryOf(field: DescField & { fieldKind: 'map' }): Fields {
+  if (field.mapKind === 'message')
+    return [undefined, single(field.mapKey), { wire: LENGTH, repeated: false, message: field.message }]
+  return [undefined, single(field.mapKey), single(field.mapKind === 'scalar' ? field.scalar : VARINT)]
+}
 
 function fieldOf(field: DescField): Field {
   switch (field.fieldKind) {
     case 'message':
       return { wire: LENGTH, repeated: false, message: field.message }
     case 'map':
-      return { wire: LENGTH, repeated: true, message: undefined }
+      return { wire: LENGTH, repeated: true, message: undefined, entry: entryOf(field) }
     case 'list': {
       if (field.listKind === 'message') return { wire: LENGTH, repeated: true, message: field.message }
       if (field.listKind === 'scalar' && WIRE_OF_SCALAR[field.scalar] === LENGTH)
@@ -43,7 +61,7 @@ function fieldOf(field: DescField): Field {
     case 'enum':
       return { wire: VARINT, repeated: false, message: undefined }
     case 'scalar':
-      return { wire: WIRE_OF_SCALAR[field.scalar] ?? VARINT, repeated: false, message: undefined }
+      return single(field.scalar)
   }
 }
 
@@ -95,7 +113,7 @@ function count(): void {
 }
 
 function scanMessage(fields: Fields, end: number): void {
-  // A field that stands once is read again each time it comes: that it came too often is counted. Numbers are below 32.
+  // A single field with a length makes something each time it comes: coming again counts. Numbers are below 32.
   let seen = 0
   while (at < end) {
     const tag = varint(end)
@@ -104,7 +122,7 @@ function scanMessage(fields: Fields, end: number): void {
     if (number < 1 || tag >= 2 ** 32) throw malformed('no such field number')
     const field = fields[number]
     if (!field || field.repeated || seen & (1 << number)) count()
-    if (field) seen |= 1 << number
+    if (field?.wire === LENGTH) seen |= 1 << number
     if (field && field.wire !== wire) throw malformed('a field of another type')
     if (wire === VARINT) varint(end)
     else if (wire === FIXED64) skip(8, end)
@@ -113,6 +131,7 @@ function scanMessage(fields: Fields, end: number): void {
       const length = varint(end)
       if (length > end - at) throw malformed('a length reaches beyond the end')
       if (field?.message) scanMessage(tableOf(field.message), at + length)
+      else if (field?.entry) scanMessage(field.entry, at + length)
       else at += length
     } else throw malformed('groups are not used')
   }

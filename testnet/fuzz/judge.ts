@@ -112,6 +112,10 @@ function twinFault(decoder: Decoder, bytes: Uint8Array, first: Run): string | un
   }
   const codeOf = (thrown: unknown): string | undefined =>
     thrown instanceof ParleyError ? thrown.code : thrown === undefined ? undefined : String(thrown)
+  // Which of two reasons is met first may differ when there are too many of something that is broken further on.
+  const eitherMany =
+    error !== undefined && first.error !== undefined && [codeOf(error), codeOf(first.error)].includes('too_many')
+  if (eitherMany) return undefined
   if (codeOf(error) !== codeOf(first.error))
     return `its twin differs: ${codeOf(first.error) ?? 'taken'} here, ${codeOf(error) ?? 'taken'} there`
   return isDeepStrictEqual(value, first.value) ? undefined : 'its twin decodes to another value'
@@ -138,7 +142,7 @@ async function fairly(decoder: Decoder, bytes: Uint8Array): Promise<Run> {
     const before = busyMs()
     const again = await run(decoder, bytes)
     const next = { ...again, tookMs: Math.min(again.tookMs, busyMs() - before) }
-    const madeBytes = Math.min(best.madeBytes ?? Number.POSITIVE_INFINITY, next.madeBytes ?? Number.POSITIVE_INFINITY)
+    const madeBytes = Math.min(best.madeBytes ?? next.madeBytes ?? 0, next.madeBytes ?? best.madeBytes ?? 0)
     best = { ...next, tookMs: Math.min(best.tookMs, next.tookMs), madeBytes }
   }
   return best

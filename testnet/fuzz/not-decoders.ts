@@ -5,6 +5,8 @@ const OWN = {
   'relay/rules/conversation-rows.ts': ['readLagKey', 'readNumber', 'readHeld', 'loadConversation', 'readEntries'],
   'relay/rules/inbox.ts': ['readInboxRow'],
   'relay/store/record.ts': ['readRecord', 'openRow'],
+  'relay/store/log-rows.ts': ['readLogRow'],
+  'relay/store/log-reads.ts': ['readEntries'],
   'client/account.ts': [
     'readSelf',
     'readDevice',
