@@ -2,6 +2,7 @@
 // In code an id is its text form (bech32m), so logs, rows and maps all show the same thing; on the wire it is 32 bytes.
 import { hash } from 'node:crypto'
 import { bech32m } from '@scure/base'
+import { LRUCache } from 'lru-cache'
 import { ParleyError } from './refusals.ts'
 
 declare const kind: unique symbol
@@ -19,16 +20,39 @@ const CONTEXT = {
 type Kind = keyof typeof PREFIX
 
 export const ID_BYTES = 32
+/** Ids of which text and bytes are kept: bech32m costs more than most of what an id is needed for. */
+const KEPT = 4_096
 /** Text is at most this long before it is decoded: prefix, separator, 52 characters of data, 6 of checksum. */
 const TEXT_MAX = 70
+
+type Kept = { readonly texts: LRUCache<string, string>; readonly bytes: LRUCache<string, Uint8Array> }
+const newKept = (): Kept => ({ texts: new LRUCache({ max: KEPT }), bytes: new LRUCache({ max: KEPT }) })
+const kept: Readonly<Record<Kind, Kept>> = { user: newKept(), region: newKept(), conversation: newKept() }
 
 function toText(kind: Kind, bytes: Uint8Array): string {
   if (bytes.length !== ID_BYTES)
     throw new ParleyError('bad_id', `a ${kind} id has ${ID_BYTES} bytes, this has ${bytes.length}`)
-  return bech32m.encode(PREFIX[kind], bech32m.toWords(bytes), false)
+  const { texts } = kept[kind]
+  const name = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+  let text = texts.get(name)
+  if (text === undefined) {
+    text = bech32m.encode(PREFIX[kind], bech32m.toWords(bytes), false)
+    texts.set(name, text)
+  }
+  return text
 }
 
 function toBytes(kind: Kind, text: string): Uint8Array {
+  const { bytes: known } = kept[kind]
+  let bytes = known.get(text)
+  if (bytes === undefined) {
+    bytes = read(kind, text)
+    known.set(text, bytes)
+  }
+  return bytes.slice()
+}
+
+function read(kind: Kind, text: string): Uint8Array {
   if (text.length > TEXT_MAX) throw new ParleyError('bad_id', `not a ${kind} id: too long`)
   let decoded: ReturnType<typeof bech32m.decodeUnsafe>
   try {
