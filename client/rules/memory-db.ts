@@ -13,14 +13,21 @@ import {
 
 type AnyRow = Record<string, unknown>
 
-const DIGITS = 16
+const SHIFT = 2 ** 26
 
-/** Texts and non-negative integers in an order that is that of their columns. */
+/** Texts and non-negative integers in an order that is that of their columns. A digit has 13 bits. */
 function textOf(value: KeyValue): string {
-  return typeof value === 'number' ? value.toString(16).padStart(DIGITS, '0') : value
+  if (typeof value !== 'number') return value
+  const high = Math.floor(value / SHIFT)
+  const low = value % SHIFT
+  return String.fromCharCode(1 + (high >>> 13), 1 + (high & 8191), 1 + (low >>> 13), 1 + (low & 8191))
 }
 
-const prefixOf = (values: readonly KeyValue[]): string => values.map((value) => `${textOf(value)}\0`).join('')
+function prefixOf(values: readonly KeyValue[]): string {
+  let text = ''
+  for (const value of values) text += `${textOf(value)}\0`
+  return text
+}
 
 /** First place in `sorted` whose text is not below `text`. */
 function lowerBound(sorted: readonly string[], text: string): number {
@@ -46,22 +53,24 @@ class Index {
   }
 
   textOf(row: AnyRow): string {
-    return prefixOf(this.#columns.map((column) => row[column] as KeyValue))
+    let text = ''
+    for (const column of this.#columns) text += `${textOf(row[column] as KeyValue)}\0`
+    return text
   }
 
   get(text: string): AnyRow | undefined {
     return this.#rows.get(text)
   }
 
-  put(row: AnyRow): void {
-    const text = this.textOf(row)
-    if (!this.#rows.has(text)) this.#sorted.splice(lowerBound(this.#sorted, text), 0, text)
-    this.#rows.set(text, row)
-  }
-
-  delete(row: AnyRow): void {
-    const text = this.textOf(row)
-    if (this.#rows.delete(text)) this.#sorted.splice(lowerBound(this.#sorted, text), 1)
+  replace(before: AnyRow | undefined, after: AnyRow | undefined): void {
+    const was = before && this.textOf(before)
+    const is = after && this.textOf(after)
+    if (was !== undefined && was !== is && this.#rows.delete(was)) {
+      this.#sorted.splice(lowerBound(this.#sorted, was), 1)
+    }
+    if (after === undefined || is === undefined) return
+    if (!this.#rows.has(is)) this.#sorted.splice(lowerBound(this.#sorted, is), 0, is)
+    this.#rows.set(is, after)
   }
 
   scan({ prefix, from, reverse, limit }: ScanOptions): AnyRow[] {
@@ -77,14 +86,13 @@ class Index {
   }
 }
 
-type Table = { readonly primary: Index; readonly others: Map<string, Index> }
+type Table = { readonly primary: Index; readonly others: ReadonlyMap<string, Index>; readonly all: readonly Index[] }
 
 function newTable(name: TableName): Table {
   const { key, indexes } = schema[name]
-  return {
-    primary: new Index(key),
-    others: new Map(Object.entries(indexes).map(([index, columns]) => [index, new Index(columns)])),
-  }
+  const primary = new Index(key)
+  const others = new Map(Object.entries(indexes).map(([index, columns]) => [index, new Index(columns)]))
+  return { primary, others, all: [primary, ...others.values()] }
 }
 
 export type MemoryDb = DeviceDb & {
@@ -99,10 +107,14 @@ export type MemoryDbOptions = {
   readonly beforeOperation: ((operation: string) => void) | undefined
 }
 
-const copy = (row: AnyRow): AnyRow =>
-  Object.fromEntries(
-    Object.entries(row).map(([name, value]) => [name, value instanceof Uint8Array ? value.slice() : value]),
-  )
+function copy(row: AnyRow): AnyRow {
+  const own = { ...row }
+  for (const name in own) {
+    const value = own[name]
+    if (value instanceof Uint8Array) own[name] = value.slice()
+  }
+  return own
+}
 
 export function memoryDb(options: MemoryDbOptions = { beforeOperation: undefined }): MemoryDb {
   const tables = Object.fromEntries(Object.keys(schema).map((name) => [name, newTable(name as TableName)])) as Record<
@@ -113,10 +125,7 @@ export function memoryDb(options: MemoryDbOptions = { beforeOperation: undefined
 }
 
 function replace(table: Table, before: AnyRow | undefined, after: AnyRow | undefined): void {
-  for (const index of [table.primary, ...table.others.values()]) {
-    if (before) index.delete(before)
-    if (after) index.put(after)
-  }
+  for (const index of table.all) index.replace(before, after)
 }
 
 function handle(tables: Record<TableName, Table>, options: MemoryDbOptions): MemoryDb {
