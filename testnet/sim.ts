@@ -1,4 +1,6 @@
-// npm run sim -- [--seeds N] [--first S] [--seed S [--trace]] [--plants [ID]]: runs the simulator and says what it found.
+// npm run sim: runs the simulator and says what it found. See --help.
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
 import { findPlant } from './simulator/find-plant.ts'
@@ -6,13 +8,32 @@ import { PLANTS, type Plant } from './simulator/plants.ts'
 import { addReach, neverReached, type Reach } from './simulator/reach.ts'
 import { runSeed } from './simulator/run.ts'
 import { runSeeds } from './simulator/run-seeds.ts'
+import { sceneOf } from './simulator/scene.ts'
 import FAILED_ONCE from './simulator/seeds.json' with { type: 'json' }
+import { shrink, tell } from './simulator/shrink.ts'
 
 const PROCESSES = 2
 const PROGRESS_MS = 10_000
 const SHOWN_MAX = 6
 /** From so many seeds on everything must have been reached. */
-const REACH_SEEDS = 500
+const REACH_SEEDS = 1_000
+const SHRINK_PLAYS = 1_500
+
+const HELP = `npm run sim -- [options]
+
+Runs the rules of relays and clients in one process, on a virtual clock, over a network, disks and processes that fail,
+and checks what Parley promises. One seed is one story: at least 3 regions, 12 people, 100 messages and 5 faults.
+
+  --seeds N      how many seeds (1000); those that ever failed come first
+  --first S      the first of them (1)
+  --seed S       only this one; the same seed ends with the same trace hash on every machine
+    --trace      what happens, line by line
+    --shrink     if it fails: a story as short as possible that fails in the same way, in words
+    --plays N    how often it may be played for that (${SHRINK_PLAYS})
+  --plants       looks for planted bugs, each within its number of seeds; --only ID for one of them
+  --plant ID     runs with this bug in place
+  --old-disks    disks of relays go back to old backups too, which the rules do not notice yet
+  --help`
 
 const { values } = parseArgs({
   options: {
@@ -20,24 +41,53 @@ const { values } = parseArgs({
     first: { type: 'string', default: '1' },
     seed: { type: 'string' },
     trace: { type: 'boolean', default: false },
+    shrink: { type: 'boolean', default: false },
+    plays: { type: 'string', default: `${SHRINK_PLAYS}` },
     plants: { type: 'boolean', default: false },
+    plant: { type: 'string' },
     only: { type: 'string' },
+    'old-disks': { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 })
+const sceneOptions = { oldDisks: values['old-disks'] }
+
+function wholeNumber(name: string, text: string): number {
+  const number = Number(text)
+  if (!Number.isSafeInteger(number) || number < 0) throw new Error(`--${name} takes a whole number, not "${text}"`)
+  return number
+}
 
 function show(seed: number, violations: readonly string[]): void {
-  console.log(`seed ${seed}: ${violations.length} violations; replay: npm run sim -- --seed ${seed} --trace`)
+  console.log(`seed ${seed}: ${violations.length} violations; in short: npm run sim -- --seed ${seed} --shrink`)
   for (const what of violations.slice(0, SHOWN_MAX)) console.log(`  ${what}`)
   if (violations.length > SHOWN_MAX) console.log(`  … and ${violations.length - SHOWN_MAX} more`)
 }
 
 /** One seed, here. */
 async function replay(seed: number): Promise<boolean> {
-  const { violations, traceHash } = await runSeed(seed, values.trace ? { trace: (line) => console.log(line) } : {})
+  const outcome = await runSeed(seed, {
+    ...sceneOptions,
+    ...(values.trace && { show: (line: string) => console.log(line) }),
+  })
+  const { violations, traceHash, reach } = outcome
+  const faults = Object.entries(reach).filter(([what]) => what.startsWith('act ')).length
   if (violations.length > 0) show(seed, violations)
-  else console.log(`seed ${seed}: all promises held`)
+  else console.log(`seed ${seed}: ${reach.said} messages, ${faults} kinds of acts, all promises held`)
   console.log(`trace ${traceHash}`)
   return violations.length === 0
+}
+
+async function inShort(seed: number): Promise<boolean> {
+  const plays = wholeNumber('plays', values.plays)
+  const shrunk = await shrink(sceneOf(seed, sceneOptions), { plays, progress: (line) => console.log(`  ${line}`) })
+  if (!shrunk) {
+    console.log(`seed ${seed}: all promises held, there is nothing to shrink`)
+    return true
+  }
+  console.log(`seed ${seed} in ${shrunk.scene.acts.length} acts, after ${shrunk.played} plays:`)
+  for (const line of tell(shrunk)) console.log(line)
+  return false
 }
 
 async function many(first: number, count: number): Promise<boolean> {
@@ -52,6 +102,7 @@ async function many(first: number, count: number): Promise<boolean> {
   await runSeeds({
     seeds,
     processes: PROCESSES,
+    scenes: sceneOptions,
     outcome: (outcome) => {
       done++
       addReach(reach, outcome.reach)
@@ -66,7 +117,7 @@ async function many(first: number, count: number): Promise<boolean> {
       return false
     },
   })
-  for (const [what, n] of Object.entries(reach).sort()) console.log(`  ${what.padEnd(36)} ${n}`)
+  for (const [what, n] of Object.entries(reach).sort()) console.log(`  ${what.padEnd(44)} ${n}`)
   const never = count < REACH_SEEDS ? [] : neverReached(reach)
   for (const what of never) console.log(`never reached: ${what}`)
   const names = failed.length > 0 ? `: ${failed.join(' ')} (to be kept in testnet/simulator/seeds.json)` : ''
@@ -90,13 +141,30 @@ async function plants(list: readonly Plant[]): Promise<boolean> {
   }
   await Promise.all(Array.from({ length: PROCESSES }, work))
   console.log(`${found} of ${list.length} planted bugs found`)
-  return found === list.length
+  return list.length > 0 && found === list.length
 }
 
-const only = values.only
-const good = values.plants
-  ? await plants(only ? PLANTS.filter(({ id }) => id === only) : PLANTS)
-  : values.seed
-    ? await replay(Number(values.seed))
-    : await many(Number(values.first), Number(values.seeds))
-if (!good) process.exitCode = 1
+/** The same again in a process that patches the rules as it loads them. */
+function withPlant(id: string): boolean {
+  const hook = new URL('./simulator/plant-hook.ts', import.meta.url).href
+  const args = ['--import', hook, fileURLToPath(import.meta.url), ...process.argv.slice(2)]
+  const { status } = spawnSync(process.execPath, args, {
+    env: { ...process.env, SIM_PLANT: id },
+    stdio: 'inherit',
+  })
+  return status === 0
+}
+
+async function main(): Promise<boolean> {
+  if (values.help) {
+    console.log(HELP)
+    return true
+  }
+  if (values.plant !== undefined && process.env.SIM_PLANT === undefined) return withPlant(values.plant)
+  if (values.plants) return plants(values.only ? PLANTS.filter(({ id }) => id === values.only) : PLANTS)
+  if (values.seed === undefined) return many(wholeNumber('first', values.first), wholeNumber('seeds', values.seeds))
+  const seed = wholeNumber('seed', values.seed)
+  return values.shrink ? inShort(seed) : replay(seed)
+}
+
+if (!(await main())) process.exitCode = 1

@@ -32,7 +32,7 @@ const COUNTERSIGNED_FOR_MS = 80 * 86_400_000
 /** How often a person's manifest can be replaced in one run. */
 const VERSIONS = 3
 
-type SimRegion = {
+export type SimRegion = {
   readonly id: RegionId
   readonly name: string
   readonly key: SigningKey

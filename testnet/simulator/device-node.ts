@@ -14,7 +14,9 @@ import {
   type ConvId,
   type DeviceFrame,
   type DeviceKey,
+  decodeDeviceFrame,
   decodeHomeFrame,
+  encodeDeviceFrame,
   type HomeFrame,
   limits,
   ParleyError,
@@ -25,24 +27,30 @@ import {
 import type { DeviceSession } from '#relay/rules'
 import type { SimPerson, SimRecords } from './cast.ts'
 import type { Sent, Told } from './checkers/index.ts'
-import { openWire, type Wire, type WireFaults } from './network.ts'
+import { downText, upText } from './frames-text.ts'
+import { openWire, type WireFaults } from './network.ts'
 import type { NodeClock } from './node-clock.ts'
-import type { RelayNode } from './relay-node.ts'
+import type { SimRegionNodes } from './region.ts'
 import { standInCipher } from './stand-in-cipher.ts'
+import type { Trace } from './trace.ts'
 import { Wiretap } from './wiretap.ts'
 
 export type DeviceNodeOptions = {
   readonly person: SimPerson
-  readonly home: RelayNode
+  readonly home: SimRegionNodes
+  readonly world: { readonly clock: { after(ms: number, callback: () => void): unknown } }
   readonly clock: NodeClock
   readonly random: Random
   /** What the home answers when it is asked about somebody; throws while it cannot. */
   readonly find: (user: UserId) => SimRecords
   readonly faults: WireFaults
+  readonly bytes: boolean
+  readonly slowCipher: boolean
   readonly events: (event: DeviceEvent) => void
   readonly told: (told: Told) => void
+  readonly heard: (told: Told) => void
   readonly sent: (sent: Sent) => void
-  readonly trace: (line: string) => void
+  readonly trace: Trace
 }
 
 const KEY: DeviceKey = { device: 1, registrationEpoch: 1, registrationVersion: 1 }
@@ -50,6 +58,10 @@ const TABLES = [
   ...(['self', 'contacts', 'devices', 'conversations', 'outbox', 'sealed'] as const),
   ...(['messages', 'entries', 'unread', 'stateKeys', 'jobs', 'keys'] as const),
 ] satisfies (keyof Tables)[]
+/** A device that has lost its connection is back within this time, if its home is there, ms. */
+const RECONNECT_MS = 250
+/** How long encrypting may take when it takes time, ms. */
+const CIPHER_MS = 3
 
 function copyOf(db: MemoryDb): MemoryDb {
   const copy = memoryDb()
@@ -68,9 +80,12 @@ export class DeviceNode {
   #device: Device | undefined
   #link: { end: () => void; stall: (ms: number) => void } | undefined
   #sessions = 0
+  #waiting = false
   #records: SimRecords
   /** gone: it will never come back, or its profile is an old copy. */
   fate: 'alive' | 'gone' = 'alive'
+  /** The most that ever waited for its socket, bytes. */
+  backlogMost = 0
 
   constructor(options: DeviceNodeOptions) {
     this.#options = options
@@ -96,15 +111,18 @@ export class DeviceNode {
   }
 
   start(): void {
-    const { person, clock, random, events } = this.#options
+    const { person, clock, random, events, slowCipher } = this.#options
     const self = { userId: person.userId, ...KEY }
     const find = async (user: UserId): Promise<SimRecords> => this.#options.find(user)
+    const pause = slowCipher
+      ? (): Promise<void> => new Promise((resolve) => void clock.after(CIPHER_MS * random.fraction(), resolve))
+      : undefined
     const device: Device = createDevice({
       self,
       clock,
       random,
       db: this.#db,
-      cipher: standInCipher(self, this.#db, random),
+      cipher: standInCipher(self, this.#db, random, pause),
       directory: {
         find: async (user) => ({ ...(await find(user)) }),
         bundle: async (user) => {
@@ -120,6 +138,7 @@ export class DeviceNode {
     })
     this.#device = device
     void device.learn(this.#records.manifest).catch(() => {})
+    this.connectSoon()
   }
 
   /** The own manifest was replaced. */
@@ -158,10 +177,24 @@ export class DeviceNode {
     this.start()
   }
 
+  connectSoon(withinMs = RECONNECT_MS): void {
+    if (this.#waiting) return
+    this.#waiting = true
+    this.#options.world.clock.after(withinMs * this.#options.random.fraction(), () => {
+      this.#waiting = false
+      this.connect()
+    })
+  }
+
   connect(): void {
-    const { home, clock, random, faults, person, trace, told, sent } = this.#options
-    const device = this.#device
-    if (!device || this.#link || !home.isUp) return
+    if (!this.#device || this.#link) return
+    if (this.#options.home.serving) this.#connect(this.#device)
+    else this.connectSoon()
+  }
+
+  #connect(device: Device): void {
+    const { home, clock, random, faults, person, trace, bytes } = this.#options
+    const node = home.serving!
     const id = `${person.name}/${++this.#sessions}`
     const tap = new Wiretap(person.userId)
     let open = true
@@ -172,41 +205,48 @@ export class DeviceNode {
       up.cut()
       down.cut()
       this.#link = undefined
-      home.closeSession(id)
+      node.closeSession(id)
       device.offline(homeSession)
+      this.connectSoon()
     }
-    const up: Wire<DeviceFrame> = openWire(home.clock, random, faults, (frame) => {
-      trace(`${id} ^ ${upText(frame)}`)
-      home.relay?.deviceFrame(id, frame)
+    const up = openWire<DeviceFrame | Uint8Array>(node.clock, random, faults, (said) => {
+      const frame = said instanceof Uint8Array ? decodeDeviceFrame(said) : said
+      trace.note('up', () => `${id} ^ ${upText(frame)}`, frame.submissions.length, frame.cursors.length)
+      node.call((relay) => relay.deviceFrame(id, frame))
     })
-    const down: Wire<HomeFrame | undefined> = openWire(clock, random, faults, (frame) => {
-      queued -= frame ? sizeOf(frame) : 0
-      trace(`${id} v ${frame ? downText(frame) : 'closed'}`)
-      if (frame) device.receive(homeSession, frame)
-      else end()
+    const down = openWire<HomeFrame | Uint8Array | undefined>(clock, random, faults, (said) => {
+      if (!said) {
+        trace.note('closed', () => `${id} v closed`)
+        end()
+        return
+      }
+      const frame = said instanceof Uint8Array ? decodeHomeFrame(said) : said
+      queued -= sizeOf(frame)
+      trace.note('down', () => `${id} v ${downText(frame)}`, frame.verdicts.length, frame.entries.length)
+      if (frame.verdicts.length > 0) for (const one of tap.verdicts(frame)) this.#options.heard(one)
+      device.receive(homeSession, frame)
     })
     const homeSession: HomeSession = {
       inFlightMax: limits.IN_FLIGHT_MAX,
       send: (frame) => {
         if (!open) return
-        for (const one of tap.up(frame)) sent(one)
-        up.send(frame)
+        for (const one of tap.up(frame)) this.#options.sent(one)
+        up.send(bytes ? encodeDeviceFrame(frame) : frame)
       },
       end: (reason) => {
-        trace(`${id} ends: ${reason.code}`)
+        trace.note('ends', () => `${id} ends: ${reason.code}`)
         end()
       },
     }
     const session: DeviceSession = {
-      id,
-      userId: person.userId,
-      device: KEY,
-      send: (bytes) => {
+      ...{ id, userId: person.userId, device: KEY },
+      send: (encoded) => {
         if (!open) return
-        const frame = decodeHomeFrame(bytes)
-        for (const one of tap.down(frame)) told(one)
+        const frame = decodeHomeFrame(encoded)
+        for (const one of tap.down(frame, node.deposedAt)) this.#options.told(one)
         queued += sizeOf(frame)
-        down.send(frame)
+        if (queued > this.backlogMost) this.backlogMost = queued
+        down.send(bytes ? encoded : frame)
       },
       backlog: () => queued,
       close: () => down.send(undefined),
@@ -218,7 +258,7 @@ export class DeviceNode {
         down.stall(ms)
       },
     }
-    home.openSession(session)
+    node.openSession(session)
     device.online(homeSession)
   }
 
@@ -246,23 +286,3 @@ export function unreachable(): ParleyError {
 
 const sizeOf = (frame: HomeFrame): number =>
   64 + frame.entries.reduce((sum, { entry }) => sum + entry.reduce((bytes, one) => bytes + one.length, 0), 0)
-
-function upText(frame: DeviceFrame): string {
-  return [
-    ...frame.names.map((n) => `name${n.ref}`),
-    ...frame.submissions.map((s) => `sub${s.conv} k${s.k} r${s.rev}${s.kind === 1 ? '' : ` kind${s.kind}`}`),
-    ...frame.cursors.map((c) => `cursor${c.conv} ${c.n}${c.rewind ? ' rewind' : ''}`),
-    ...frame.pulls.map((p) => `pull${p.conv} ${p.n}`),
-    ...frame.registers.map((r) => `register${r.conv} ${r.kind}`),
-  ].join(', ')
-}
-
-function downText(frame: HomeFrame): string {
-  return [
-    ...frame.names.map((n) => `name${n.ref}`),
-    ...frame.verdicts.map((v) => `${v.outcome.case}${v.conv} k${v.k}`),
-    ...frame.entries.map((e) => `entries${e.conv} ×${e.entry.length}${e.page ? ' page' : ''} head ${e.headN}`),
-    ...frame.behind.map((b) => `behind${b.conv} ${b.fromN} of ${b.headN}`),
-    ...frame.registers.map((r) => `register${r.conv} ${r.kind} ${r.version % 4294967296n}`),
-  ].join(', ')
-}

@@ -57,29 +57,71 @@ export function keysOf(record: Uint8Array): string[] {
   return keys
 }
 
-/** Remembers in `kept` what the backend has acknowledged. */
-export function watched(backend: Backend, kept: Set<string>): Backend {
-  const { journal } = backend
-  const keep = (record: Uint8Array): void => {
-    for (const key of keysOf(record)) kept.add(key)
+/** What one disk has ever kept for sure, and in which order. */
+export class Kept {
+  readonly #orders = new Map<string, number>()
+  /** Grows with everything that is kept. */
+  order = 0
+
+  add(record: Uint8Array): void {
+    for (const key of keysOf(record)) if (!this.#orders.has(key)) this.#orders.set(key, ++this.order)
+  }
+
+  /** `before`: among the first so many. */
+  has(conv: string, key: string, before = Number.POSITIVE_INFINITY): boolean {
+    const order = this.#orders.get(`c/${conv} ${key}`)
+    return order !== undefined && order <= before
+  }
+}
+
+export type Watcher = {
+  readonly kept: Kept
+  readonly isDeposed: () => boolean
+  /** A write that a deposed owner began has counted. */
+  readonly wroteDeposed: () => void
+  /** A paused process hears of nothing until it goes on. */
+  readonly awake: () => Promise<void> | undefined
+}
+
+/** Remembers what the backend has acknowledged. */
+export function watched(backend: Backend, { kept, isDeposed, wroteDeposed, awake }: Watcher): Backend {
+  const { journal, rows } = backend
+  async function heard<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } finally {
+      await awake()
+    }
+  }
+  async function wrote(work: Promise<void>, counted: () => void): Promise<void> {
+    const late = isDeposed()
+    await heard(
+      work.then(() => {
+        if (late) wroteDeposed()
+        counted()
+      }),
+    )
   }
   return {
-    rows: backend.rows,
+    rows: {
+      get: (partition, key) => heard(rows.get(partition, key)),
+      range: (partition, options) => heard(rows.range(partition, options)),
+      apply: (changes) => wrote(rows.apply(changes), () => {}),
+    },
     freeBytes: () => backend.freeBytes(),
     [Symbol.asyncDispose]: () => backend[Symbol.asyncDispose](),
     journal: {
-      async append(number, record) {
+      append(number, record) {
         const copy = record.slice()
-        await journal.append(number, record)
-        keep(copy)
+        return wrote(journal.append(number, record), () => kept.add(copy))
       },
       async *replay(from) {
         for await (const found of journal.replay(from)) {
-          keep(found.record)
+          kept.add(found.record)
           yield found
         }
       },
-      trim: (below) => journal.trim(below),
+      trim: (below) => wrote(journal.trim(below), () => {}),
     },
   }
 }

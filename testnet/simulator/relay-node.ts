@@ -1,11 +1,12 @@
-// A relay of a simulated network: the real rules over the real store, on a simulated disk. It can be crashed or paused
-// at any moment and started again on the same disk.
-
-import type { Home, Manifest, ParleyError, Random, RegionId, UserId } from '#protocol'
+// One relay process of a simulated network: the real rules over the real store, on the disk of its region. It can be
+// crashed or paused at any moment, and another process can take its disk over.
+import type { Manifest, Random, RegionId } from '#protocol'
 import {
+  type Backend,
   createRelay,
   type DeviceSession,
-  type Item,
+  type DirectoryPort,
+  type LinkPort,
   lateHooks,
   openStore,
   type Relay,
@@ -13,12 +14,9 @@ import {
   type RelayPorts,
   RULE_LIMITS,
   type RuleLimits,
-  SimulatedDisk,
   type Store,
   type StoreLimits,
 } from '#relay/rules'
-import type { SimPerson, SimRecords } from './cast.ts'
-import { watched } from './durable.ts'
 import type { NodeClock } from './node-clock.ts'
 
 /** Tiny, so that every limit is reached. */
@@ -46,52 +44,60 @@ const TINY_STORE: Partial<StoreLimits> = {
   freeCheckMs: 40,
 }
 
-export type Links = {
-  send(from: RegionId, to: RegionId, item: Item): void
-  isUp(from: RegionId, to: RegionId): boolean
-  backlog(from: RegionId, to: RegionId): number
-  close(from: RegionId, to: RegionId, reason: ParleyError): void
-}
-
-export type SimNodeOptions = {
+export type RelayNodeOptions = {
   readonly region: RegionId
+  readonly name: string
   readonly clock: NodeClock
   readonly random: Random
-  readonly links: Links
-  readonly people: ReadonlyMap<UserId, SimPerson>
+  readonly links: LinkPort
+  readonly directory: DirectoryPort
+  /** Opens the disk as its newest owner. */
+  readonly open: (node: RelayNode) => Backend
+  readonly holds: (node: RelayNode, partition: string, key: string) => boolean
   readonly refused: (code: string) => void
   readonly demoted: () => void
+  /** It has taken over and serves. */
+  readonly ready: (node: RelayNode) => void
   /** The rules found something impossible, or the store failed. */
-  readonly failed: (error: Error) => void
+  readonly failed: (node: RelayNode, error: Error) => void
 }
 
 export class RelayNode {
   readonly region: RegionId
+  readonly name: string
   readonly clock: NodeClock
-  readonly disk: SimulatedDisk
-  /** What the disk has ever kept for sure: `c/<conv> <key>` of entries and held submissions. */
-  readonly kept = new Set<string>()
-  readonly #options: SimNodeOptions
+  readonly #options: RelayNodeOptions
   readonly #sessions = new Map<string, DeviceSession>()
-  /** The newest version of each person's records that has come to this region. */
-  readonly #versions = new Map<UserId, number>()
-  #boot = 0
+  #state: 'new' | 'starting' | 'up' | 'dead' = 'new'
   #store: Store | undefined
   #engine: RelayEngine | undefined
+  /** How much the disk had kept when another process took it over; undefined while this is its newest owner. */
+  deposedAt: number | undefined
 
-  constructor(options: SimNodeOptions) {
+  constructor(options: RelayNodeOptions) {
     this.#options = options
     this.region = options.region
+    this.name = options.name
     this.clock = options.clock
-    this.disk = new SimulatedDisk({ clock: options.clock, random: options.random })
   }
 
   get isUp(): boolean {
-    return this.#engine !== undefined
+    return this.#state === 'up'
   }
 
-  get relay(): Relay | undefined {
-    return this.#engine?.relay
+  get isDead(): boolean {
+    return this.#state === 'dead'
+  }
+
+  /** Something comes to the process, if it is up. What the rules throw ends it, as it would end a real one. */
+  call(step: (relay: Relay) => void): void {
+    const relay = this.#engine?.relay
+    if (!relay) return
+    try {
+      step(relay)
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)))
+    }
   }
 
   get store(): Store | undefined {
@@ -102,94 +108,66 @@ export class RelayNode {
     return this.#engine?.inspect()
   }
 
-  recordsOf(user: UserId): SimRecords | undefined {
-    return this.#options.people.get(user)?.versions[this.#versions.get(user) ?? 0]
-  }
-
-  /** Newer records of somebody have come. */
-  learn(user: UserId, version: number): void {
-    if (version <= (this.#versions.get(user) ?? 0)) return
-    this.#versions.set(user, version)
-    const { manifest } = this.recordsOf(user)!
-    if (this.#options.people.get(user)!.region === this.region) this.relay?.manifestChanged(manifest)
+  manifestChanged(manifest: Manifest): void {
+    this.clock.run(() => this.call((relay) => relay.manifestChanged(manifest)))
   }
 
   #ports(): RelayPorts {
-    const { clock, random, links, region, people, refused, demoted } = this.#options
-    // What is found is as new as the person's home has it.
-    const find = (user: UserId): SimRecords | undefined => people.get(user) && this.recordsOf(user)
+    const { region, clock, random, links, directory, refused, demoted } = this.#options
     return {
-      region,
-      clock,
-      random,
-      links: {
-        send: (to, item) => links.send(region, to, item),
-        isUp: (to) => links.isUp(region, to),
-        backlog: (to) => links.backlog(region, to),
-        want: () => {},
-        close: (to, reason) => links.close(region, to, reason),
-      },
-      directory: {
-        knownHome: (user): Home | undefined => find(user)?.home,
-        findHome: async (user): Promise<Home | undefined> => find(user)?.home,
-        knownManifest: (user): Manifest | undefined => find(user)?.manifest,
-        findManifest: async (user): Promise<Manifest | undefined> => find(user)?.manifest,
-        learnHome: (home) => {
-          this.learn(home.userId, home.version - 1)
-          return true
-        },
-      },
+      ...{ region, clock, random, links, directory },
       events: { submitted() {}, sequenced() {}, delivered() {}, held() {}, refused, demoted },
     }
   }
 
   /** Starts on whatever the disk holds; a start that a crash overtakes ends quietly. */
   async start(): Promise<void> {
-    const boot = ++this.#boot
-    await this.#start(boot).catch((error: Error) => {
-      if (boot === this.#boot) this.#options.failed(error)
-    })
+    this.#state = 'starting'
+    await this.#start().catch((error: Error) => this.#fail(error))
   }
 
-  async #start(boot: number): Promise<void> {
-    const { clock, failed } = this.#options
-    const fail = (error: Error): void => {
-      if (boot === this.#boot) failed(error)
-    }
+  #fail(error: Error): void {
+    if (!this.isDead) this.#options.failed(this, error)
+  }
+
+  async #start(): Promise<void> {
+    const { clock, open, holds, ready } = this.#options
+    const fail = (error: Error): void => this.#fail(error)
     const late = lateHooks(fail)
     const { store, replayed } = await openStore({
-      backend: watched(this.disk.open(), this.kept),
+      backend: open(this),
       hooks: late.hooks,
       clock,
       schedule: (callback) => void clock.after(0, callback),
       limits: TINY_STORE,
-      holds: (partition, key) => this.disk.rows.get(partition)?.has(key) === true,
+      holds: (partition, key) => holds(this, partition, key),
     })
-    if (boot !== this.#boot) return store.abandon()
+    if (this.isDead) return store.abandon()
     const engine = createRelay(this.#ports(), store, TINY_RULES, fail)
     late.attach(engine)
     await engine.takeOver(replayed)
-    if (boot !== this.#boot) return store.abandon()
+    if (this.isDead) return store.abandon()
     this.#store = store
     this.#engine = engine
-    this.#tick(boot)
+    this.#state = 'up'
+    this.#tick()
+    ready(this)
   }
 
-  #tick(boot: number): void {
+  #tick(): void {
     this.clock.after(TINY_RULES.tickMs, () => {
-      if (boot !== this.#boot || !this.#engine) return
-      this.#engine.relay.tick()
-      this.#tick(boot)
+      if (!this.#engine) return
+      this.call((relay) => relay.tick())
+      this.#tick()
     })
   }
 
-  /** SIGKILL: whatever was not durable is gone. */
-  crash(): void {
-    this.#boot++
+  /** SIGKILL. What the disk makes of what was under way is the disk's business. */
+  kill(): void {
+    this.#state = 'dead'
     this.#store?.abandon()
     this.#store = undefined
     this.#engine = undefined
-    this.disk.crash()
     const sessions = [...this.#sessions.values()]
     this.#sessions.clear()
     for (const session of sessions) session.close(undefined)
@@ -197,11 +175,11 @@ export class RelayNode {
 
   openSession(session: DeviceSession): void {
     this.#sessions.set(session.id, session)
-    this.relay?.openSession(session)
+    this.clock.run(() => this.call((relay) => relay.openSession(session)))
   }
 
   closeSession(id: string): void {
     this.#sessions.delete(id)
-    this.relay?.closeSession(id)
+    this.clock.run(() => this.call((relay) => relay.closeSession(id)))
   }
 }

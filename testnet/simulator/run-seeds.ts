@@ -2,28 +2,32 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Outcome } from './run.ts'
+import type { SceneOptions } from './scene.ts'
 
 const SHARD = fileURLToPath(new URL('./shard.ts', import.meta.url))
 const HOOK = new URL('./plant-hook.ts', import.meta.url).href
 /** Seeds that a process has been sent and not answered for: enough that it never waits. */
 const AHEAD = 2
+/** Most of what a seed makes lives for as long as the seed: a young generation that holds it is never copied. */
+const FLAGS = ['--max-semi-space-size=64']
 
 export type SeedsOptions = {
   readonly seeds: readonly number[]
   readonly processes: number
   /** Id of a bug to plant. */
   readonly plant?: string
+  readonly scenes?: SceneOptions
   /** True: that is enough. */
   readonly outcome: (outcome: Outcome) => boolean
 }
 
 /** Rejects when a process ends before it has answered. */
-export async function runSeeds({ seeds, processes, plant, outcome }: SeedsOptions): Promise<void> {
+export async function runSeeds({ seeds, processes, plant, scenes, outcome }: SeedsOptions): Promise<void> {
   const queue = [...seeds]
   let ended = false
   const shards = Array.from({ length: Math.min(processes, seeds.length) }, () =>
     runShard(
-      plant,
+      { plant, scenes },
       () => (ended ? undefined : queue.shift()),
       outcome,
       () => {
@@ -35,13 +39,13 @@ export async function runSeeds({ seeds, processes, plant, outcome }: SeedsOption
 }
 
 function runShard(
-  plant: string | undefined,
+  { plant, scenes }: { plant: string | undefined; scenes: SceneOptions | undefined },
   next: () => number | undefined,
   outcome: SeedsOptions['outcome'],
   enough: () => void,
 ): Promise<void> {
   const child: ChildProcess = fork(SHARD, {
-    execArgv: plant ? ['--import', HOOK] : [],
+    execArgv: [...FLAGS, ...(plant ? ['--import', HOOK] : [])],
     env: { ...process.env, ...(plant ? { SIM_PLANT: plant } : {}) },
   })
   let waiting = 0
@@ -49,7 +53,7 @@ function runShard(
     const seed = next()
     if (seed === undefined) return
     waiting++
-    child.send([seed])
+    child.send({ seed, scenes })
   }
   return new Promise((resolve, reject) => {
     let isEnough = false

@@ -1,7 +1,12 @@
-// One seed from beginning to end: its story, then everything heals, and after quiescence the promises are checked.
+// One seed from beginning to end: its scene is played, then everything heals, and after quiescence the promises are
+// checked.
 import type { RegionId } from '#protocol'
+import type { Scene } from './acts.ts'
+import { rememberSignatures } from './known-signatures.ts'
+import { Player } from './play.ts'
 import type { Reach } from './reach.ts'
-import { Teller, tellStory } from './story.ts'
+import { type SceneOptions, sceneOf } from './scene.ts'
+import { watch } from './state.ts'
 import { World } from './world.ts'
 
 export type Outcome = {
@@ -11,132 +16,146 @@ export type Outcome = {
   readonly reach: Reach
 }
 
-/** Promises between two steps of the clock are followed this deep; before time stands still, much deeper. */
-const DRAIN = 12
-const DRAIN_FULLY = 200
-/** How long the network may take to come to rest after the last fault, ms. */
+rememberSignatures()
+
+/** Until the first act: everybody signs in. */
+const PROLOGUE_MS = 60
+/** How long the network may take to come to rest after the last fault, ms: promise 5. */
 const REST_MS = 10_000
 const SLICE_MS = 250
 const QUIET_SLICES = 3
 /** Longer than everything that waits for time: patience, age of a checkpoint, sweeps. */
 const SETTLE_MS = 1_600
+const WATCH_MS = 40
+/** Steps of the clock that are queued at once: after each, everything that was promised meanwhile happens. */
+const LAP = 128
 
-const SIZES: readonly (readonly number[])[] = [
-  [2, 2],
-  [1, 1],
-  [2, 1],
-  [1, 2],
-  [3, 1],
-  [1, 1, 1],
-  [2, 1, 1],
-]
-
-async function drain(depth: number): Promise<void> {
-  for (let i = 0; i < depth; i++) await undefined
+/** Runs what is due until then. */
+function runUntil(world: World, ms: number): Promise<void> {
+  const { clock } = world
+  return new Promise((resolve, reject) => {
+    let left = 0
+    let ended = false
+    const step = (): void => {
+      left--
+      if (ended) return
+      try {
+        if (!clock.step(ms)) {
+          ended = true
+          clock.advanceTo(ms)
+          resolve()
+        } else if (left === 0) lap()
+      } catch (error) {
+        ended = true
+        reject(error)
+      }
+    }
+    const lap = (): void => {
+      left = LAP
+      for (let i = 0; i < LAP; i++) setImmediate(step)
+    }
+    lap()
+  })
 }
 
-async function runUntil(world: World, ms: number, depth = DRAIN_FULLY): Promise<void> {
-  for (;;) {
-    while (world.clock.step(ms)) await drain(DRAIN)
-    await drain(depth)
-    if (!world.clock.step(ms)) break
-    await drain(DRAIN)
-  }
-  world.clock.advanceTo(ms)
+export type RunOptions = { readonly show?: (line: string) => void } & SceneOptions
+
+export function runSeed(seed: number, options: RunOptions = {}): Promise<Outcome> {
+  return runScene(sceneOf(seed, options), options.show)
 }
 
-export type RunOptions = { readonly trace?: (line: string) => void }
-
-export async function runSeed(seed: number, options: RunOptions = {}): Promise<Outcome> {
-  const people = (random: World['random']) => SIZES[Math.floor(random.fraction() * SIZES.length)]!
-  const world = new World({ seed, people, trace: options.trace })
-  const { random, clock } = world
-  const story = tellStory(world)
-  const teller = new Teller(world, story)
-  for (const device of world.devices) device.start()
-  teller.reconnect(1)
-  await runUntil(world, clock.now() + 60)
-  const end = clock.now() + story.lengthMs
-  while (clock.now() < end) {
-    const ms = 5 + 35 * random.fraction()
-    // A fault hits in the middle of what was going on, unless that has come to its end.
-    await runUntil(world, clock.now() + ms, random.fraction() < 0.5 ? DRAIN : DRAIN_FULLY)
-    teller.step(ms)
+export async function runScene(scene: Scene, show?: (line: string) => void): Promise<Outcome> {
+  const world = new World({ scene, show })
+  const { clock } = world
+  const player = new Player(world)
+  const watchAgain = (): void => {
+    watch(world)
+    clock.after(WATCH_MS, watchAgain)
   }
-  await finish(world, teller)
-  const violations = world.violations()
-  return { seed, violations, traceHash: world.traceHash(), reach: world.reach }
+  watchAgain()
+  await runUntil(world, clock.now() + PROLOGUE_MS)
+  player.schedule(scene.acts)
+  await runUntil(world, clock.now() + scene.lengthMs)
+  world.trace.note('everything heals')
+  player.heal()
+  await rest(world, player)
+  await finish(world, player)
+  const short = tooSmall(scene, world, player)
+  const violations = [...short, ...world.violations()]
+  return { seed: scene.seed, violations, traceHash: world.trace.hash(), reach: world.reach }
 }
 
-async function finish(world: World, teller: Teller): Promise<void> {
-  const dice = world.random.fraction()
-  world.trace('everything heals')
-  teller.heal()
-  await rest(world, teller)
-  if (dice < 0.5) {
-    world.count('ending rest')
-    await checkpoint(world)
+/** A seed that tells less than it should proves less than it seems to. */
+function tooSmall({ least, counts, people }: Scene, { reach }: World, { faults }: Player): string[] {
+  if (!least) return []
+  const said = reach.said ?? 0
+  const isLarge = said >= least.messages && faults >= least.faults && counts.length >= 3 && people.length >= 12
+  return isLarge ? [] : [`scene: only ${said} messages and ${faults} faults`]
+}
+
+async function finish(world: World, player: Player): Promise<void> {
+  const { ending } = world.scene
+  const crashAll = (): void => {
+    for (const region of world.regions.values()) world.crash(region, 0)
+  }
+  world.count(`ending ${ending}`)
+  if (ending !== 'crash and rest') await checkpoint(world)
+  if (ending === 'rest') return
+  if (ending === 'checkpoint and crash') {
+    for (const region of world.regions.values()) world.crash(region, Number.MAX_SAFE_INTEGER)
     return
   }
-  if (dice < 0.65) {
-    world.count('ending checkpoint and crash')
-    await checkpoint(world)
-    for (const region of world.relays.keys()) world.crashRelay(region)
-    return
+  crashAll()
+  if (ending === 'checkpoint, crash and more') {
+    const alive = world.devices.filter((d) => d.fate === 'alive')
+    for (const [i, from] of alive.entries()) {
+      const to = alive[(i + 1) % alive.length]!
+      if (to !== from) void world.say(from, to.person, `${from.person.name}>${to.person.name} last`)
+    }
   }
-  if (dice < 0.8) {
-    world.count('ending crash and rest')
-    for (const region of world.relays.keys()) world.crashRelay(region)
-    await rest(world, teller)
-    await checkpoint(world)
-    return
-  }
-  world.count('ending checkpoint, crash and more')
+  await rest(world, player)
   await checkpoint(world)
-  for (const region of world.relays.keys()) world.crashRelay(region)
-  const alive = world.devices.filter((d) => d.fate === 'alive')
-  for (const from of alive)
-    for (const to of world.devices)
-      if (to !== from) void world.say(from, to, `${from.person.name}>${to.person.name} last`)
-  await rest(world, teller)
-  await checkpoint(world)
 }
 
-/** Until nothing moves, or time is up. */
-async function rest(world: World, teller: Teller): Promise<void> {
+/** Until nothing moves; that has to be soon. */
+async function rest(world: World, player: Player): Promise<void> {
   const { clock } = world
   const stuckAt = new Map<RegionId, number>()
+  while (!player.isOver) await runUntil(world, clock.now() + SLICE_MS)
   const until = clock.now() + REST_MS
   let quiet = 0
   while (clock.now() < until && quiet < QUIET_SLICES) {
-    teller.reconnect(1)
     await runUntil(world, clock.now() + SLICE_MS)
     restartSilent(world, stuckAt)
-    quiet = teller.isOver && isQuiet(world) ? quiet + 1 : 0
+    quiet = isQuiet(world) ? quiet + 1 : 0
   }
-  teller.reconnect(1)
+  if (quiet < QUIET_SLICES) world.failures.push(`not at rest ${REST_MS} ms after everything had healed`)
   await runUntil(world, clock.now() + SETTLE_MS)
 }
 
 /** What is in memory goes to rows, where it is looked at. Twice: what the first commit brings about is there after the second. */
 async function checkpoint(world: World): Promise<void> {
   for (let i = 0; i < 2; i++) {
-    for (const { store } of world.relays.values()) void store?.checkpoint().catch(() => undefined)
+    for (const { serving } of world.regions.values()) void serving?.store?.checkpoint().catch(() => undefined)
     await runUntil(world, world.clock.now() + SETTLE_MS / 2)
   }
 }
 
 /** A commit that never resolves blocks its relay for ever: an operator would restart it. */
 function restartSilent(world: World, stuckAt: Map<RegionId, number>): void {
-  for (const [region, { store }] of world.relays) {
+  for (const [id, region] of world.regions) {
+    const store = region.serving?.store
     const waits = store !== undefined && store.gate() > store.committed()
-    if (waits && stuckAt.get(region) === store.committed()) world.crashRelay(region)
-    if (waits) stuckAt.set(region, store.committed())
-    else stuckAt.delete(region)
+    if (waits && stuckAt.get(id) === store.committed()) world.crash(region, 0)
+    if (waits) stuckAt.set(id, store.committed())
+    else stuckAt.delete(id)
   }
 }
 
 function isQuiet(world: World): boolean {
-  for (const { store } of world.relays.values()) if (!store || store.gate() > store.committed()) return false
+  for (const { serving } of world.regions.values()) {
+    const store = serving?.store
+    if (!store || store.gate() > store.committed()) return false
+  }
   return world.devices.every((device) => device.fate === 'gone' || (device.isOnline && device.unsafe() === 0))
 }

@@ -1,13 +1,12 @@
 // A process that runs the seeds it is sent, and tells what came of them (run-seeds.ts).
 import { runSeed } from './run.ts'
+import type { SceneOptions } from './scene.ts'
 
 let last: Promise<unknown> = Promise.resolve()
-process.on('message', (seeds: readonly number[]) => {
+process.on('message', ({ seed, scenes }: { seed: number; scenes?: SceneOptions }) => {
   last = last.then(async () => {
-    for (const seed of seeds) {
-      const outcome = await runSeed(seed)
-      if (process.connected) process.send!(outcome, () => {})
-    }
+    const outcome = await runSeed(seed, scenes)
+    if (process.connected) process.send!(outcome, () => {})
   })
 })
 // Whoever started this one has gone.

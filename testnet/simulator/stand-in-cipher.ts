@@ -13,61 +13,73 @@ import {
   type Writer,
 } from '#crypto'
 import { convIdBytes, ParleyError, type Position, type PrekeyBundle, type Random, type SignedPrekeys } from '#protocol'
+import { codeOf } from './trace.ts'
 
 const KIND = 'stand-in'
 const OWN_TAG = 0x5a
 
+const HEAD_BYTES = 16
+
 const nameOf = (peer: PeerDevice): string => `${peer.userId} ${peer.device}`
 
-/** sender, session, step: what makes a ciphertext unique. */
-type Step = { readonly session: number; readonly step: number }
+function encode(numbers: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(4 * numbers.length)
+  const view = new DataView(bytes.buffer)
+  for (const [i, number] of numbers.entries()) view.setUint32(4 * i, number)
+  return bytes
+}
 
-export function standInCipher(self: Writer, db: DeviceDb, random: Random): Cipher {
+function decode(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Array.from({ length: bytes.length >> 2 }, (_, i) => view.getUint32(4 * i))
+}
+
+/** `pause`: how long encrypting and decrypting take, if they take time. */
+export function standInCipher(
+  self: Writer,
+  db: DeviceDb,
+  random: Random,
+  pause: (() => Promise<void>) | undefined,
+): Cipher {
+  const own = codeOf(`${self.userId} ${self.device}`)
   const staged = new Map<string, Uint8Array>()
-  const read = (key: string): Uint8Array | undefined => staged.get(key) ?? db.get('keys', [KIND, key])?.value
   const numbers = (key: string): number[] => {
-    const bytes = read(key)
-    return bytes ? (JSON.parse(Buffer.from(bytes).toString()) as number[]) : []
+    const bytes = staged.get(key) ?? db.get('keys', [KIND, key])?.value
+    return bytes ? decode(bytes) : []
   }
-  const write = (key: string, value: readonly number[]): void => {
-    staged.set(key, new Uint8Array(Buffer.from(JSON.stringify(value))))
-  }
-  const spend = (peer: PeerDevice): Step => {
+  const write = (key: string, value: readonly number[]): void => void staged.set(key, encode(value))
+  /** A step of the session makes a ciphertext unique. */
+  const spend = (peer: PeerDevice): [session: number, step: number] => {
     const [session, step] = numbers(`to ${nameOf(peer)}`)
     if (session === undefined) throw new ParleyError('no_session', 'no session with this device')
     write(`to ${nameOf(peer)}`, [session, step! + 1])
-    return { session, step: step! + 1 }
+    return [session, step! + 1]
   }
   return {
-    hasSession: (peer) => numbers(`to ${nameOf(peer)}`).length > 0,
+    hasSession: (peer) =>
+      staged.has(`to ${nameOf(peer)}`) || db.get('keys', [KIND, `to ${nameOf(peer)}`]) !== undefined,
     async setUp(peer: PeerDevice, _bundle: PrekeyBundle) {
       write(`to ${nameOf(peer)}`, [Math.floor(random.fraction() * 2 ** 32), 0])
     },
     async seal(peers: readonly PeerDevice[], place: Place, content: Sealable) {
+      if (pause) await pause()
       return peers.map((peer) => {
-        const { session, step } = spend(peer)
-        const head = Buffer.from(
-          JSON.stringify({ to: nameOf(peer), from: `${self.userId} ${self.device}`, session, step }),
-        )
-        return new Uint8Array(
-          Buffer.concat([Buffer.from([head.length >> 8, head.length & 255]), head, packContent(place, content)]),
-        )
+        const head = encode([codeOf(nameOf(peer)), own, ...spend(peer)])
+        return new Uint8Array(Buffer.concat([head, packContent(place, content)]))
       })
     },
     async open(peer: PeerDevice, place: Place, ciphertext: Uint8Array): Promise<Opened> {
-      const length = ciphertext[0]! * 256 + ciphertext[1]!
-      const head = JSON.parse(Buffer.from(ciphertext.subarray(2, 2 + length)).toString()) as Step & {
-        to: string
-        from: string
-      }
-      if (head.to !== `${self.userId} ${self.device}` || head.from !== nameOf(peer)) {
+      if (pause) await pause()
+      const [to, from, session, step] = decode(ciphertext.subarray(0, HEAD_BYTES))
+      if (to !== own || from !== codeOf(nameOf(peer))) {
         throw new ParleyError('undecryptable', 'this message is for somebody else')
       }
-      const key = `from ${nameOf(peer)} ${head.session}`
+      const key = `from ${nameOf(peer)} ${session}`
       const seen = numbers(key)
-      if (seen.includes(head.step)) throw new ParleyError('replayed', 'this message was decrypted before')
-      const opened = unpackContent(place, ciphertext.subarray(2 + length))
-      write(key, [...seen, head.step].slice(-STEPS_KEPT))
+      if (seen.includes(step!)) throw new ParleyError('replayed', 'this message was decrypted before')
+      const opened = unpackContent(place, ciphertext.subarray(HEAD_BYTES))
+      seen.push(step!)
+      write(key, seen.slice(-STEPS_KEPT))
       return opened
     },
     makeTag(place: Place) {
@@ -97,4 +109,4 @@ export function standInCipher(self: Writer, db: DeviceDb, random: Random): Ciphe
 }
 
 /** Steps of a session that are remembered as spent. */
-const STEPS_KEPT = 512
+const STEPS_KEPT = 128

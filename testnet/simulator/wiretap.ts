@@ -28,23 +28,28 @@ export class Wiretap {
     }
   }
 
-  *down(frame: HomeFrame): Generator<Told> {
+  /** `deposedAt`: of the node that lets it out, when it no longer owns its disk. */
+  *down(frame: HomeFrame, deposedAt: number | undefined): Generator<Told> {
     for (const { ref, convId } of frame.names) this.#theirs.set(ref, convIdOf(convId))
+    for (const verdict of this.verdicts(frame)) yield { ...verdict, deposedAt }
+    for (const { conv: ref, entry } of frame.entries) {
+      const conv = this.#theirs.get(ref)!
+      for (const bytes of entry) {
+        const { at, k, member, tag } = readHeader(bytes)
+        yield { what: 'entry', user: this.#user, conv, k, at, member, tag: hex(tag), deposedAt }
+      }
+    }
+  }
+
+  *verdicts(frame: HomeFrame): Generator<Told> {
     for (const { conv: ref, k, outcome, tag } of frame.verdicts) {
-      const common = { user: this.#user, conv: this.#mine.get(ref)!, k }
+      const common = { user: this.#user, conv: this.#mine.get(ref)!, k, deposedAt: undefined }
       if (outcome.case === 'sequenced') {
         const { epoch, n } = outcome.value
         yield { ...common, what: 'sequenced', at: positionOf(epoch, n), tag: hex(tag) }
       } else if (outcome.case) yield { ...common, what: outcome.case, at: 0, tag: hex(tag) }
     }
-    for (const { conv: ref, entry } of frame.entries) {
-      const conv = this.#theirs.get(ref)!
-      for (const bytes of entry) {
-        const { at, k, member, tag } = readHeader(bytes)
-        yield { what: 'entry', user: this.#user, conv, k, at, member, tag: hex(tag) }
-      }
-    }
   }
 }
 
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')

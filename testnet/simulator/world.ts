@@ -1,6 +1,5 @@
-// One simulated network: regions with a relay each, people with a device each, and wires between them. Everything runs
-// on one virtual clock and one random, so that a seed is a story that can be told again.
-import { hash } from 'node:crypto'
+// One simulated network: regions with a disk and the processes that own it, people with a device each, and wires between
+// them. Everything runs on one virtual clock, and everything that draws lots has a random of its own, from one seed.
 import { all, type DeviceEvent } from '#client/rules'
 import {
   type ConvId,
@@ -15,123 +14,114 @@ import {
   simulatedRandom,
   type UserId,
 } from '#protocol'
-import { castOf, type SimPerson, type SimRecords, START_MS } from './cast.ts'
-import { allCheckers, type Checker, type Final, type Outside, type Told } from './checkers/index.ts'
+import type { Scene } from './acts.ts'
+import { type Cast, castOf, type SimPerson, type SimRecords, START_MS } from './cast.ts'
+import { allCheckers, type Checker, JUDGED_ITEMS, type Outside, type Told } from './checkers/index.ts'
 import { DeviceNode, unreachable } from './device-node.ts'
 import { WorldLinks } from './links.ts'
 import type { WireFaults } from './network.ts'
 import { NodeClock } from './node-clock.ts'
 import type { Reach } from './reach.ts'
-import { RelayNode, TINY_RULES } from './relay-node.ts'
+import { SimRegionNodes } from './region.ts'
+import type { RelayNode } from './relay-node.ts'
+import { finalOf, LIMITS } from './state.ts'
+import { seedOf, Trace } from './trace.ts'
 
-/** What a relay may still hold when everything has come to rest. */
-const AT_REST = { records: 24, conversations: TINY_RULES.conversations, keys: 400 }
-/** Of a window: its limit, and one commit's share of every stream. */
-const WINDOW_MOST = TINY_RULES.windowItems + 24
 /** How wrong the clock of a process may be, ms. */
 const SKEW_MS = 240_000
-const LINES_FOLDED = 512
+/** When each other region hears of a new manifest, ms. */
+const NEWS_MS = 1_500
 
-export type WorldOptions = {
-  readonly seed: number
-  /** People in each region. */
-  readonly people: (random: Random) => readonly number[]
-  readonly trace: ((line: string) => void) | undefined
-}
+export type WorldOptions = { readonly scene: Scene; readonly show: ((line: string) => void) | undefined }
 
 export class World {
   readonly clock = new SimulatedClock(START_MS)
-  readonly random: Random
-  readonly people: readonly SimPerson[]
-  readonly relays = new Map<RegionId, RelayNode>()
+  readonly scene: Scene
+  readonly cast: Cast
+  readonly regions = new Map<RegionId, SimRegionNodes>()
   readonly devices: DeviceNode[] = []
   readonly links: WorldLinks
   readonly checkers: readonly Checker[]
   readonly reach: Reach = {}
+  readonly trace: Trace
+  /** What went wrong outside the checkers, each with when. */
   readonly failures: string[] = []
-  /** Called when a home lets an acknowledgement out, and a device has heard it: the best moment for a crash. */
+  /** Called when a device has heard an acknowledgement: the best moment for a crash. */
   onAcknowledged: (device: DeviceNode) => void = () => {}
   readonly #byId: ReadonlyMap<UserId, SimPerson>
+  readonly #deviceOf = new Map<UserId, DeviceNode>()
   readonly #members = new Map<ConvId, readonly UserId[]>()
   readonly #versions = new Map<UserId, number>()
   readonly #names: ReadonlyMap<string, string>
-  readonly #lines: string[] = []
-  readonly #trace: ((line: string) => void) | undefined
-  #hash = ''
 
-  constructor(options: WorldOptions) {
-    this.random = simulatedRandom(options.seed)
-    this.#trace = options.trace
-    const cast = castOf(options.people(this.random))
-    this.people = cast.people
-    this.#byId = new Map(cast.people.map((p) => [p.userId, p]))
-    this.#names = new Map<string, string>([
-      ...cast.people.map((p): [string, string] => [p.userId, p.name]),
-      ...cast.regions.map((r): [string, string] => [r.id, r.name]),
-    ])
-    for (const a of cast.people) {
-      for (const b of cast.people) {
-        const genesis = a === b ? undefined : readGenesis(directGenesis(a.userId, b.userId))
-        if (genesis?.kind === 'direct') this.#members.set(directConvId(a.userId, b.userId), genesis.members)
-      }
-    }
-    const { clock, random, relays } = this
-    const nameOf = (id: string): string => this.nameOf(id)
-    const trace = (line: string): void => this.trace(line)
-    const count = (what: string): void => this.count(what)
-    const failed = (what: string): void => void this.failures.push(what)
+  constructor({ scene, show }: WorldOptions) {
+    this.scene = scene
+    this.trace = new Trace(this.clock, show)
+    this.cast = castOf(scene.counts)
+    const people = scene.people.map((index) => this.cast.people[index]!)
+    this.#byId = new Map(this.cast.people.map((p) => [p.userId, p]))
+    this.#names = new Map<string, string>(
+      [...this.cast.people.map((p) => [p.userId, p.name]), ...this.cast.regions.map((r) => [r.id, r.name])].map(
+        ([id, name]) => [id!, name!],
+      ),
+    )
+    const { clock, regions, trace } = this
     this.links = new WorldLinks({
-      ...{ clock, random, relays, nameOf, trace, count, failed },
+      ...{ clock, regions, trace },
+      random: this.random('links'),
+      count: (what) => this.count(what),
+      failed: (what) => void this.failures.push(what),
+      judged: (kind) => JUDGED_ITEMS.has(kind),
       between: (between) => {
         for (const checker of this.checkers) checker.between(between)
       },
     })
-    this.checkers = allCheckers(this.#outside(), AT_REST)
-    for (const { id } of cast.regions) this.relays.set(id, this.#relay(id))
-    const wires: WireFaults = { latencyMs: [1, 5 + 60 * random.fraction()], duplicate: 0, reorder: 0 }
-    for (const person of cast.people) this.devices.push(this.#device(person, wires))
+    this.checkers = allCheckers(this.#outside(), LIMITS)
+    for (const is of this.cast.regions) this.regions.set(is.id, this.#region(is))
+    const wires: WireFaults = { latencyMs: [1, 5 + 60 * this.random('wires').fraction()] }
+    for (const person of people) this.#addDevice(person, wires)
+    for (const region of regions.values()) region.start()
+    for (const device of this.devices) device.start()
   }
 
-  #clock(): NodeClock {
-    return new NodeClock(this.clock, SKEW_MS * (2 * this.random.fraction() - 1))
+  random(name: string): Random {
+    return simulatedRandom(seedOf(this.scene.seed, name))
   }
 
-  #relay(region: RegionId): RelayNode {
-    const { links, random } = this
-    return new RelayNode({
-      region,
-      clock: this.#clock(),
-      random,
-      people: this.#byId,
-      refused: (code) => this.count(`refused ${code}`),
-      demoted: () => this.count('demoted'),
-      failed: (error) => this.#relayFailed(region, error),
-      links: {
-        send: (from, to, item) => links.send(from, to, item),
-        isUp: (from, to) => links.isUp(from, to),
-        backlog: (from, to) => links.backlog(from, to),
-        close: (from, to, reason) => links.refused(from, to, reason),
-      },
+  #newClock(name: string): NodeClock {
+    return new NodeClock(this.clock, SKEW_MS * (2 * this.random(`skew ${name}`).fraction() - 1))
+  }
+
+  #region(is: Cast['regions'][number]): SimRegionNodes {
+    return new SimRegionNodes({
+      ...{ world: this, is, people: this.#byId },
+      random: (name) => this.random(name),
+      newClock: (name) => this.#newClock(name),
+      links: (node) => this.links.portOf(node),
     })
   }
 
-  #device(person: SimPerson, faults: WireFaults): DeviceNode {
-    const home = this.relays.get(person.region)!
+  #addDevice(person: SimPerson, faults: WireFaults): void {
+    const home = this.regions.get(person.region)!
+    const { bytes, slowCipher } = this.scene
     const device: DeviceNode = new DeviceNode({
-      person,
-      home,
-      clock: this.#clock(),
-      random: this.random,
-      faults,
+      ...{ person, home, faults, bytes, slowCipher },
+      world: this,
+      clock: this.#newClock(person.name),
+      random: this.random(person.name),
       find: (user) => this.#find(home, user),
       events: (event) => this.#observe(device, event),
       told: (told) => this.#told(told),
+      heard: (told) => {
+        if (device.fate === 'alive') for (const checker of this.checkers) checker.heard(told)
+      },
       sent: (sent) => {
         if (device.fate === 'alive') for (const checker of this.checkers) checker.sent(sent)
       },
-      trace: (line) => this.trace(line),
+      trace: this.trace,
     })
-    return device
+    this.devices.push(device)
+    this.#deviceOf.set(person.userId, device)
   }
 
   #outside(): Outside {
@@ -140,30 +130,11 @@ export class World {
       homeOf: (user) => this.#byId.get(user)!.region,
       membersOf: (conv) => this.#members.get(conv)!,
       bytesOf: (conv) => convIdBytes(conv),
-      kept: (region, conv, key) => this.relays.get(region)!.kept.has(`c/${conv} ${key}`),
+      kept: (region, conv, key, before) => this.regions.get(region)!.kept.has(conv, key, before),
       cursorOf: (user, conv) => this.deviceOf(user).cursorOf(conv),
-      storedTagOf: (user, conv, k) => {
-        const slot = this.deviceOf(user).db.get('outbox', [conv, k])
-        const hex = (tag: Uint8Array | undefined): string => (tag ? Buffer.from(tag).toString('hex') : '')
-        return slot && { tag: hex(slot.tag), skipTag: hex(slot.skipTag) }
-      },
+      slotOf: (user, conv, k) => this.deviceOf(user).db.get('outbox', [conv, k]),
+      count: (what) => this.count(what),
     }
-  }
-
-  trace(line: string): void {
-    const stamped = `${this.clock.monotonic().toFixed(1)} ${line}`
-    this.#trace?.(stamped)
-    if (this.#lines.push(stamped) >= LINES_FOLDED) this.#fold()
-  }
-
-  #fold(): void {
-    this.#hash = hash('sha256', `${this.#hash}${this.#lines.join('\n')}`)
-    this.#lines.length = 0
-  }
-
-  traceHash(): string {
-    this.#fold()
-    return this.#hash.slice(0, 16)
   }
 
   count(what: string): void {
@@ -175,7 +146,26 @@ export class World {
   }
 
   deviceOf(user: UserId): DeviceNode {
-    return this.devices.find((d) => d.person.userId === user)!
+    return this.#deviceOf.get(user)!
+  }
+
+  /** Of the person at this place in the cast; undefined for whoever does not take part. */
+  deviceAt(index: number): DeviceNode | undefined {
+    return this.#deviceOf.get(this.cast.people[index]!.userId)
+  }
+
+  regionAt(index: number): SimRegionNodes {
+    return this.regions.get(this.cast.regions[index]!.id)!
+  }
+
+  /** The direct conversation of two people. */
+  convOf(a: UserId, b: UserId): ConvId {
+    const conv = directConvId(a, b)
+    if (!this.#members.has(conv)) {
+      const genesis = readGenesis(directGenesis(a, b))
+      if (genesis.kind === 'direct') this.#members.set(conv, genesis.members)
+    }
+    return conv
   }
 
   #told(told: Told): void {
@@ -184,11 +174,17 @@ export class World {
   }
 
   #observe(device: DeviceNode, event: DeviceEvent): void {
+    const { trace } = this
     const { name, userId } = device.person
     this.count(event.type === 'state' ? `device ${event.state}` : `device ${event.type}`)
-    if (event.type === 'message')
-      this.trace(`${name} sees ${positionText(event.message.at)} m${event.message.member} k${event.message.k}`)
-    if (event.type === 'state') this.trace(`${name} k${event.k} ${event.state} ${positionText(event.at)} ${event.code}`)
+    if (event.type === 'message') {
+      const { at, member, k } = event.message
+      trace.note('sees', () => `${name} sees ${positionText(at)} m${member} k${k}`, at, member, k)
+    }
+    if (event.type === 'state') {
+      const { k, at, state, code } = event
+      trace.note(state, () => `${name} k${k} ${state} ${positionText(at)} ${code}`, k, at)
+    }
     if (event.type === 'broken') this.failures.push(`${name} broke: ${event.error.stack ?? event.error.message}`)
     const lies = event.type === 'host-lies' || event.type === 'expired'
     if (device.fate === 'gone') return
@@ -197,64 +193,80 @@ export class World {
     if (event.type === 'state' && (event.state === 'held' || event.state === 'sequenced')) this.onAcknowledged(device)
   }
 
-  #relayFailed(region: RegionId, error: Error): void {
+  nodeReady(node: RelayNode): void {
+    this.trace.note('ready', () => `${node.name} serves`)
+    for (const other of this.regions.keys()) if (other !== node.region) this.links.connectSoon(node.region, other)
+  }
+
+  nodeFailed(region: SimRegionNodes, node: RelayNode, error: Error): void {
     const expected = /append failed|ENOSPC|another owner/.test(error.message)
-    this.trace(`${this.nameOf(region)} failed: ${error.message}`)
-    this.count(`relay failed${/ENOSPC/.test(error.message) ? ' for a full disk' : ''}`)
-    if (!expected) this.failures.push(`${this.nameOf(region)} failed: ${error.stack ?? error.message}`)
-    this.crashRelay(region)
+    this.trace.note('failed', () => `${node.name} failed: ${error.message}`)
+    const why = /ENOSPC/.test(error.message) ? ' for a full disk' : /another/.test(error.message) ? ' deposed' : ''
+    this.count(`relay failed${why}`)
+    if (!expected) this.failures.push(`${node.name} failed: ${error.stack ?? error.message}`)
+    this.kill(region, node)
+    region.restartSoon()
+  }
+
+  /** SIGKILL for one process. */
+  kill(region: SimRegionNodes, node: RelayNode): void {
+    region.kill(node)
+    this.links.nodeDied(node)
+  }
+
+  /** All processes of a region die. */
+  crash(region: SimRegionNodes, forMs: number): boolean {
+    const nodes = [...region.nodes]
+    if (nodes.length > 0) this.count('relay crash')
+    region.crash(forMs)
+    for (const node of nodes) this.links.nodeDied(node)
+    this.trace.note('crash', () => `${region.is.name} crashed`)
+    return nodes.length > 0
   }
 
   /** What a home answers about somebody: it asks the other home, or knows something older. */
-  #find(home: RelayNode, user: UserId): SimRecords {
-    const theirs = this.#byId.get(user)!.region
-    const canAsk = theirs === home.region || this.links.isUp(home.region, theirs)
-    const found = (canAsk ? this.relays.get(theirs)! : home).recordsOf(user)
-    if (!home.isUp || !found) throw unreachable()
+  #find(home: SimRegionNodes, user: UserId): SimRecords {
+    const node = home.serving
+    const theirs = this.regions.get(this.#byId.get(user)!.region)!
+    const canAsk = theirs === home || (node && this.links.isUp(node, theirs.is.id))
+    const found = (canAsk ? theirs : home).recordsOf(user)
+    if (!node || !found) throw unreachable()
     return found
   }
 
   /** Somebody's manifest is replaced: the home knows at once, the own device and other regions a little later. */
-  renew(person: SimPerson): void {
+  renew(device: DeviceNode): void {
+    const { person } = device
     const version = (this.#versions.get(person.userId) ?? 0) + 1
     const records = person.versions[version]
     if (!records) return
     this.#versions.set(person.userId, version)
-    this.trace(`${person.name} has manifest ${version + 1}`)
     this.count('manifest replaced')
-    for (const relay of this.relays.values()) {
-      const waitMs = relay.region === person.region ? 0 : 1_500 * this.random.fraction()
-      this.clock.after(waitMs, () => relay.clock.run(() => relay.learn(person.userId, version)))
+    const random = this.random(`news ${person.name} ${version}`)
+    for (const region of this.regions.values()) {
+      const waitMs = region.is.id === person.region ? 0 : NEWS_MS * random.fraction()
+      this.clock.after(waitMs, () => region.learn(person.userId, version))
     }
-    const device = this.deviceOf(person.userId)
-    this.clock.after(300 * this.random.fraction(), () => device.learn(records))
+    this.clock.after(300 * random.fraction(), () => device.learn(records))
   }
 
-  crashRelay(region: RegionId): void {
-    const relay = this.relays.get(region)!
-    if (relay.isUp) this.count('relay crash')
-    for (const other of this.relays.keys()) if (other !== region) this.links.down(region, other, 0)
-    relay.crash()
-    this.trace(`${this.nameOf(region)} crashed`)
-  }
-
-  async say(from: DeviceNode, to: DeviceNode, text: string): Promise<void> {
+  async say(from: DeviceNode, to: SimPerson, text: string): Promise<void> {
     const { userId, name } = from.person
-    const conv = directConvId(userId, to.person.userId)
-    this.trace(`${name} says "${text.slice(0, 40)}"`)
-    this.count('said')
+    const conv = this.convOf(userId, to.userId)
+    this.trace.note('says', () => `${name} says "${text.slice(0, 40)}"`)
     const sent = await from.device
-      ?.send(to.person.userId, { kind: 'text', body: new TextEncoder().encode(text) }, undefined)
+      ?.send(to.userId, { kind: 'text', body: new TextEncoder().encode(text) }, undefined)
       .catch(() => undefined)
     if (!sent || from.fate === 'gone') return
-    const said = { by: userId, to: to.person.userId, conv, k: sent.k, text }
+    this.count('said')
+    const said = { by: userId, to: to.userId, conv, k: sent.k, text }
     for (const checker of this.checkers) checker.said(said)
   }
 
   cancel(device: DeviceNode): void {
     const slot = all(device.db, 'outbox').find(({ state }) => state !== 'sequenced' && state !== 'done')
     if (!slot || !device.device) return
-    this.trace(`${device.person.name} cancels k ${slot.k}`)
+    this.trace.note('cancels', () => `${device.person.name} cancels k ${slot.k}`, slot.k)
     this.count('cancel asked')
     for (const checker of this.checkers) checker.cancelled(device.person.userId, slot.conv, slot.k)
     void device.device.cancel(slot.conv, slot.k).catch(() => undefined)
@@ -268,55 +280,10 @@ export class World {
     }
   }
 
-  final(): Final {
-    return {
-      devices: this.devices.map(({ person, db, fate, sessions }) => ({
-        user: person.userId,
-        name: person.name,
-        region: person.region,
-        fate,
-        sessions,
-        messages: all(db, 'messages'),
-        entries: all(db, 'entries'),
-        outbox: all(db, 'outbox'),
-        conversations: all(db, 'conversations'),
-      })),
-      relays: [...this.relays.values()].map((relay) => {
-        const memory = relay.inspect()
-        return {
-          region: relay.region,
-          name: this.nameOf(relay.region),
-          rows: relay.disk.rows,
-          records: relay.disk.records.size,
-          memory: memory && {
-            conversations: memory.conversations,
-            windowItems: [...this.relays.keys()].reduce(
-              (sum, other) => sum + (other === relay.region ? 0 : memory.windowItems(other)),
-              0,
-            ),
-            keys: relay.store?.stats().memoryKeys ?? 0,
-          },
-        }
-      }),
-    }
-  }
-
-  /** Windows stay as small as they are meant to be, at every moment; what a commit gathers comes on top. */
-  watch(): void {
-    for (const relay of this.relays.values()) {
-      const memory = relay.inspect()
-      for (const other of memory ? this.relays.keys() : []) {
-        if (other === relay.region) continue
-        const items = memory!.windowItems(other)
-        if (items > WINDOW_MOST) this.failures.push(`${this.nameOf(relay.region)}: ${items} items in a window`)
-      }
-    }
-  }
-
   violations(): string[] {
     if (this.reach['device restored'] && !this.reach['device old-copy'])
       this.failures.push('an old copy of a profile was put back and not noticed')
-    const final = this.final()
+    const final = finalOf(this)
     const bad = [...new Set(this.failures)].map((what) => `failure: ${what}`)
     for (const checker of this.checkers) for (const what of checker.check(final)) bad.push(`${checker.id}: ${what}`)
     return [...new Set(bad)]

@@ -3,21 +3,24 @@
 import type { ConvId, ItemKind, RegionId } from '#protocol'
 import { type Between, type Checker, type Outside, silent, type Told } from './types.ts'
 
-const EPOCH = 2 ** 32
-const SUBMISSION_STATE: typeof ItemKind.SUBMISSION_STATE = 3
-const LOG: typeof ItemKind.LOG = 4
-const LOG_STATE: typeof ItemKind.LOG_STATE = 5
-const SAFE: typeof ItemKind.SAFE = 6
+export const EPOCH = 2 ** 32
+export const SUBMISSION_STATE: typeof ItemKind.SUBMISSION_STATE = 3
+export const LOG: typeof ItemKind.LOG = 4
+export const LOG_STATE: typeof ItemKind.LOG_STATE = 5
+export const SAFE: typeof ItemKind.SAFE = 6
 
-const placeOf = (entry: Uint8Array): number => {
+/** Kinds of items that something can be judged by. */
+export const JUDGED_ITEMS: ReadonlySet<number> = new Set<number>([SUBMISSION_STATE, LOG, LOG_STATE, SAFE])
+
+export const placeOf = (entry: Uint8Array): number => {
   const view = new DataView(entry.buffer, entry.byteOffset, entry.byteLength)
   return view.getUint32(2) * EPOCH + view.getUint32(6)
 }
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
-const entryKey = (at: number): string => `e${hex(at, 14)}`
-const heldKey = (member: number, k: number): string => `r${hex(member, 8)}01${hex(1, 8)}${hex(1, 8)}${hex(k, 8)}`
+export const entryKey = (at: number): string => `e${hex(at, 14)}`
+export const heldKey = (member: number, k: number): string => `r${hex(member, 8)}01${hex(1, 8)}${hex(1, 8)}${hex(k, 8)}`
 
-const authorKey = (member: number, k: number): string => `k${member} ${k}`
+export const authorKey = (member: number, k: number): string => `k${member} ${k}`
 
 /** Promise 1, where it is made: verdicts and entries for devices, acknowledgements between regions. */
 export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Checker {
@@ -81,8 +84,10 @@ export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Che
   }
 }
 
+const hexOf = (tag: Uint8Array | undefined): string => (tag ? Buffer.from(tag).toString('hex') : '')
+
 /** What a device lets out: submissions that it has stored, always the same, and cursors of what it has taken. */
-export function sentIsDurable({ nameOf, cursorOf, storedTagOf }: Outside): Checker {
+export function sentIsDurable({ nameOf, cursorOf, slotOf }: Outside): Checker {
   const bad: string[] = []
   const bytes = new Map<string, string>()
   const tags = new Map<string, string>()
@@ -98,7 +103,7 @@ export function sentIsDurable({ nameOf, cursorOf, storedTagOf }: Outside): Check
     },
     observe(user, event) {
       if (event.type !== 'state' || event.k <= (safe.get(`${user} ${event.conv}`) ?? 0)) return
-      if (!storedTagOf(user, event.conv, event.k))
+      if (!slotOf(user, event.conv, event.k))
         bad.push(`${nameOf(user)} has dropped k ${event.k}, which is ${event.state} and not safe`)
     },
     sent(sent) {
@@ -110,8 +115,8 @@ export function sentIsDurable({ nameOf, cursorOf, storedTagOf }: Outside): Check
         return
       }
       const { user, conv, k, rev, kind, tag, body } = sent
-      const stored = storedTagOf(user, conv, k)
-      if (!stored || (tag !== stored.tag && tag !== stored.skipTag))
+      const stored = slotOf(user, conv, k)
+      if (!stored || (tag !== hexOf(stored.tag) && tag !== hexOf(stored.skipTag)))
         bad.push(`${who} sends k ${k}, which it has not stored`)
       const form = `${user} ${conv} ${k} ${kind} ${rev}`
       if ((bytes.get(form) ?? body) !== body) bad.push(`${who} sends k ${k} rev ${rev} with other bytes than before`)

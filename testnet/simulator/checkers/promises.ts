@@ -1,6 +1,6 @@
 // Promises 1, 2 and 3, judged from what devices were told, what they show, and what their databases and the relays'
 // disks hold. Nothing is shared with the rules that are judged; only types are imported.
-import { createHash } from 'node:crypto'
+import { hash as sha256 } from 'node:crypto'
 import type { EntryRow, MessageRow } from '#client/rules'
 import type { ConvId, UserId } from '#protocol'
 import { type Checker, type DeviceState, type Final, type Outside, type Said, silent } from './types.ts'
@@ -9,7 +9,7 @@ const EPOCH = 2 ** 32
 const HEADER_KIND_AT = 1
 const KIND_SKIP = 2
 
-const textOf = (message: MessageRow): string => Buffer.from(message.body).toString()
+const textOf = ({ body }: MessageRow): string => Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString()
 const placeText = (at: number): string => `${Math.floor(at / EPOCH)}.${at % EPOCH}`
 const nameOf = (user: UserId, conv: ConvId, k: number): string => `${user} ${conv} ${k}`
 
@@ -30,8 +30,22 @@ export function nothingLost({ nameOf: personOf, membersOf }: Outside): Checker {
   const cancelled = new Set<string>()
   /** The best that a device was told of a k, and where it stands. */
   const acknowledged = new Map<string, { at: number; states: Set<string> }>()
-  const shownBy = (device: DeviceState, s: Said): MessageRow[] =>
-    device.messages.filter((m) => m.conv === s.conv && m.kind === 'text' && textOf(m) === s.text)
+  const shown = new Map<DeviceState, Map<string, MessageRow[]>>()
+  const shownBy = (device: DeviceState, s: Said): MessageRow[] => {
+    let texts = shown.get(device)
+    if (!texts) {
+      texts = new Map()
+      for (const m of device.messages) {
+        if (m.kind !== 'text') continue
+        const name = `${m.conv} ${textOf(m)}`
+        const known = texts.get(name)
+        if (known) known.push(m)
+        else texts.set(name, [m])
+      }
+      shown.set(device, texts)
+    }
+    return texts.get(`${s.conv} ${s.text}`) ?? []
+  }
 
   function checkOne(s: Said, { devices }: Final): string[] {
     const bad: string[] = []
@@ -98,8 +112,17 @@ function runsOfK(device: DeviceState, conv: ConvId, members: number): string[] {
   return bad
 }
 
-const logOf = (device: DeviceState, conv: ConvId): EntryRow[] =>
-  device.entries.filter((e) => e.conv === conv).sort((a, b) => a.at - b.at)
+const logs = new WeakMap<DeviceState, Map<ConvId, EntryRow[]>>()
+
+function logOf(device: DeviceState, conv: ConvId): EntryRow[] {
+  let own = logs.get(device)
+  if (!own) {
+    own = Map.groupBy(device.entries, (entry) => entry.conv)
+    for (const log of own.values()) log.sort((a, b) => a.at - b.at)
+    logs.set(device, own)
+  }
+  return own.get(conv) ?? []
+}
 
 /** Promise 2. */
 export function noDuplicate({ nameOf: personOf, membersOf }: Outside): Checker {
@@ -148,19 +171,19 @@ export function oneOrder({ bytesOf }: Outside): Checker {
   function checkLog(device: DeviceState, conv: ConvId, relays: Final['relays'], longest: Map<ConvId, Log>): void {
     const rows = logOf(device, conv)
     const row = device.conversations.find((c) => c.conv === conv)!
-    let hash: Uint8Array = bytesOf(conv)
+    let hash: Buffer = Buffer.from(bytesOf(conv))
     for (const [i, { at, header }] of rows.entries()) {
       if (at % EPOCH !== i + 1) bad.push(`${device.name}: entry ${i + 1} has number ${at % EPOCH}`)
       if (authorOf(header).at !== at) bad.push(`${device.name}: the header at ${placeText(at)} says another place`)
-      hash = createHash('sha256').update(hash).update(header).digest()
+      hash = sha256('sha256', Buffer.concat([hash, header]), 'buffer')
     }
     if (rows.length > 0 && row.cursor !== rows.at(-1)!.at) bad.push(`${device.name}: its cursor is not its last entry`)
     if (rows.length > 0 && Buffer.compare(hash, row.hash) !== 0) bad.push(`${device.name}: its chain has another hash`)
-    const log = rows.map(({ header }) => Buffer.from(header).toString('hex'))
+    const log = rows.map(({ header }) => header)
     const other = longest.get(conv)
     const shorter = Math.min(log.length, other?.log.length ?? 0)
     for (let i = 0; i < shorter; i++) {
-      if (log[i] === other!.log[i]) continue
+      if (Buffer.compare(log[i]!, other!.log[i]!) === 0) continue
       bad.push(`${device.name} and ${other!.name} differ from entry ${i + 1} on`)
       break
     }
@@ -174,7 +197,7 @@ export function oneOrder({ bytesOf }: Outside): Checker {
   function checkRelays(conv: ConvId, name: string, hash: Uint8Array, relays: Final['relays']): void {
     for (const relay of relays) {
       const state = relay.rows.get(`c/${conv}`)?.get('h')
-      if (state && !Buffer.from(state).includes(Buffer.from(hash)))
+      if (state && !Buffer.from(state.buffer, state.byteOffset, state.byteLength).includes(Buffer.from(hash)))
         bad.push(`${relay.name} has another head than ${name}`)
     }
   }
@@ -194,10 +217,12 @@ export function oneOrder({ bytesOf }: Outside): Checker {
       const longest = new Map<ConvId, Log>()
       for (const device of devices) for (const { conv } of device.conversations) checkLog(device, conv, relays, longest)
       for (const device of devices) {
-        for (const { conv, header } of device.fate === 'alive' ? device.entries : []) {
-          const { kind, k } = authorOf(header)
-          const isShown = device.messages.some((m) => m.conv === conv && m.k === k && m.at === authorOf(header).at)
-          if (kind !== KIND_SKIP && !isShown) bad.push(`${device.name} does not show ${placeText(authorOf(header).at)}`)
+        if (device.fate !== 'alive') continue
+        const shown = new Set(device.messages.map((m) => `${m.conv} ${m.k} ${m.at}`))
+        for (const { conv, header } of device.entries) {
+          const { kind, k, at } = authorOf(header)
+          if (kind !== KIND_SKIP && !shown.has(`${conv} ${k} ${at}`))
+            bad.push(`${device.name} does not show ${placeText(at)}`)
         }
       }
       return bad
@@ -205,4 +230,4 @@ export function oneOrder({ bytesOf }: Outside): Checker {
   }
 }
 
-type Log = { readonly name: string; readonly log: readonly string[]; readonly fate: 'alive' | 'gone' }
+type Log = { readonly name: string; readonly log: readonly Uint8Array[]; readonly fate: 'alive' | 'gone' }

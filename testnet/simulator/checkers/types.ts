@@ -21,6 +21,8 @@ export type Told = {
   readonly tag: string
   /** Of an entry: who wrote it. */
   readonly member?: number
+  /** When another process owned the disk by then: how much the disk had kept when that one took over. */
+  readonly deposedAt: number | undefined
 }
 
 /** Something that a device lets out to its home. */
@@ -49,6 +51,8 @@ export type Between = {
   readonly to: RegionId
   readonly conv: ConvId
   readonly item: RelayItem
+  /** As in Told. */
+  readonly deposedAt: number | undefined
 }
 
 export type DeviceState = {
@@ -85,12 +89,14 @@ export type Outside = {
   readonly bytesOf: (conv: ConvId) => Uint8Array
   /**
    * Whether the disk of the region has ever surely kept a key of the conversation: `e…` an entry, `r…` a held
-   * submission, `k<member> <k>` the entry of an author's k.
+   * submission, `k<member> <k>` the entry of an author's k. `before`: among the first so many keys that it kept.
    */
-  readonly kept: (region: RegionId, conv: ConvId, key: string) => boolean
+  readonly kept: (region: RegionId, conv: ConvId, key: string, before?: number) => boolean
   /** What the database of a person's device holds now, durably. */
   readonly cursorOf: (user: UserId, conv: ConvId) => number
-  readonly storedTagOf: (user: UserId, conv: ConvId, k: number) => { tag: string; skipTag: string } | undefined
+  readonly slotOf: (user: UserId, conv: ConvId, k: number) => OutboxRow | undefined
+  /** Says that something was reached. */
+  readonly count: (what: string) => void
 }
 
 export type Checker = {
@@ -99,7 +105,10 @@ export type Checker = {
   said(said: Said): void
   cancelled(user: UserId, conv: ConvId, k: number): void
   observe(user: UserId, event: DeviceEvent): void
+  /** Something leaves a home. */
   told(told: Told): void
+  /** A verdict has come to a device. */
+  heard(told: Told): void
   sent(sent: Sent): void
   between(between: Between): void
   /** After quiescence: what is wrong, in words. Also says what was found on the way. */
@@ -111,6 +120,7 @@ export const silent: Omit<Checker, 'id' | 'explain'> = {
   cancelled: () => {},
   observe: () => {},
   told: () => {},
+  heard: () => {},
   sent: () => {},
   between: () => {},
   check: () => [],

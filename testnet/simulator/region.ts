@@ -1,0 +1,161 @@
+// A region of a simulated network: one disk, and the processes that have it open. The newest of them owns it; an older
+// one may not have noticed yet.
+import type { Home, Manifest, Random, UserId } from '#protocol'
+import { type DirectoryPort, type LinkPort, SimulatedDisk } from '#relay/rules'
+import type { SimPerson, SimRecords, SimRegion } from './cast.ts'
+import { Kept, watched } from './durable.ts'
+import { type NodeClock, ROUNDING_MS } from './node-clock.ts'
+import { RelayNode } from './relay-node.ts'
+import type { World } from './world.ts'
+
+export type RegionOptions = {
+  readonly world: World
+  readonly is: SimRegion
+  readonly random: (name: string) => Random
+  readonly people: ReadonlyMap<UserId, SimPerson>
+  readonly newClock: (name: string) => NodeClock
+  readonly links: (node: () => RelayNode) => LinkPort
+}
+
+/** A region that has nothing running starts a process after this long, ms. */
+const RESTART_MS = 150
+
+export class SimRegionNodes {
+  readonly is: SimRegion
+  readonly disk: SimulatedDisk
+  readonly kept = new Kept()
+  /** Processes that are not dead, the newest last. */
+  readonly nodes: RelayNode[] = []
+  /** One clock for a machine: a process that starts again keeps it. */
+  readonly #options: RegionOptions
+  /** The newest version of each person's records that has come here. */
+  readonly #versions = new Map<UserId, number>()
+  #started = 0
+  #downUntil = 0
+  #clock: NodeClock
+
+  constructor(options: RegionOptions) {
+    this.is = options.is
+    this.#options = options
+    this.#clock = options.newClock(options.is.name)
+    this.disk = new SimulatedDisk({ clock: options.world.clock, random: options.random(`disk ${options.is.name}`) })
+  }
+
+  /** The owner of the disk, if it has taken over; what devices and other regions find. */
+  get serving(): RelayNode | undefined {
+    const newest = this.nodes.at(-1)
+    return newest?.isUp ? newest : undefined
+  }
+
+  get newest(): RelayNode | undefined {
+    return this.nodes.at(-1)
+  }
+
+  get clock(): NodeClock {
+    return this.newest?.clock ?? this.#clock
+  }
+
+  recordsOf(user: UserId): SimRecords | undefined {
+    return this.#options.people.get(user)?.versions[this.#versions.get(user) ?? 0]
+  }
+
+  /** Newer records of somebody have come. */
+  learn(user: UserId, version: number): void {
+    if (version <= (this.#versions.get(user) ?? 0)) return
+    this.#versions.set(user, version)
+    const { manifest } = this.recordsOf(user)!
+    if (this.#options.people.get(user)!.region !== this.is.id) return
+    for (const node of this.nodes) node.manifestChanged(manifest)
+  }
+
+  #directory(): DirectoryPort {
+    // What is found is as new as the person's home has it.
+    return {
+      knownHome: (user): Home | undefined => this.recordsOf(user)?.home,
+      findHome: async (user): Promise<Home | undefined> => this.recordsOf(user)?.home,
+      knownManifest: (user): Manifest | undefined => this.recordsOf(user)?.manifest,
+      findManifest: async (user): Promise<Manifest | undefined> => this.recordsOf(user)?.manifest,
+      learnHome: (home) => {
+        this.learn(home.userId, home.version - 1)
+        return true
+      },
+    }
+  }
+
+  /** Another process opens the disk; `clock` is that of another machine, unless the old one starts again. */
+  start(clock: NodeClock = this.#clock): RelayNode {
+    const { world, is, random, links } = this.#options
+    const name = `${is.name}${++this.#started > 1 ? `#${this.#started}` : ''}`
+    const node: RelayNode = new RelayNode({
+      ...{ region: is.id, name, clock },
+      random: random(name),
+      directory: this.#directory(),
+      links: links(() => node),
+      open: (opener) => this.#open(opener),
+      // Whoever does not own the disk any more learns nothing from what it holds by now.
+      holds: (asks, partition, key) => asks.deposedAt === undefined && this.disk.rows.get(partition)?.has(key) === true,
+      refused: (code) => world.count(`refused ${code}`),
+      demoted: () => world.count('demoted'),
+      ready: () => world.nodeReady(node),
+      failed: (_, error) => world.nodeFailed(this, node, error),
+    })
+    this.#clock = clock
+    world.trace.note('start', () => `${name} starts`, this.#started)
+    this.nodes.push(node)
+    void node.start()
+    return node
+  }
+
+  /** A standby on another machine takes over; the old process does not know. */
+  takeOver(): RelayNode {
+    return this.start(this.#options.newClock(`${this.is.name} ${this.#started}`))
+  }
+
+  #open(opener: RelayNode) {
+    const backend = this.disk.open()
+    for (const node of this.nodes) if (node !== opener) node.deposedAt ??= this.kept.order
+    const { world } = this.#options
+    return watched(backend, {
+      kept: this.kept,
+      isDeposed: () => opener.deposedAt !== undefined,
+      wroteDeposed: () => world.failures.push(`promise 4: ${opener.name} wrote to its disk after it was deposed`),
+      awake: () => (opener.clock.isPaused ? new Promise((resolve) => opener.clock.run(resolve)) : undefined),
+    })
+  }
+
+  /** The process is gone; what its owner had under way is decided by the disk. */
+  kill(node: RelayNode): void {
+    const at = this.nodes.indexOf(node)
+    if (at < 0) return
+    if (at === this.nodes.length - 1) this.disk.crash()
+    this.nodes.splice(at, 1)
+    node.kill()
+  }
+
+  /** All processes die, and none starts for a while. */
+  crash(forMs: number): void {
+    const { clock } = this.#options.world
+    this.#downUntil = clock.monotonic() + forMs
+    for (const node of [...this.nodes].reverse()) this.kill(node)
+    clock.after(forMs, () => this.ensure())
+  }
+
+  /** Soon after the last process died by itself. */
+  restartSoon(): void {
+    this.#options.world.clock.after(RESTART_MS, () => this.ensure())
+  }
+
+  ensure(): void {
+    const newest = this.newest
+    const isOwned = newest !== undefined && newest.deposedAt === undefined
+    if (!isOwned && this.#options.world.clock.monotonic() >= this.#downUntil - ROUNDING_MS) this.start()
+  }
+
+  /** Nothing is held down any longer. */
+  heal(): void {
+    this.#downUntil = 0
+    this.disk.faults.nextAppend = 'good'
+    this.disk.faults.capacityBytes = Number.POSITIVE_INFINITY
+    this.ensure()
+  }
+}
