@@ -4,9 +4,13 @@ import type { Backend } from '#relay/rules'
 
 const CHANGES_AT = 22
 const DELETE = 2
+/** Entries of a log; trims and cuts of logs have the two places only. */
 const APPEND = 3
+const PLACES_BYTES = 16
 const SAME_PARTITION = 0x80
 
+const ENTRY_EPOCH_AT = 2
+const ENTRY_N_AT = 6
 const ENTRY_MEMBER_AT = 10
 const ENTRY_K_AT = 23
 
@@ -33,26 +37,30 @@ export function keysOf(record: Uint8Array): string[] {
   }
   const keys: string[] = []
   let partition = ''
+  const entry = (): void => {
+    const place = bytes.readUInt32BE(at + ENTRY_EPOCH_AT) * 2 ** 32 + bytes.readUInt32BE(at + ENTRY_N_AT)
+    keys.push(`${partition} e${place.toString(16).padStart(14, '0')}`)
+    keys.push(`${partition} k${bytes.readUInt32BE(at + ENTRY_MEMBER_AT)} ${bytes.readUInt32BE(at + ENTRY_K_AT)}`)
+  }
   while (at < bytes.length) {
     const first = bytes[at++]!
     const kind = first & 127
     if (!(first & SAME_PARTITION)) partition = text()
-    if (kind >= APPEND) {
-      let place = bytes.readDoubleBE(at + 8)
-      at += 16
-      for (let count = kind === APPEND ? number() : 0; count > 0; count--) {
-        const length = number()
-        keys.push(`${partition} e${(place++).toString(16).padStart(14, '0')}`)
-        keys.push(`${partition} k${bytes.readUInt32BE(at + ENTRY_MEMBER_AT)} ${bytes.readUInt32BE(at + ENTRY_K_AT)}`)
-        at += length
-      }
+    const isOfConversation = partition[0] === 'c'
+    if (kind <= DELETE) {
+      const key = text()
+      if (kind === DELETE) continue
+      const length = number()
+      if (isOfConversation && key[0] === 'r') keys.push(`${partition} ${key}`)
+      at += length
       continue
     }
-    const key = text()
-    if (kind === DELETE) continue
-    const length = number()
-    if (partition[0] === 'c' && key[0] === 'r') keys.push(`${partition} ${key}`)
-    at += length
+    at += PLACES_BYTES
+    for (let entries = kind === APPEND ? number() : 0; entries > 0; entries--) {
+      const length = number()
+      if (isOfConversation) entry()
+      at += length
+    }
   }
   return keys
 }

@@ -52,14 +52,20 @@ function unfinished(device: DeviceState): string[] {
 }
 
 /** What each side knows of how far the other has everything, and has read. */
-export function marks({ membersOf }: Outside): Checker {
+export function marks({ nameOf, membersOf, cursorOf }: Outside): Checker {
+  const bad: string[] = []
   return {
     ...silent,
     id: 'marks',
     explain: 'each side knows that the other has everything, and believes no mark that the other has not made',
+    observe(user, event) {
+      if (event.type !== 'delivered' && event.type !== 'read') return
+      if (event.upTo > cursorOf(event.user, event.conv))
+        bad.push(`${nameOf(user)} is told ${event.type} of something that ${nameOf(event.user)} does not have`)
+    },
     check({ devices }) {
       const alive = devices.filter((d) => d.fate === 'alive')
-      return alive.flatMap((device) => marksOf(device, alive, membersOf))
+      return [...bad, ...alive.flatMap((device) => marksOf(device, alive, membersOf))]
     },
   }
 }

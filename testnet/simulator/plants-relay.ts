@@ -1,0 +1,240 @@
+// Bugs planted into the rules of hosts, homes, replicas, feeds, inboxes and links.
+import type { Plant } from './plants.ts'
+
+export const RELAY_PLANTS: readonly Plant[] = [
+  {
+    id: 'host-acknowledges-early',
+    file: 'relay/rules/submissions.ts',
+    patches: [
+      ['this.#core.outbox.after(this.#core.store.gate(), region, item)', 'this.#core.outbox.after(0, region, item)'],
+    ],
+    explain:
+      'the host says how far it has come before that is committed; a crash then loses what the home counts as taken',
+    checks: ['told-is-durable'],
+    seeds: 20,
+  },
+  {
+    id: 'replica-acknowledges-early',
+    file: 'relay/rules/regions.ts',
+    patches: [
+      [
+        'if (conv.members[header.member]!.local) this.#senders.pump',
+        'this.#sendLogState(conv, conv.head, false)\n      if (conv.members[header.member]!.local) this.#senders.pump',
+      ],
+    ],
+    explain: 'a replica acknowledges entries before its commit, so they count as safe and are dropped elsewhere',
+    checks: ['told-is-durable', 'converges'],
+    seeds: 20,
+  },
+  {
+    id: 'k-forgotten-at-restart',
+    file: 'relay/rules/conversations.ts',
+    patches: [['for (const author of conv.authors.values()) this.#writeWindow(conv, author)\n', '']],
+    explain: 'blocks of the k window are not written: after a restart the next k is taken for the first',
+    checks: ['failure', 'no-duplicate', 'nothing-lost', 'converges'],
+    seeds: 10,
+  },
+  {
+    id: 'feed-position-too-far',
+    file: 'relay/rules/feeds.ts',
+    patches: [['d.position = d.window.length > 0 ? d.window[0]!.commit - 1 : commit', 'd.position = commit']],
+    explain: 'the position of a feed passes what is not acknowledged: after a restart nobody knows what is owed',
+    checks: ['converges', 'nothing-lost'],
+    seeds: 20,
+  },
+  {
+    id: 'restart-without-lag-rows',
+    file: 'relay/rules/feeds.ts',
+    patches: [
+      [
+        '      this.#store.put(feedPartition(region), key, writeNumber(from))\n    }\n    this.#takenOver',
+        '    }\n    this.#takenOver',
+      ],
+    ],
+    explain: 'a restart does not turn what the journal still owed into lag rows',
+    checks: ['converges', 'nothing-lost'],
+    seeds: 20,
+  },
+  {
+    id: 'held-before-commit',
+    file: 'relay/rules/submissions.ts',
+    patches: [
+      [
+        'this.#untold[told]!.dueMs <= now && this.#untold[told]!.gate <= committed',
+        'this.#untold[told]!.dueMs <= now + committed * 0',
+      ],
+    ],
+    explain: 'a home says held before the submission is on its disk',
+    checks: ['told-is-durable'],
+    seeds: 20,
+  },
+  {
+    id: 'safe-too-early',
+    file: 'relay/rules/log.ts',
+    patches: [['      if (acked < safe) safe = acked as Position\n', '']],
+    explain: 'a host says safe without waiting for the other member regions',
+    checks: ['told-is-durable'],
+    seeds: 10,
+  },
+  {
+    id: 'entry-dropped-too-early',
+    file: 'relay/rules/log.ts',
+    patches: [['let low = earlier(conv.safe, conv.settled)', 'let low = conv.settled']],
+    explain: 'a region drops an entry that its own devices have, though another region lacks it',
+    checks: ['converges', 'nothing-lost', 'failure'],
+    seeds: 20,
+  },
+  {
+    id: 'demotion-forgets-own-commit',
+    file: 'relay/rules/feeds.ts',
+    patches: [['    for (const { conv, stream, from } of d.gathered.values()) demote(conv, stream, from)\n', '']],
+    explain: 'when a feed is demoted, what the very commit brings gets no lag row',
+    checks: ['converges', 'nothing-lost'],
+    seeds: 200,
+  },
+  {
+    id: 'promotion-forgets-own-commit',
+    file: 'relay/rules/feeds.ts',
+    patches: [
+      [
+        '(feed.acked.get(stream) ?? 0) < this.#hooks.streamHead(conv, stream)) continue',
+        '(feed.acked.get(stream) ?? 0) < conv.settled) continue',
+      ],
+    ],
+    explain: 'a lag row goes although the commit that deletes it brings something new',
+    checks: ['converges', 'nothing-lost'],
+    seeds: 20,
+  },
+  {
+    id: 'entry-before-commit',
+    file: 'relay/rules/log.ts',
+    patches: [
+      [
+        'const gate = conv.hostedHere ? store.gate() : 0\n      for (const [m, member]',
+        'const gate = 0 * store.gate()\n      for (const [m, member]',
+      ],
+    ],
+    explain: 'a host pushes an entry to its own people before it is committed',
+    checks: ['told-is-durable'],
+    seeds: 10,
+  },
+  {
+    id: 'inbox-row-dropped',
+    file: 'relay/rules/inbox.ts',
+    patches: [
+      [
+        'return deviceTexts(manifest).every((d) => cursorOf(row, d, head) >= head)',
+        'return deviceTexts(manifest).length > 0',
+      ],
+    ],
+    explain: 'the first acknowledgement of a page deletes the inbox row, though the device is still behind',
+    checks: ['converges', 'nothing-lost'],
+    seeds: 20,
+  },
+  {
+    id: 'sequenced-before-commit',
+    file: 'relay/rules/log.ts',
+    patches: [
+      [
+        '{ k: header.k, rev: 0, tag: header.tag, outcome },\n        conv.hostedHere ? store.gate() : 0,',
+        '{ k: header.k, rev: 0, tag: header.tag, outcome },\n        0 * store.gate(),',
+      ],
+    ],
+    explain: 'a host tells the author the number before it is committed',
+    checks: ['told-is-durable'],
+    seeds: 10,
+  },
+  {
+    id: 'cursor-before-delivery',
+    file: 'relay/rules/devices.ts',
+    patches: [
+      [
+        'this.#acknowledged(session, conv, member, after)\n      session.views',
+        'this.#acknowledged(session, conv, member, conv.head)\n      session.views',
+      ],
+    ],
+    explain: 'a home takes for delivered what it has not sent yet',
+    checks: ['nothing-lost', 'one-order'],
+    seeds: 20,
+  },
+  {
+    id: 'journal-trimmed-too-early',
+    file: 'relay/rules/feeds.ts',
+    patches: [
+      [
+        'if (d.window.length > 0 || d.settled < d.position) low = Math.min(low, d.settled + 1)',
+        'if (d.window.length < 0) low = Math.min(low, d.settled + 1)',
+      ],
+    ],
+    explain: 'records are trimmed though a feed has not delivered them: after a restart nobody knows what was owed',
+    checks: ['nothing-lost', 'converges'],
+    seeds: 300,
+  },
+  {
+    id: 'lag-server-keeps-broken-turns',
+    file: 'relay/rules/lag-server.ts',
+    patches: [
+      ['      if (now - serving.sinceMs < this.#limits.againMs) continue\n', '      if (now > 0) continue\n'],
+      ['    this.#queues.delete(region)\n', ''],
+    ],
+    explain: 'a stream whose turn was cut off by a broken link is never served again',
+    checks: ['failure', 'converges', 'nothing-lost'],
+    seeds: 60,
+  },
+  {
+    id: 'introduced-once-and-for-all',
+    file: 'relay/rules/introductions.ts',
+    patches: [['    this.#done.delete(region)\n', '    this.#done.has(region)\n']],
+    explain:
+      'a conversation is not introduced again on a new link, and whoever was restarted before it could keep it refuses it',
+    checks: ['failure', 'converges', 'nothing-lost'],
+    seeds: 60,
+  },
+  {
+    id: 'inbox-row-not-read',
+    file: 'relay/rules/inboxes.ts',
+    patches: [['    if (row) this.#put(user, conv, readInboxRow(row))\n', '    if (row) readInboxRow(row)\n']],
+    explain: 'a conversation that comes back into memory forgets who was behind in it',
+    checks: ['nothing-lost', 'converges', 'one-order', 'failure'],
+    seeds: 20,
+  },
+  {
+    id: 'delivered-before-delivery',
+    file: 'relay/rules/delivered.ts',
+    patches: [
+      [
+        'inboxes.highest(conv.members[member]!.userId, conv)',
+        '(inboxes.highest(conv.members[member]!.userId, conv), conv.head)',
+      ],
+    ],
+    explain: 'a home says that somebody has everything that it has itself',
+    checks: ['marks'],
+    seeds: 20,
+  },
+  {
+    id: 'register-not-fed',
+    file: 'relay/rules/registers.ts',
+    patches: [['from ? [] : [conv.host]', 'from ? [] : [conv.host].slice(1)']],
+    explain: 'marks of a guest never leave its home',
+    checks: ['marks'],
+    seeds: 60,
+  },
+  {
+    id: 'home-keeps-the-old-rev',
+    file: 'relay/rules/home.ts',
+    patches: [
+      ["  if (theirs.rev > mine.rev && (same || cancels)) return { do: 'replace' }\n", '  cancels satisfies boolean\n'],
+    ],
+    explain: 'a home does not take what a device has encrypted again',
+    checks: ['failure', 'converges', 'nothing-lost'],
+    seeds: 60,
+  },
+  {
+    id: 'host-takes-a-gap',
+    file: 'relay/rules/host.ts',
+    patches: [["  if (k > author.last + 1) return { do: 'behind', k: author.last + 1 }\n", '']],
+    explain: 'a host numbers a k that is not the next',
+    checks: ['nothing-lost', 'failure', 'one-order', 'converges'],
+    seeds: 150,
+  },
+]
