@@ -1,6 +1,8 @@
 // The composition root: the command line. Each folder's commands are loaded only when one of them is called, so that
 // `parley --help` answers at once; the table below is what the help shows without loading anything.
+import { enableCompileCache, flushCompileCache } from 'node:module'
 import { Socket } from 'node:net'
+import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { ParleyError, type RefusalCode, systemClock } from '#protocol'
 import manifest from './package.json' with { type: 'json' }
@@ -183,6 +185,8 @@ async function main(args: readonly string[]): Promise<void> {
   process.on('uncaughtException', (error) => process.exit(report(error, verbose)))
   try {
     const program = await programFor(args)
+    // Now: a process that is killed keeps nothing at its end.
+    flushCompileCache()
     if (args.length === 0) program.outputHelp()
     else await program.parseAsync(args, { from: 'user' })
   } catch (error) {
@@ -190,4 +194,6 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
+// Half of the time until a relay is ready. Beside the packages, where only those can write who may change the code anyway.
+enableCompileCache(join(import.meta.dirname, 'node_modules', '.cache', 'compiled'))
 failIfStuck(main(process.argv.slice(2)))

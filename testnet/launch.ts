@@ -143,8 +143,7 @@ async function contextOf(options: TestnetOptions): Promise<Context> {
     temporary: options.dir === undefined,
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
-    // What is started again has been compiled before: half of the time until it is ready.
-    env: { NODE_COMPILE_CACHE: join(dir, 'compiled'), ...options.env },
+    env: options.env ?? {},
     inFront: options.inFront,
     onLost: options.onLost ?? reportLost,
     processes: [],

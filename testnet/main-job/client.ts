@@ -8,6 +8,8 @@ import { CLIENT_MS } from './limits.ts'
 import type { Order, Times, Told } from './orders.ts'
 
 const PROGRAM = join(import.meta.dirname, 'device.ts')
+/** What `parley` keeps too: a client that starts again has been compiled before. */
+const COMPILED = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'compiled')
 
 export type Person = {
   readonly name: string
@@ -16,7 +18,6 @@ export type Person = {
   readonly profile: string
   readonly passphraseFile: string
   readonly logFile: string
-  readonly env: Readonly<Record<string, string>>
 }
 
 export type Client = AsyncDisposable & {
@@ -82,7 +83,7 @@ export async function startClient(person: Person): Promise<Client> {
   const errors = openSync(person.logFile, 'a')
   const child = fork(PROGRAM, [person.profile, person.passphraseFile], {
     stdio: ['ignore', errors, errors, 'ipc'],
-    env: { ...process.env, ...person.env },
+    env: { ...process.env, NODE_COMPILE_CACHE: COMPILED },
   })
   const { waiting, faults, state } = listen(child, person.name)
   let ids = 0

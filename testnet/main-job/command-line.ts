@@ -17,7 +17,7 @@ function parley(person: Person, args: readonly string[]): { child: ChildProcess;
   const errors = openSync(person.logFile, 'a')
   const child = spawn(process.execPath, [PROGRAM, ...args, ...profile], {
     stdio: ['pipe', 'pipe', errors, 'pipe'],
-    env: { ...process.env, ...person.env, PARLEY_PARENT_FD: '3' },
+    env: { ...process.env, PARLEY_PARENT_FD: '3' },
   })
   for (const stream of [child.stdin, child.stdout, child.stdio[3]]) stream?.on('error', () => {})
   const exited = once(child, 'exit').then(([code, signal]): Exit => ({ code, signal }))

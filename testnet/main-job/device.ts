@@ -1,6 +1,7 @@
 // A client of its own, over the SDK: does what the process that started it asks for, tells what comes in, and ends with it.
 // Arguments: the profile and the file of its passphrase.
 import { readFile, writeFile } from 'node:fs/promises'
+import { flushCompileCache } from 'node:module'
 import { type Message, Parley, type ParleyEvent, type Sending } from '#client'
 import { ensureUserId, type Position, systemClock } from '#protocol'
 import {
@@ -217,6 +218,7 @@ async function main(profile: string, passphraseFile: string): Promise<void> {
       (error: unknown) => tell({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
     )
   })
+  flushCompileCache()
   tell({ ready: true })
 }
 

@@ -63,8 +63,7 @@ export async function makePerson(network: Testnet, name: string, region: string)
   const { parley, profile, passphraseFile } = await launchAccount(network, name, region)
   const { userId } = parley
   await parley.close()
-  const env = { NODE_COMPILE_CACHE: join(network.dir, 'compiled') }
-  return { name, region, userId, profile, passphraseFile, logFile: join(network.dir, `${name}.log`), env }
+  return { name, region, userId, profile, passphraseFile, logFile: join(network.dir, `${name}.log`) }
 }
 
 /** A connected client of this person: the one that runs, or a new one. */

@@ -4,19 +4,13 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
 
-const ROOT = join(import.meta.dirname, '..', '..')
-const PROGRAM = join(ROOT, 'parley.ts')
-/** Many processes of the same code: what one has compiled the next one takes. */
-export const COMPILED_ONCE = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules', '.cache', 'compiled') }
+const PROGRAM = join(import.meta.dirname, '..', '..', 'parley.ts')
 
 export type Ran = { readonly code: number | null; readonly out: Buffer; readonly err: string }
 
 /** `input` on standard input; nothing else to read there. */
 export async function parley(args: readonly string[], input: Uint8Array | string = ''): Promise<Ran> {
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
-    stdio: 'pipe',
-    env: { ...process.env, ...COMPILED_ONCE },
-  })
+  const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'pipe' })
   // A command that ends without reading what it was given is no error here.
   child.stdin.on('error', () => undefined).end(input)
   const [out, err, [code]] = await Promise.all([buffer(child.stdout), text(child.stderr), once(child, 'close')])

@@ -2,7 +2,6 @@
 import { Parley, type Stage as Reached } from '#client'
 import { systemClock, type UserId } from '#protocol'
 import { launchAccount, launchTestnet, type TestAccount, type Testnet } from '../index.ts'
-import { COMPILED_ONCE } from './command-line.ts'
 import { type Connection, type RecordingProxy, recordingProxy } from './recording-proxy.ts'
 
 const STEP_MAX_MS = 20_000
@@ -20,7 +19,7 @@ export async function openStage(...regions: string[]): Promise<Stage> {
     proxies.set(region, proxy)
     return proxy.url
   }
-  const network = await launchTestnet({ regions: regions.map((name) => ({ name })), inFront, env: COMPILED_ONCE })
+  const network = await launchTestnet({ regions: regions.map((name) => ({ name })), inFront })
   return {
     network,
     recorded: (region) => proxies.get(region)?.connections ?? [],
