@@ -32,6 +32,7 @@ export type Readings = {
   readonly sockets: number
   readonly sessions: number
   readonly linksUp: number
+  readonly owed: Readonly<Record<string, number>>
   readonly store: Readonly<Record<string, number>>
 }
 
@@ -109,15 +110,18 @@ function gauges(registry: Registry, read: () => Readings): void {
   gauge('sessions', 'Signed-in devices', () => read().sessions)
   gauge('links_up', 'Links to other regions', () => read().linksUp)
   gauge('memory_bytes', 'Resident memory of the process', () => process.memoryUsage.rss())
-  new Gauge({
-    name: 'parley_store',
-    help: 'What the store says of itself',
-    labelNames: ['what'],
-    registers: [registry],
-    collect() {
-      for (const [what, value] of Object.entries(read().store)) this.set({ what }, value)
-    },
-  })
+  const several = (name: string, help: string, values: () => Readonly<Record<string, number>>) =>
+    new Gauge({
+      name: `parley_${name}`,
+      help,
+      labelNames: ['what'],
+      registers: [registry],
+      collect() {
+        for (const [what, value] of Object.entries(values())) this.set({ what }, value)
+      },
+    })
+  several('owed', 'What others do not have yet, in the conversations that are in use', () => read().owed)
+  several('store', 'What the store says of itself', () => read().store)
 }
 
 const codeOf = (error: unknown): string =>

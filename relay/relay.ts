@@ -24,7 +24,7 @@ import { type Gateway, openGateway } from './gateway/gateway.ts'
 import { linkAdapter, nodeStorage } from './node-adapter.ts'
 import { createPages } from './pages.ts'
 import type { Relay } from './rules/ports.ts'
-import { createRelay, lateHooks, RULE_LIMITS } from './rules.ts'
+import { createRelay, lateHooks, type RelayEngine, RULE_LIMITS } from './rules.ts'
 import { type RelaySecrets, readSecrets } from './secrets.ts'
 import { openLevel } from './store/level.ts'
 import { openStore } from './store/store.ts'
@@ -154,7 +154,7 @@ type RulesParts = {
   readonly attach: ReturnType<typeof lateHooks>['attach']
 }
 
-async function openRules(base: Base, parts: RulesParts): Promise<Relay> {
+async function openRules(base: Base, parts: RulesParts): Promise<RelayEngine> {
   const { clock, random, events, secrets, fail } = base
   const links = linkAdapter(parts.node.links, (error) => events.process.fault('link', error))
   const { directory } = parts
@@ -163,7 +163,7 @@ async function openRules(base: Base, parts: RulesParts): Promise<Relay> {
   parts.attach(engine)
   await engine.takeOver(parts.replayed)
   links.serve(engine.relay)
-  return engine.relay
+  return engine
 }
 
 function keepTicking(clock: Clock, relay: Relay, fail: (error: Error) => void): () => void {
@@ -214,7 +214,12 @@ async function openClientPort(base: Base, parts: ClientPortParts): Promise<Gatew
   )
 }
 
-type Assembled = { readonly node: ParleyNode; readonly gateway: Gateway; readonly store: Store }
+type Assembled = {
+  readonly node: ParleyNode
+  readonly gateway: Gateway
+  readonly store: Store
+  readonly owed: () => Readings['owed']
+}
 
 async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assembled> {
   const { config, bootId, clock, fail } = base
@@ -229,7 +234,8 @@ async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assemb
   circle.node = node
   const directory = createDirectory({ region: base.secrets.keys.regionId, clock, accounts, prekeys, node })
   await accounts.preload()
-  const relay = await openRules(base, { store, replayed, node, directory, attach })
+  const engine = await openRules(base, { store, replayed, node, directory, attach })
+  const { relay } = engine
   circle.relay = relay
   answerRequests({ accounts, prekeys, node })
   stack.defer(keepTicking(clock, relay, fail))
@@ -239,7 +245,7 @@ async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assemb
   circle.gateway = gateway
   record = await makeRecord()
   await node.directory.publishRegion(record)
-  return { node, gateway, store }
+  return { node, gateway, store, owed: () => ({ ...engine.inspect().owed() }) }
 }
 
 /**
@@ -250,7 +256,7 @@ export async function startRelay(config: RelayConfig, options: RelayOptions = {}
   const { clock = systemClock, random = systemRandom } = options
   const log = options.log ?? pino({ level: config.log.level }, pino.destination(2))
   const failed = Promise.withResolvers<Error>()
-  let read = (): Readings => ({ sockets: 0, sessions: 0, linksUp: 0, store: {} })
+  let read = (): Readings => ({ sockets: 0, sessions: 0, linksUp: 0, owed: {}, store: {} })
   const events = createEvents(log, () => read())
   const fail = (error: Error): void => {
     events.process.storeFailed(error)
@@ -260,9 +266,12 @@ export async function startRelay(config: RelayConfig, options: RelayOptions = {}
   const base: Base = { config, secrets, bootId: random.bytes(BOOT_ID_BYTES), clock, random, events, fail }
   await using stack = new AsyncDisposableStack()
   stack.defer(() => events.process.stopped())
-  const { node, gateway, store } = await assemble(base, stack)
+  const { node, gateway, store, owed } = await assemble(base, stack)
   stack.defer(() => events.process.stopping())
-  read = () => ({ ...gateway.sessions.counts(), linksUp: node.links.up().length, store: { ...store.stats() } })
+  read = () => {
+    const linksUp = node.links.up().length
+    return { ...gateway.sessions.counts(), linksUp, owed: owed(), store: { ...store.stats() } }
+  }
   const owned = stack.move()
   const facts = {
     regionId: secrets.keys.regionId,

@@ -15,7 +15,7 @@ import { Introductions } from './introductions.ts'
 import { LagServer } from './lag-server.ts'
 import type { RuleLimits } from './limits.ts'
 import { Log } from './log.ts'
-import type { DeviceSession, Item, Relay, RelayHooks, RelayPorts } from './ports.ts'
+import type { DeviceSession, Item, Owed, Relay, RelayHooks, RelayPorts } from './ports.ts'
 import { Regions } from './regions.ts'
 import { Registers } from './registers.ts'
 import { Senders } from './senders.ts'
@@ -29,7 +29,7 @@ export type RelayEngine = {
   /** Before anything else: what the former boot's journal still owed becomes lag rows. */
   takeOver(replayed: readonly Replayed[]): Promise<void>
   /** For tests, metrics and checkers. */
-  inspect(): { conversations: number; windowItems(region: RegionId): number }
+  inspect(): { conversations: number; windowItems(region: RegionId): number; owed(): Owed }
 }
 
 /** `failed`: reading the store failed or an invariant broke; the process must end. */
@@ -310,10 +310,22 @@ class Engine implements RelayEngine, Relay {
     })
   }
 
+  #owed(): Owed {
+    const { feeds, convs } = this.#core
+    let [lagging, inbox] = [0, 0]
+    for (const conv of convs.loaded()) {
+      for (const { lag } of conv.feeds.values()) lagging += lag.size
+      for (const member of conv.members) if (member.inbox) inbox++
+    }
+    const window = feeds.destinations().reduce((sum, region) => sum + feeds.windowSize(region), 0)
+    return { window, lagging, inbox }
+  }
+
   inspect(): ReturnType<RelayEngine['inspect']> {
     return {
       conversations: [...this.#core.convs.loaded()].length,
       windowItems: (region) => this.#core.feeds.windowSize(region),
+      owed: () => this.#owed(),
     }
   }
 }

@@ -75,6 +75,16 @@ export type RelayEvents = {
   demoted(region: RegionId, streams: number): void
 }
 
+/** What others do not have yet, in the conversations that are in use. */
+export type Owed = {
+  /** Items in the windows of feeds. */
+  readonly window: number
+  /** Streams that are served from the tables. */
+  readonly lagging: number
+  /** Conversations in which one of a person's devices is behind. */
+  readonly inbox: number
+}
+
 export type Relay = {
   /** A session that signed in; an older one of the same device ends. */
   openSession(session: DeviceSession): void
