@@ -66,7 +66,7 @@ const isSupport = (path: string): boolean => isTest(path) || /(^|\/)(test-[\w-]+
 const isProgram = (path: string): boolean =>
   path === 'parley.ts' ||
   /(^|\/)commands(\.ts|\/)/.test(path) ||
-  /^testnet\/(main-job|sim|bench|fuzz|stress)/.test(path)
+  /^testnet\/(main-job|chaos\.ts|sim|bench|fuzz|stress|clients\/device)/.test(path)
 
 type Ban = { readonly call: RegExp; readonly instead: string; readonly allowed: (path: string) => boolean }
 

@@ -16,16 +16,18 @@ import { bootstrapStart, relayInit, relayStart, runToEnd } from './command-lines
 import { untilHealthy, untilListed } from './health.ts'
 import { PORT_TRIES } from './limits.ts'
 import { type ReservedPort, reservePort } from './ports.ts'
-import { type Exit, type ManagedProcess, managedProcess } from './process.ts'
+import { type Exit, type ManagedProcess, managedProcess, NOTHING_PRELOADED, type Preload } from './process.ts'
 
 export type TestnetOptions = {
   /** Where data and logs go; undefined: a temporary directory that is removed at the end. */
   readonly dir?: string
   readonly regions: readonly { readonly name: string }[]
-  /** Set for every process. */
-  readonly env?: Readonly<Record<string, string>>
   /** Puts something in front of a relay: the origin that it announces to clients instead of its own port. */
   readonly inFront?: (region: string, clientPort: number) => Promise<string>
+  /** The same for its mesh port: the multiaddr, without its peer id, that it announces to other nodes. */
+  readonly meshInFront?: (region: string, meshPort: number) => Promise<string>
+  /** What the Node of a relay is given besides. */
+  readonly preload?: (region: string) => Preload
   /** Called when a process ends although nobody asked it to. Default: standard error. */
   readonly onLost?: (process: ManagedProcess, exit: Exit) => void
   readonly clock?: Clock
@@ -59,8 +61,7 @@ type Context = {
   readonly temporary: boolean
   readonly clock: Clock
   readonly random: Random
-  readonly env: Readonly<Record<string, string>>
-  readonly inFront: TestnetOptions['inFront']
+  readonly options: TestnetOptions
   readonly onLost: (process: ManagedProcess, exit: Exit) => void
   readonly processes: ManagedProcess[]
   readonly ports: ReservedPort[]
@@ -76,12 +77,12 @@ async function reserve(context: Context): Promise<number> {
   return reserved.port
 }
 
-function child(context: Context, name: string, args: readonly string[]): ManagedProcess {
+function child(context: Context, name: string, args: readonly string[], preload: Preload): ManagedProcess {
   const it: ManagedProcess = managedProcess({
     name,
-    args,
+    args: [...preload.args, ...args],
     logFile: join(context.dir, `${name}.log`),
-    env: context.env,
+    env: preload.env,
     clock: context.clock,
     onLost: (exit) => context.onLost(it, exit),
   })
@@ -109,7 +110,12 @@ async function startBootstrap(context: Context): Promise<Bootstrap> {
   return await withFreshPorts(async (suffix) => {
     const [meshPort, httpPort] = [await reserve(context), await reserve(context)]
     const name = `bootstrap${suffix}`
-    const it = child(context, name, bootstrapStart({ data: join(context.dir, name), meshPort, httpPort }))
+    const it = child(
+      context,
+      name,
+      bootstrapStart({ data: join(context.dir, name), meshPort, httpPort }),
+      NOTHING_PRELOADED,
+    )
     await it.start()
     return { process: it, url: String(it.ready.url), multiaddrs: texts(it.ready.multiaddrs) }
   })
@@ -119,9 +125,12 @@ async function startRegion(context: Context, name: string, entries: readonly str
   return await withFreshPorts(async (suffix) => {
     const [meshPort, clientPort] = [await reserve(context), await reserve(context)]
     const data = join(context.dir, `${name}${suffix}`)
-    const clientUrls = context.inFront ? [await context.inFront(name, clientPort)] : []
-    await runToEnd(relayInit({ data, name, clientPort, meshPort, clientUrls, entries }), context.env)
-    const relay = child(context, `${name}${suffix}`, relayStart(data))
+    const { inFront, meshInFront, preload } = context.options
+    const clientUrls = inFront ? [await inFront(name, clientPort)] : []
+    const announced = meshInFront ? { PARLEY_MESH_ANNOUNCE: await meshInFront(name, meshPort) } : {}
+    const { args, env } = preload?.(name) ?? NOTHING_PRELOADED
+    await runToEnd(relayInit({ data, name, clientPort, meshPort, clientUrls, entries }))
+    const relay = child(context, `${name}${suffix}`, relayStart(data), { args, env: { ...env, ...announced } })
     await relay.start()
     const url = texts(relay.ready.clientUrls)[0] ?? `http://127.0.0.1:${clientPort}`
     await untilHealthy(url, context.clock)
@@ -143,8 +152,7 @@ async function contextOf(options: TestnetOptions): Promise<Context> {
     temporary: options.dir === undefined,
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
-    env: options.env ?? {},
-    inFront: options.inFront,
+    options,
     onLost: options.onLost ?? reportLost,
     processes: [],
     ports: [],

@@ -10,6 +10,10 @@ import { LINE_MAX_CHARS, LOG_TAIL_BYTES, READY_MAX_MS, STOP_PATIENCE_MS } from '
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 export type ReadyFacts = Readonly<Record<string, unknown>>
 
+/** What Node is given besides the program: options in front of it, and variables. */
+export type Preload = { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> }
+export const NOTHING_PRELOADED: Preload = { args: [], env: {} }
+
 export type ProcessOptions = {
   readonly name: string
   /** Arguments of the Node that runs us. */
@@ -34,6 +38,8 @@ export type ManagedProcess = AsyncDisposable & {
   stop(): Promise<Exit | undefined>
   /** SIGKILL and the like: resolves when it is gone. */
   kill(signal?: NodeJS.Signals): Promise<Exit | undefined>
+  /** Resolves when it is gone; that it goes by itself is no surprise from now on. */
+  ends(): Promise<Exit | undefined>
   /** SIGSTOP, SIGCONT: sent, not waited for. */
   signal(signal: NodeJS.Signals): void
   /** `stop` and `start`, with the same directories and ports. */
@@ -140,6 +146,11 @@ export function managedProcess(options: ProcessOptions): ManagedProcess {
     return await target.exited
   }
 
+  async function ends(): Promise<Exit | undefined> {
+    if (running) running.wanted = true
+    return await running?.exited
+  }
+
   async function stop(): Promise<Exit | undefined> {
     const force = clock.after(STOP_PATIENCE_MS, () => running?.child.kill('SIGKILL'))
     try {
@@ -163,6 +174,7 @@ export function managedProcess(options: ProcessOptions): ManagedProcess {
     start,
     stop,
     kill,
+    ends,
     signal: (signal) => void running?.child.kill(signal),
     async restart() {
       await stop()

@@ -1,9 +1,10 @@
 // The other end of device.ts: one client as a process, asked and listened to by messages.
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '#protocol'
+import type { Preload } from '../process.ts'
 import { CLIENT_MS } from './limits.ts'
 import type { Order, Times, Told } from './orders.ts'
 
@@ -18,6 +19,7 @@ export type Person = {
   readonly profile: string
   readonly passphraseFile: string
   readonly logFile: string
+  readonly preload: Preload
 }
 
 export type Client = AsyncDisposable & {
@@ -31,6 +33,9 @@ export type Client = AsyncDisposable & {
   readonly faults: readonly string[]
   /** Resolves when so many have come; rejects when none has come for so long, or the process has gone. */
   untilReceived(count: number, patienceMs: number): Promise<void>
+  signal(signal: NodeJS.Signals): void
+  /** Resolves when the process has ended, however. */
+  readonly exited: Promise<void>
   stop(): Promise<void>
 }
 
@@ -83,8 +88,11 @@ export async function startClient(person: Person): Promise<Client> {
   const errors = openSync(person.logFile, 'a')
   const child = fork(PROGRAM, [person.profile, person.passphraseFile], {
     stdio: ['ignore', errors, errors, 'ipc'],
-    env: { ...process.env, NODE_COMPILE_CACHE: COMPILED },
+    execArgv: [...person.preload.args],
+    env: { ...process.env, NODE_COMPILE_CACHE: COMPILED, ...person.preload.env },
   })
+  closeSync(errors)
+  const exited = once(child, 'exit')
   const { waiting, faults, state } = listen(child, person.name)
   let ids = 0
   const ask = (order: Order): Promise<unknown> => {
@@ -96,11 +104,13 @@ export async function startClient(person: Person): Promise<Client> {
   }
   const stop = async (): Promise<void> => {
     if (state.gone) return
-    const gone = once(child, 'exit')
     ask({ do: 'close' }).catch(() => undefined)
-    await within(CLIENT_MS, `closing ${person.name}`, gone).finally(() => child.kill('SIGKILL'))
+    await within(CLIENT_MS, `closing ${person.name}`, exited).finally(() => child.kill('SIGKILL'))
   }
-  await within(CLIENT_MS, `starting ${person.name}`, state.ready.promise)
+  await within(CLIENT_MS, `starting ${person.name}`, state.ready.promise).catch((error: unknown) => {
+    child.kill('SIGKILL')
+    throw error
+  })
   return {
     person,
     pid: child.pid ?? 0,
@@ -117,6 +127,8 @@ export async function startClient(person: Person): Promise<Client> {
         await within(patienceMs, what, state.moved.promise)
       }
     },
+    signal: (signal) => void child.kill(signal),
+    exited: exited.then(() => undefined),
     stop,
     [Symbol.asyncDispose]: stop,
   }

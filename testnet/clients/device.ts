@@ -15,6 +15,7 @@ import {
   UNSTORED_MAX,
 } from './limits.ts'
 import { type Asked, type Order, sharedMs, type Told } from './orders.ts'
+import { dieBeforeFrame, Talk } from './talk.ts'
 
 type Orders = { readonly [D in Order['do']]: (order: Order & { do: D }) => Promise<unknown> }
 
@@ -166,6 +167,7 @@ function described(it: Message): Described {
 }
 
 function ordersOf(parley: Parley, log: Log): Orders {
+  let talk: Talk | undefined
   return {
     connect: () => parley.connected(CLIENT_MS),
     find: async ({ user, name }) => {
@@ -189,6 +191,12 @@ function ordersOf(parley: Parley, log: Log): Orders {
         }),
     dump: (order) => dump(parley, order),
     'skip-to-end': async ({ with: user, at }) => parley.moveReader('receive', ensureUserId(user), at as Position),
+    talk: async ({ journal, to, perSecond }) => {
+      talk = new Talk(parley, journal, to, perSecond, (what) => tell({ faults: what }))
+    },
+    pace: async ({ perSecond }) => talk?.pace(perSecond),
+    standing: async () => talk?.standing(),
+    die: async ({ frames }) => dieBeforeFrame(frames),
     progress: async () => ({ stored: log.stored, numbered: log.numbered }),
     times: async () => {
       const { sent, received, held, connections } = log

@@ -1,4 +1,4 @@
-// What a client of the main job is told to do, and what it answers. Positions are plain numbers here.
+// What a client is told to do, and what it answers. Positions are plain numbers here.
 
 export type Order =
   | { readonly do: 'connect' }
@@ -36,9 +36,36 @@ export type Order =
     }
   /** What `parley receive` prints next is what comes after now. */
   | { readonly do: 'skip-to-end'; readonly with: string; readonly at: number }
+  /** Talks without end, so many lines a second to each, and writes everything down in the journal. */
+  | {
+      readonly do: 'talk'
+      readonly journal: string
+      readonly to: readonly Partner[]
+      readonly perSecond: number
+    }
+  /** Resolves when what was said before is durable. */
+  | { readonly do: 'pace'; readonly perSecond: number }
+  | { readonly do: 'standing' }
+  /** SIGKILL to itself, in place of handing this frame to the socket. */
+  | { readonly do: 'die'; readonly frames: number }
   | { readonly do: 'progress' }
   | { readonly do: 'times' }
   | { readonly do: 'close' }
+
+/** Lines to one person are a job: after an interruption the profile knows how far it came. */
+export type Partner = { readonly user: string; readonly job: string }
+
+/** How it stands with one of them. */
+export type Standing = {
+  readonly user: string
+  /** Lines said. */
+  readonly said: number
+  /** Those of them without a place. */
+  readonly waiting: number
+  /** The place of the newest message of both, and what of it the other device has. */
+  readonly last: number
+  readonly delivered: number
+}
 
 /** By k, on the clock that all processes of a machine share. */
 export type Times = {

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import type { Person } from './client.ts'
+import type { Person } from '../clients/client.ts'
 import type { Way } from './stage.ts'
 
 const PROGRAM = join(import.meta.dirname, '..', '..', 'parley.ts')

@@ -1,10 +1,11 @@
 // Both clients are the command line, killed again and again: `parley send --job` has to go on at the right line though its
 // pipe begins at the first one each time, `parley receive` has to print everything, a page twice at most.
 import { systemClock } from '#protocol'
+import { STUCK_MS } from '../clients/limits.ts'
+import { sharedMs } from '../clients/orders.ts'
 import { type Sender, startReceiver, startSender } from './command-line.ts'
-import { KILL_AT, PIPE_AHEAD_SHARE, POLL_MS, STUCK_MS } from './limits.ts'
+import { KILL_AT, PIPE_AHEAD_SHARE, POLL_MS } from './limits.ts'
 import { type Kill, type Measured, measure } from './measure.ts'
-import { sharedMs } from './orders.ts'
 import { clientOf, type Phase, stopClient, type Way } from './stage.ts'
 
 function missingText(texts: ReadonlyMap<number, string>, count: number): string {

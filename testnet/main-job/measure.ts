@@ -1,8 +1,8 @@
 // Figures of one phase, from what both clients have remembered.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import type { Times } from '../clients/orders.ts'
 import { STALL_MS } from './limits.ts'
-import type { Times } from './orders.ts'
 
 export type Kill = {
   readonly what: string

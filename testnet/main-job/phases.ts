@@ -1,9 +1,11 @@
 // The phases that need events of both clients: everybody there, the receiver away, relays killed, the host down.
+
+import type { Client } from '../clients/client.ts'
+import { STUCK_MS } from '../clients/limits.ts'
+import { type Progress, sharedMs } from '../clients/orders.ts'
 import type { TestRegion } from '../launch.ts'
-import type { Client } from './client.ts'
-import { HELD_WANTED, KILL_AHEAD_SHARE, KILL_AT, PACED_AHEAD, STUCK_MS } from './limits.ts'
+import { HELD_WANTED, KILL_AHEAD_SHARE, KILL_AT, PACED_AHEAD } from './limits.ts'
 import { type Kill, type Measured, measure } from './measure.ts'
-import { type Progress, sharedMs } from './orders.ts'
 import { clientOf, type Phase, stopClient, type Way } from './stage.ts'
 
 type Both = { readonly sender: Client; readonly receiver: Client; readonly before: number }

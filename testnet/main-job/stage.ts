@@ -2,10 +2,11 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { compareIds, ensureUserId } from '#protocol'
+import { type Dump, judge } from '../clients/checker.ts'
+import { type Client, type Person, startClient } from '../clients/client.ts'
 import type { Testnet, TestRegion } from '../launch.ts'
 import { launchAccount } from '../people.ts'
-import { type Dump, judge } from './checker.ts'
-import { type Client, type Person, startClient } from './client.ts'
+import { NOTHING_PRELOADED } from '../process.ts'
 import { type Measured, residentBytes } from './measure.ts'
 import { textOf } from './text.ts'
 
@@ -63,7 +64,15 @@ export async function makePerson(network: Testnet, name: string, region: string)
   const { parley, profile, passphraseFile } = await launchAccount(network, name, region)
   const { userId } = parley
   await parley.close()
-  return { name, region, userId, profile, passphraseFile, logFile: join(network.dir, `${name}.log`) }
+  return {
+    name,
+    region,
+    userId,
+    profile,
+    passphraseFile,
+    logFile: join(network.dir, `${name}.log`),
+    preload: NOTHING_PRELOADED,
+  }
 }
 
 /** A connected client of this person: the one that runs, or a new one. */

@@ -1,0 +1,104 @@
+// `npm run chaos`: relays, entry node and clients as real processes with faults between them, and a judge who reads only
+// what the clients wrote down and what their devices hold. See --help.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { systemClock, systemRandom } from '#protocol'
+import { FAULTS_A_MINUTE_MIN, HUNG_MS, KILLS, ROUND_MS, ROUNDS } from './chaos/limits.ts'
+import { summaryOf, table } from './chaos/report.ts'
+import { type Run, run } from './chaos/run.ts'
+
+const HELP = `npm run chaos -- [options]
+
+Five relays, an entry node and six clients, all real processes, at half of the load that they can bear, while they are
+killed, stopped and cut off, their disks fail and their clocks are wrong. Ends with 0 if no message that was acknowledged
+is lost, doubled, out of order or different at its two ends, and everything has arrived once all is well again.
+
+  --kills N      how many processes are killed; default ${KILLS}. More than ${KILLS} are several runs, each with a new network
+  --minutes M    how many rounds of a minute, with --kills divided among them; default one for each ${Math.round(KILLS / ROUNDS)} kills
+  --seed S       what happens when; default: by chance, and printed
+  --json FILE    writes everything that was measured there
+  --keep         keeps data, logs and journals even if all went well
+
+Examples:
+  npm run chaos                        ${KILLS} kills in ${ROUNDS} minutes
+  npm run chaos -- --minutes 1         a short one
+  npm run chaos -- --kills 5000        two and a half hours`
+
+const SEEDS = 2 ** 31
+const SHOWN_MAX = 20
+const say = (line: string): void => console.log(line)
+
+function whole(text: string, name: string, least: number): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new Error(`--${name} is a whole number from ${least} on, not ${text}. See --help`)
+}
+
+function optionsOf() {
+  const { values } = parseArgs({
+    options: {
+      kills: { type: 'string' },
+      minutes: { type: 'string' },
+      seed: { type: 'string' },
+      json: { type: 'string' },
+      keep: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  const minutes = values.minutes === undefined ? undefined : whole(values.minutes, 'minutes', 1)
+  const kills =
+    values.kills === undefined ? Math.round((KILLS / ROUNDS) * (minutes ?? ROUNDS)) : whole(values.kills, 'kills', 0)
+  const rounds = minutes ?? Math.max(1, Math.ceil((kills / KILLS) * ROUNDS))
+  const seed = values.seed === undefined ? Math.floor(systemRandom.fraction() * SEEDS) : whole(values.seed, 'seed', 0)
+  return { kills, rounds, seed, json: values.json, keep: values.keep, help: values.help }
+}
+
+type Options = ReturnType<typeof optionsOf>
+
+/** Each with a network of its own, so that nothing grows without end. */
+async function runAll({ kills, rounds, seed }: Options, dir: string): Promise<Run[]> {
+  const runs: Run[] = []
+  const count = Math.ceil(rounds / ROUNDS)
+  for (let i = 0; i < count; i++) {
+    const share = (whole: number, at: number): number => Math.floor((whole * at) / count)
+    const options = { kills: share(kills, i + 1) - share(kills, i), rounds: share(rounds, i + 1) - share(rounds, i) }
+    const done = await run({ ...options, seed: seed + i, dir: join(dir, `${seed + i}`), plant: undefined, say })
+    runs.push(done)
+    if (done.violations.length > 0) break
+    await rm(join(dir, `${seed + i}`), { recursive: true, force: true, maxRetries: 5 })
+  }
+  return runs
+}
+
+async function main(options: Options): Promise<boolean> {
+  const { rounds, json, keep, seed } = options
+  const dir = await mkdtemp(join(tmpdir(), 'parley-chaos-'))
+  const began = systemClock.monotonic()
+  systemClock.after(rounds * ROUND_MS + HUNG_MS, () => {
+    say(`\nFAILED: it hangs. Data, logs and journals are in ${dir}`)
+    process.exit(1)
+  })
+  const runs = await runAll(options, dir)
+  const summary = summaryOf(runs)
+  say(`\n${table(summary)}`)
+  if (json !== undefined) await writeFile(json, `${JSON.stringify({ seed, summary, runs }, undefined, 1)}\n`)
+  const violations = runs.flatMap((it) => it.violations)
+  for (const { class: kind, what } of violations.slice(0, SHOWN_MAX)) say(`  ${kind}: ${what}`)
+  if (violations.length > SHOWN_MAX) say(`  … and ${violations.length - SHOWN_MAX} more`)
+  const good = violations.length === 0 && summary.faultsAMinute >= FAULTS_A_MINUTE_MIN
+  const seconds = ((systemClock.monotonic() - began) / 1000).toFixed(0)
+  if (good && !keep) await rm(dir, { recursive: true, force: true, maxRetries: 5 })
+  else say(`data, logs and journals are in ${dir}`)
+  say(
+    good
+      ? `\nAll promises held. ${seconds} s, seed ${seed}.`
+      : `\nFAILED after ${seconds} s: npm run chaos -- --seed ${seed}`,
+  )
+  return good
+}
+
+const options = optionsOf()
+if (options.help) say(HELP)
+else process.exitCode = (await main(options)) ? 0 : 1
