@@ -5,7 +5,7 @@ import { sharedMs } from '../clients/orders.ts'
 import type { Actor } from './actors.ts'
 import { conditionOf } from './conditions.ts'
 import { NO_FAULTS } from './faults.ts'
-import { DIES_MAX_MS, FAULTS_MS } from './limits.ts'
+import { DIES_MAX_MS, FAULTS_MS, START_TRIES } from './limits.ts'
 import { losePower } from './power.ts'
 import type { Fault, Kill, Scheduled } from './schedule.ts'
 import type { Stage } from './stage.ts'
@@ -46,13 +46,16 @@ export function createConductor(stage: Stage, random: Random) {
   const rest = (ms: number): Promise<void> => Promise.race([pause(ms), healed.promise])
 
   async function started(actor: Actor): Promise<boolean> {
-    try {
-      await actor.start()
-      return true
-    } catch (error) {
-      const why = error instanceof ParleyError ? error.message : String(error)
-      faults.push(`${actor.name} did not start again: ${why}`)
-      return false
+    for (let i = 1; ; i++) {
+      try {
+        await actor.start()
+        return true
+      } catch (error) {
+        // A machine with too much to do is no fault of those who start on it.
+        if (error instanceof ParleyError && error.code === 'timeout' && i < START_TRIES) continue
+        faults.push(`${actor.name} did not start again: ${error instanceof Error ? error.message : String(error)}`)
+        return false
+      }
     }
   }
 
@@ -122,7 +125,8 @@ export function createConductor(stage: Stage, random: Random) {
 
   async function act(fault: Fault): Promise<void> {
     if (fault.is === 'kill') {
-      await Promise.all(fault.targets.map((name) => actorOf(name).turn(() => killOne(actorOf(name), fault))))
+      const all = fault.targets.map(actorOf)
+      await Promise.all(all.map((it) => it.turn(async () => (it.pid() === undefined ? undefined : killOne(it, fault)))))
       return
     }
     if (fault.is === 'network') {

@@ -40,8 +40,8 @@ async function owed(stage: Stage): Promise<string[]> {
   const texts = await Promise.all(
     stage.network.regions.map(async ({ name, relay }) => {
       const origin = new URL(String(relay.ready.healthUrl)).origin
-      const text = await (await fetch(`${origin}/metrics`)).text()
-      return { name, text }
+      const text = fetch(`${origin}/metrics`).then((response) => response.text())
+      return { name, text: await text.catch((error: unknown) => String(error)) }
     }),
   )
   return texts.flatMap(({ name, text }) => {

@@ -3,8 +3,9 @@
 // process can take away what a power failure would: level syncs its tables and its manifest itself.
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { scheduler } from 'node:timers/promises'
 import { Level as Real } from 'level'
-import { systemClock, systemRandom } from '#protocol'
+import { systemRandom } from '#protocol'
 import { current } from './current-faults.ts'
 import { openSynced, readSynced, type SyncedLogs, writeSynced } from './power.ts'
 
@@ -16,7 +17,6 @@ type Chained = { write(options?: WriteOptions): Promise<void> }
 const MARK = Buffer.from('~synced')
 const NOTHING = Buffer.alloc(0)
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve))
 const die = (): void => void process.kill(process.pid, 'SIGKILL')
 
 export class Level extends Real<Buffer, Buffer> {
@@ -60,7 +60,8 @@ export class Level extends Real<Buffer, Buffer> {
     if (fsyncMs > 0 || dies === 'unsynced') {
       await write({ sync: false })
       if (dies === 'unsynced') die()
-      await pause(fsyncMs)
+      // A write that is under way keeps the process alive, as the real one does.
+      await scheduler.wait(fsyncMs)
       await super.put(MARK, NOTHING, { sync: true })
     } else await write({ sync: true })
     this.#note()

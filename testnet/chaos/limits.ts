@@ -39,14 +39,18 @@ export const FIND_AGAIN_MS = 1_000
 export const WARM_UP_MS = 2_000
 /** The whole network as fast as it can, to know what half of it is. */
 export const CAPACITY_MS = 5_000
+/** At least, or the figure means nothing. */
+export const CAPACITY_MESSAGES = 1_000
 export const LOAD_SHARE = 0.5
 /** From the moment in which everything runs and is connected again. */
-export const DRAIN_MAX_MS = 60_000
+export const DRAIN_MAX_MS = 120_000
 export const DRAIN_EVERY_MS = 200
 export const PROGRESS_MS = 10_000
 /** A process that was told to die by itself and found no occasion. */
 export const DIES_MAX_MS = 1_500
-/** One round takes a minute; a run that takes so much longer has hung. */
+/** How often a process that is not ready in time is started. */
+export const START_TRIES = 3
+/** Nothing arrived and nobody was killed for so long: it hangs. */
 export const HUNG_MS = 4 * 60_000
 
 /** Bytes of one direction that a proxy holds before it stops reading. */

@@ -6,22 +6,32 @@ import { simulatedRandom, systemClock } from '#protocol'
 import type { Dump } from '../clients/checker.ts'
 import { readJournal } from '../clients/journal.ts'
 import { sharedMs } from '../clients/orders.ts'
-import { NOTHING_PRELOADED, type Preload } from '../process.ts'
 import { check, type Verdict, type Violation, type Written } from './checker.ts'
 import { type Conducted, createConductor } from './conductor.ts'
 import { untilDrained } from './drain.ts'
 import { type Figures, figuresOf } from './figures.ts'
-import { CAPACITY_MS, DRAIN_EVERY_MS, FAULTS_MS, LOAD_SHARE, PROGRESS_MS, WARM_UP_MS } from './limits.ts'
+import {
+  CAPACITY_MESSAGES,
+  CAPACITY_MS,
+  DRAIN_EVERY_MS,
+  FAULTS_MS,
+  HUNG_MS,
+  LOAD_SHARE,
+  PROGRESS_MS,
+  WARM_UP_MS,
+} from './limits.ts'
 import { createSchedule } from './schedule.ts'
-import { journalOf, openStage, PAIRS, pause, type Stage } from './stage.ts'
+import { journalOf, openStage, PAIRS, type Planted, pause, type Stage } from './stage.ts'
 
 export type RunOptions = {
   readonly seed: number
   readonly rounds: number
   readonly kills: number
   readonly dir: string
-  readonly plant: Preload | undefined
+  readonly plant: Planted | undefined
   readonly say: (line: string) => void
+  /** Called when nothing moves any more. */
+  readonly hung: () => void
 }
 
 export type Run = {
@@ -53,19 +63,26 @@ async function measureCapacity(stage: Stage): Promise<number> {
   while (received(stage) === first) await pause(DRAIN_EVERY_MS)
   const [before, from] = [received(stage), sharedMs()]
   await pause(CAPACITY_MS)
+  while (received(stage) - before < CAPACITY_MESSAGES) await pause(DRAIN_EVERY_MS)
   const perSecond = ((received(stage) - before) / (sharedMs() - from)) * 1000
   await pace(stage, 0)
   await untilDrained(stage)
   return perSecond
 }
 
-/** Tells how it goes until it is disposed of. */
-function progress(stage: Stage, what: () => string, say: (line: string) => void): Disposable {
+/** Tells how it goes, and whether it goes at all, until it is disposed of. */
+function progress(stage: Stage, what: () => string, { say, hung }: RunOptions): Disposable {
   let over = false
+  let last = ''
+  let sinceMs = systemClock.monotonic()
   const again = (): void => {
     systemClock.after(PROGRESS_MS, () => {
       if (over) return
-      say(`  ${what()}, ${received(stage)} messages arrived`)
+      const line = `${what()}, ${received(stage)} messages arrived`
+      if (line !== last) sinceMs = systemClock.monotonic()
+      else if (systemClock.monotonic() - sinceMs > HUNG_MS) hung()
+      last = line
+      say(`  ${line}`)
       again()
     })
   }
@@ -102,7 +119,7 @@ type Suffered = { readonly periods: readonly (readonly [number, number])[]; read
 export async function run(options: RunOptions): Promise<Run> {
   const { seed, rounds, kills, dir, plant, say } = options
   const random = simulatedRandom(seed)
-  await using stage = await openStage({ dir, random: simulatedRandom(seed + 1), plant: plant ?? NOTHING_PRELOADED })
+  await using stage = await openStage({ dir, random: simulatedRandom(seed + 1), plant })
   const violations: Violation[] = []
   const capacity = await measureCapacity(stage)
   const load = capacity * LOAD_SHARE
@@ -114,18 +131,19 @@ export async function run(options: RunOptions): Promise<Run> {
   const drained: number[] = []
   for (let round = 1; round <= rounds; round++) {
     const share = (upTo: number): number => Math.floor((kills * upTo) / rounds)
-    using _ = progress(stage, () => `round ${round}: ${conductor.conducted().kills.length} of ${kills} kills`, say)
+    using _ = progress(stage, () => `round ${round}: ${conductor.conducted().kills.length} of ${kills} kills`, options)
     await pace(stage, load / threads)
     const from = sharedMs()
     await conductor.conduct(schedule.round(share(round) - share(round - 1)))
     periods.push([from, from + FAULTS_MS])
+    // What nobody runs cannot drain.
+    if (conductor.conducted().faults.length > 0) break
     await pace(stage, 0)
     const { ms, left } = await untilDrained(stage)
     drained.push(ms)
     for (const what of left) violations.push({ class: 'lost', what: `not drained: ${what}` })
-    const { faults } = conductor.conducted()
     say(`round ${round} of ${rounds}: drained ${ms.toFixed(0)} ms after everything had healed`)
-    if (left.length > 0 || faults.length > 0) break
+    if (left.length > 0) break
   }
   return await judged(stage, { periods, drained }, conductor.conducted(), violations, { seed, capacity, load })
 }
@@ -137,8 +155,11 @@ async function judged(
   violations: Violation[],
   facts: Pick<Run, 'seed' | 'capacity' | 'load'>,
 ): Promise<Run> {
+  for (const it of stage.people) if (it.pid() === undefined) await it.start()
   const pairs = []
   for (const people of PAIRS) pairs.push({ people, dumps: await dumpsOf(stage, people) })
+  // At its end a client's process tells what else was wrong.
+  for (const it of stage.people) await it.stop()
   const written = await writtenBy(stage)
   const verdict = check(written, pairs)
   for (const what of [...conducted.faults, ...stage.faults]) violations.push({ class: 'odd', what })

@@ -8,7 +8,7 @@ import type { Person } from '../clients/client.ts'
 import type { Partner } from '../clients/orders.ts'
 import { launchTestnet, type Testnet } from '../launch.ts'
 import { launchAccount } from '../people.ts'
-import type { Exit, ManagedProcess, Preload } from '../process.ts'
+import { type Exit, type ManagedProcess, NOTHING_PRELOADED, type Preload } from '../process.ts'
 import { type Actor, type PersonActor, personActor, processActor } from './actors.ts'
 import { ADDRESS_VARIABLE, FAULTS_VARIABLE, NO_FAULTS, writeFaults } from './faults.ts'
 import { FIND_AGAIN_MS, FIND_TRIES } from './limits.ts'
@@ -110,9 +110,11 @@ async function introduce(people: readonly PersonActor[]): Promise<void> {
 export type StageOptions = {
   readonly dir: string
   readonly random: Random
-  /** Preloaded into relays besides: a planted bug. */
-  readonly plant: Preload
+  readonly plant: Planted | undefined
 }
+
+/** A planted bug, and whose it is. */
+export type Planted = { readonly in: 'relays' | 'clients'; readonly preload: Preload }
 
 export async function openStage({ dir, random, plant }: StageOptions): Promise<Stage> {
   await using stack = new AsyncDisposableStack()
@@ -123,10 +125,13 @@ export async function openStage({ dir, random, plant }: StageOptions): Promise<S
   await mkdir(join(dir, 'faults'), { recursive: true })
   await mkdir(join(dir, 'journals'), { recursive: true })
   for (const name of [...REGIONS, ...Object.keys(HOMES)]) writeFaults(faultsFile(name), NO_FAULTS)
-  const preload = (name: string): Preload => ({
-    args: ['--import', HOOK],
-    env: { [ADDRESS_VARIABLE]: book.of(name), [FAULTS_VARIABLE]: faultsFile(name) },
-  })
+  const preload = (name: string, kind: Planted['in']): Preload => {
+    const { args, env } = plant?.in === kind ? plant.preload : NOTHING_PRELOADED
+    return {
+      args: [...args, '--import', HOOK],
+      env: { ...env, [ADDRESS_VARIABLE]: book.of(name), [FAULTS_VARIABLE]: faultsFile(name) },
+    }
+  }
   const proxied = async (to: string, targetPort: number): Promise<number> =>
     stack.use(await faultProxy({ to, targetPort, weather, random, whose: book.whose })).port
   const network = stack.use(
@@ -135,15 +140,12 @@ export async function openStage({ dir, random, plant }: StageOptions): Promise<S
       dir,
       inFront: async (name, port) => `http://127.0.0.1:${await proxied(name, port)}`,
       meshInFront: async (name, port) => `/ip4/127.0.0.1/tcp/${await proxied(name, port)}/ws`,
-      preload: (name) => ({
-        args: [...plant.args, ...preload(name).args],
-        env: { ...plant.env, ...preload(name).env },
-      }),
+      preload: (name) => preload(name, 'relays'),
       onLost: ({ name }: ManagedProcess, { code, signal }: Exit) =>
         void faults.push(`${name} ended by itself (${signal ?? `code ${code}`})`),
     }),
   )
-  const everybody = await makePeople(dir, network, preload)
+  const everybody = await makePeople(dir, network, (name) => preload(name, 'clients'))
   const idOf = (name: string): string => everybody.find((it) => it.name === name)!.userId
   const people = everybody.map((person) => {
     const { name } = person
@@ -182,4 +184,5 @@ export async function openStage({ dir, random, plant }: StageOptions): Promise<S
   }
 }
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve))
+export const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => void systemClock.after(Math.max(0, ms), resolve))

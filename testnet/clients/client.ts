@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { systemClock } from '#protocol'
+import { ParleyError, systemClock } from '#protocol'
 import type { Preload } from '../process.ts'
 import { CLIENT_MS } from './limits.ts'
 import type { Order, Times, Told } from './orders.ts'
@@ -75,7 +75,7 @@ function listen(child: ChildProcess, name: string) {
 
 async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>()
-  const timer = systemClock.after(ms, () => late.reject(new Error(`${what}: nothing for ${ms} ms`)))
+  const timer = systemClock.after(ms, () => late.reject(new ParleyError('timeout', `${what}: nothing for ${ms} ms`)))
   try {
     return await Promise.race([promise, late.promise])
   } finally {

@@ -1,11 +1,12 @@
-// Preloaded into a process that is to run with a bug: patches one of the rules' sources as it loads. There are no
-// switches for bugs in the rules themselves.
+// Preloaded into a process that is to run with a bug: patches one of the sources as it loads. There are no switches for
+// bugs in the program itself.
 import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { STORE_PLANTS } from '../chaos/plants.ts'
 import { PLANTS } from './plants.ts'
 
-const plant = PLANTS.find(({ id }) => id === process.env.SIM_PLANT)
+const plant = [...PLANTS, ...STORE_PLANTS].find(({ id }) => id === process.env.SIM_PLANT)
 if (!plant) throw new Error(`no plant is called ${process.env.SIM_PLANT}`)
 const target = new URL(`../../${plant.file}`, import.meta.url)
 let patched = false

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { STORE_PLANTS } from '../chaos/plants.ts'
 import { findPlant } from './find-plant.ts'
 import { PLANTS } from './plants.ts'
 
@@ -18,7 +19,7 @@ for (const id of EVERY_DAY) {
 }
 
 test('every plant still fits its source, once, and has a name of its own', () => {
-  for (const { id, file, patches } of PLANTS) {
+  for (const { id, file, patches } of [...PLANTS, ...STORE_PLANTS]) {
     const source = readFileSync(new URL(file, root), 'utf8')
     for (const [find, replace] of patches) {
       assert.equal(source.split(find).length, 2, `${id} in ${file}: ${find}`)
