@@ -39,10 +39,10 @@ export function relayStart(data: string): string[] {
 }
 
 /** Runs a command that ends by itself and prints one JSON object. Throws `unreachable` with what it said on failure. */
-export async function runToEnd(args: readonly string[]): Promise<unknown> {
+export async function runToEnd(args: readonly string[], env: Readonly<Record<string, string>>): Promise<unknown> {
   const run = promisify(execFile)
   try {
-    const { stdout } = await run(process.execPath, [...args], { timeout: INIT_MAX_MS })
+    const { stdout } = await run(process.execPath, [...args], { env: { ...process.env, ...env }, timeout: INIT_MAX_MS })
     return JSON.parse(stdout)
   } catch (error) {
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : String(error)

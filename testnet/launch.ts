@@ -129,7 +129,7 @@ async function startRegion(context: Context, name: string, entries: readonly str
     const clientUrls = inFront ? [await inFront(name, clientPort)] : []
     const announced = meshInFront ? { PARLEY_MESH_ANNOUNCE: await meshInFront(name, meshPort) } : {}
     const { args, env } = preload?.(name) ?? NOTHING_PRELOADED
-    await runToEnd(relayInit({ data, name, clientPort, meshPort, clientUrls, entries }))
+    await runToEnd(relayInit({ data, name, clientPort, meshPort, clientUrls, entries }), {})
     const relay = child(context, `${name}${suffix}`, relayStart(data), { args, env: { ...env, ...announced } })
     await relay.start()
     const url = texts(relay.ready.clientUrls)[0] ?? `http://127.0.0.1:${clientPort}`

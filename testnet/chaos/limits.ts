@@ -1,7 +1,6 @@
 // What a run is made of. Times in milliseconds.
 
-/** A round: faults, then everything heals and drains. */
-export const ROUND_MS = 60_000
+/** The faults of a round, which takes about a minute: then everything heals and drains. */
 export const FAULTS_MS = 50_000
 /** Nothing begins so close to either end of the faults. */
 export const MARGIN_MS = 1_000
