@@ -49,7 +49,11 @@ export function readLagKey(key: string): { conv: ConvId; stream: string } {
   return { conv: key.slice(0, space) as ConvId, stream: key.slice(space + 1) }
 }
 
-export const writeNumber = (value: number): Uint8Array => new ByteWriter().u53(value).done()
+export function writeNumber(value: number): Uint8Array {
+  const row = new Uint8Array(8)
+  putU53(row, 0, value)
+  return row
+}
 export const readNumber = (bytes: Uint8Array): number => new ByteReader(bytes).u53()
 
 /** Who the members are and where they live: what makes a conversation, checked before it comes here. */
