@@ -3,6 +3,7 @@
 // the link takes it.
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
+  encodeItem,
   entryPosition,
   ItemKind,
   LogSchema,
@@ -91,7 +92,8 @@ export class Senders {
     let bytes = 0
     const send = (final: boolean): void => {
       const headHash = final && last === conv.head ? conv.hash : new Uint8Array(0)
-      this.#send(region, conv, ItemKind.LOG, toBinary(LogSchema, create(LogSchema, { entry: item, headHash })))
+      const value = create(LogSchema, { entry: item, headHash })
+      this.#send(region, conv, ItemKind.LOG, encodeItem({ kind: ItemKind.LOG, value }))
       item = []
       bytes = 0
     }
@@ -146,7 +148,8 @@ export class Senders {
       },
       items,
     })
-    this.#send(conv.host, conv, ItemKind.SUBMISSIONS, toBinary(SubmissionsSchema, body))
+    const { SUBMISSIONS } = ItemKind
+    this.#send(conv.host, conv, SUBMISSIONS, encodeItem({ kind: SUBMISSIONS, value: body }))
   }
 
   /** What was gathered in this turn. */
