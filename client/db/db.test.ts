@@ -86,7 +86,13 @@ test('the layout in SQL is the one that the program describes', async () => {
     const row = Object.fromEntries(
       Object.entries(columns).map(([column, type]) => [
         column,
-        type === 'text' ? 't' : type === 'blob' ? new Uint8Array([1]) : type === 'boolean' ? true : 1,
+        type === 'text' || type === 'conversation'
+          ? 't'
+          : type === 'blob'
+            ? new Uint8Array([1])
+            : type === 'boolean'
+              ? true
+              : 1,
       ]),
     )
     profile.db.transaction((tx) => tx.put(table as 'self', row as never))

@@ -45,17 +45,59 @@ const STEPS: readonly string[] = [
   ) WITHOUT ROWID, STRICT;
   CREATE TABLE keys (kind TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key)) STRICT;
   `,
+  `
+  CREATE TABLE conversationNumbers (number INTEGER PRIMARY KEY, conv TEXT NOT NULL UNIQUE) STRICT;
+  INSERT INTO conversationNumbers (conv) SELECT conv FROM outbox UNION SELECT conv FROM sealed UNION
+    SELECT conv FROM messages UNION SELECT conv FROM entries;
+
+  ALTER TABLE outbox RENAME TO formerOutbox;
+  CREATE TABLE outbox (
+    conv INTEGER NOT NULL, k INTEGER NOT NULL, state TEXT NOT NULL, rev INTEGER NOT NULL, skipRev INTEGER NOT NULL,
+    stands TEXT, tag BLOB NOT NULL, skipTag BLOB, at INTEGER NOT NULL, PRIMARY KEY (conv, k)
+  ) WITHOUT ROWID, STRICT;
+  INSERT INTO outbox SELECT number, k, state, rev, skipRev, stands, tag, skipTag, at
+    FROM formerOutbox JOIN conversationNumbers USING (conv) ORDER BY number, k;
+  DROP TABLE formerOutbox;
+
+  ALTER TABLE sealed RENAME TO formerSealed;
+  CREATE TABLE sealed (
+    conv INTEGER NOT NULL, k INTEGER NOT NULL, submission BLOB NOT NULL, PRIMARY KEY (conv, k)
+  ) WITHOUT ROWID, STRICT;
+  INSERT INTO sealed SELECT number, k, submission
+    FROM formerSealed JOIN conversationNumbers USING (conv) ORDER BY number, k;
+  DROP TABLE formerSealed;
+
+  DROP INDEX messages_place;
+  ALTER TABLE messages RENAME TO formerMessages;
+  CREATE TABLE messages (
+    conv INTEGER NOT NULL, author TEXT NOT NULL, k INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL,
+    body BLOB NOT NULL, status TEXT NOT NULL, code TEXT NOT NULL, timeMs INTEGER NOT NULL, answered INTEGER NOT NULL,
+    PRIMARY KEY (conv, author, k)
+  ) STRICT;
+  INSERT INTO messages SELECT number, author, k, at, kind, body, status, code, timeMs, answered
+    FROM formerMessages JOIN conversationNumbers USING (conv) ORDER BY number, author, k;
+  DROP TABLE formerMessages;
+  CREATE INDEX messages_place ON messages (conv, at, author, k);
+
+  ALTER TABLE entries RENAME TO formerEntries;
+  CREATE TABLE entries (
+    conv INTEGER NOT NULL, at INTEGER NOT NULL, header BLOB NOT NULL, PRIMARY KEY (conv, at)
+  ) WITHOUT ROWID, STRICT;
+  INSERT INTO entries SELECT number, at, header
+    FROM formerEntries JOIN conversationNumbers USING (conv) ORDER BY number, at;
+  DROP TABLE formerEntries;
+  `,
 ]
 
 export const LAYOUT_VERSION = STEPS.length
 
 /** Brings an open database to this program's layout, all in one transaction; a newer layout is refused by the caller. */
-export function migrate(database: Database): void {
+export function migrate(database: Database, to: number = LAYOUT_VERSION): void {
   const version = layoutOf(database)
-  if (version >= LAYOUT_VERSION) return
+  if (version >= to) return
   database.transaction(() => {
-    for (const step of STEPS.slice(version)) database.exec(step)
-    database.pragma(`user_version = ${LAYOUT_VERSION}`)
+    for (const step of STEPS.slice(version, to)) database.exec(step)
+    database.pragma(`user_version = ${to}`)
   })()
 }
 

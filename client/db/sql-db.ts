@@ -13,6 +13,7 @@ import {
   type TableShape,
   type Tables,
 } from '../rules/schema.ts'
+import { type ConversationNumbers, conversationNumbers } from './conversation-numbers.ts'
 
 type Value = string | number | null | Uint8Array<ArrayBuffer>
 type Shape = { readonly columns: Readonly<Record<string, ColumnType>>; readonly key: readonly string[] } & Pick<
@@ -26,15 +27,17 @@ const isEmptyBlob = (value: Value): boolean => value instanceof Uint8Array && va
 const quoted = (name: string): string => `"${name}"`
 const shapeOf = (table: TableName): Shape => schema[table] as unknown as Shape
 
-function toSql(value: unknown, type: ColumnType): Value {
+function toSql(value: unknown, type: ColumnType, numbers: ConversationNumbers): Value {
   if (value === undefined) return null
   if (type === 'boolean') return value ? 1 : 0
+  if (type === 'conversation') return numbers.ensure(value as string)
   return value as Value
 }
 
-function fromSql(value: unknown, type: ColumnType): unknown {
+function fromSql(value: unknown, type: ColumnType, numbers: ConversationNumbers): unknown {
   if (value === null || value === undefined) return undefined
   if (type === 'boolean') return value === 1
+  if (type === 'conversation') return numbers.convOf(value as number)
   if (type === 'blob') return new Uint8Array(value as Uint8Array)
   return value
 }
@@ -52,7 +55,25 @@ function putSql(table: TableName, places: readonly string[]): string {
   return `INSERT OR REPLACE INTO ${quoted(table)} (${names.join(', ')}) VALUES (${places.join(', ')})`
 }
 
+/** Values of the first columns of a key or index as SQL has them; undefined: no row can have them. */
+function keyValues(
+  table: TableName,
+  columns: readonly string[],
+  values: readonly KeyValue[],
+  numbers: ConversationNumbers,
+): KeyValue[] | undefined {
+  const out = [...values]
+  for (let i = 0; i < out.length; i++) {
+    if (shapeOf(table).columns[columns[i]!] !== 'conversation') continue
+    const number = numbers.numberOf(out[i] as string)
+    if (number === undefined) return undefined
+    out[i] = number
+  }
+  return out
+}
+
 export function sqlDb(database: Database): DeviceDb {
+  const numbers = conversationNumbers(database)
   const statements = new Map<string, Statement>()
   const prepared = (sql: string): Statement => {
     let statement = statements.get(sql)
@@ -87,17 +108,20 @@ export function sqlDb(database: Database): DeviceDb {
   }
   const rowOf = <T extends TableName>(table: T, raw: Record<string, unknown>): Tables[T] => {
     const row: Record<string, unknown> = {}
-    for (const [column, type] of tableOf(table).columns) row[column] = fromSql(raw[column], type)
+    for (const [column, type] of tableOf(table).columns) row[column] = fromSql(raw[column], type, numbers)
     return row as unknown as Tables[T]
   }
 
   const reader: DbReader = {
     get(table, key) {
-      const raw = tableOf(table).get.get(key as KeyValue[])
+      const values = keyValues(table, shapeOf(table).key, key, numbers)
+      const raw = values && tableOf(table).get.get(values)
       return raw && rowOf(table, raw)
     },
     scan(table, options) {
-      const { sql, values } = scanSql(table, options)
+      const prefix = keyValues(table, columnsOf(table, options.index), options.prefix, numbers)
+      if (!prefix) return []
+      const { sql, values } = scanSql(table, { ...options, prefix })
       return prepared(sql)
         .all(values)
         .map((raw) => rowOf(table, raw))
@@ -110,7 +134,7 @@ export function sqlDb(database: Database): DeviceDb {
       const values: Value[] = []
       let holes = false
       for (const [column, type] of columns) {
-        const value = toSql((row as unknown as Record<string, unknown>)[column], type)
+        const value = toSql((row as unknown as Record<string, unknown>)[column], type, numbers)
         holes ||= isEmptyBlob(value)
         values.push(value)
       }
@@ -121,29 +145,43 @@ export function sqlDb(database: Database): DeviceDb {
       }
     },
     delete(table, key) {
-      tableOf(table).delete.run(key as KeyValue[])
+      const values = keyValues(table, shapeOf(table).key, key, numbers)
+      if (values) tableOf(table).delete.run(values)
     },
   }
   return {
     ...reader,
     transaction<R>(change: (tx: DbWriter) => R): R {
       let result: R | undefined
-      database.transaction(() => {
-        result = change(writer)
-      })()
+      let committed = false
+      try {
+        database.transaction(() => {
+          result = change(writer)
+        })()
+        committed = true
+      } finally {
+        numbers.ended(committed)
+      }
       return result as R
     },
   }
 }
 
-function scanSql(table: TableName, options: ScanOptions): { sql: string; values: (KeyValue | number)[] } {
-  const { index, prefix, from, reverse, limit } = options
+function columnsOf(table: TableName, index: string | undefined): readonly string[] {
   const { key, indexes } = shapeOf(table)
   const columns = index === undefined ? key : indexes[index]
   if (!columns) throw new Error(`no index ${index} of ${table}`)
+  return columns
+}
+
+function scanSql(table: TableName, options: ScanOptions): { sql: string; values: (KeyValue | number)[] } {
+  const { index, prefix, from, reverse, limit } = options
+  const columns = columnsOf(table, index)
   const where = prefix.map((_, i) => `${quoted(columns[i]!)} = ?`)
   const values: (KeyValue | number)[] = [...prefix]
   if (from !== undefined) {
+    if (shapeOf(table).columns[columns[prefix.length]!] === 'conversation')
+      throw new Error('conversations have no order')
     where.push(`${quoted(columns[prefix.length]!)} ${reverse ? '<=' : '>='} ?`)
     values.push(from)
   }

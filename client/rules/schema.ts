@@ -126,7 +126,8 @@ export type Tables = {
 }
 
 export type TableName = keyof Tables
-export type ColumnType = 'text' | 'integer' | 'boolean' | 'blob'
+/** `conversation`: the id of one, in tables with rows for each message; a database may write it shorter. */
+export type ColumnType = 'conversation' | 'text' | 'integer' | 'boolean' | 'blob'
 export type TableShape<Row> = {
   readonly columns: { readonly [C in keyof Row]-?: ColumnType }
   readonly key: readonly (keyof Row & string)[]
@@ -166,7 +167,7 @@ export const schema: { readonly [T in TableName]: TableShape<Tables[T]> } = {
   },
   outbox: {
     columns: {
-      conv: 'text',
+      conv: 'conversation',
       k: 'integer',
       state: 'text',
       rev: 'integer',
@@ -179,10 +180,10 @@ export const schema: { readonly [T in TableName]: TableShape<Tables[T]> } = {
     key: ['conv', 'k'],
     indexes: {},
   },
-  sealed: { columns: { conv: 'text', k: 'integer', submission: 'blob' }, key: ['conv', 'k'], indexes: {} },
+  sealed: { columns: { conv: 'conversation', k: 'integer', submission: 'blob' }, key: ['conv', 'k'], indexes: {} },
   messages: {
     columns: {
-      conv: 'text',
+      conv: 'conversation',
       author: 'text',
       k: 'integer',
       at: 'integer',
@@ -196,7 +197,7 @@ export const schema: { readonly [T in TableName]: TableShape<Tables[T]> } = {
     key: ['conv', 'author', 'k'],
     indexes: { place: ['conv', 'at', 'author', 'k'] },
   },
-  entries: { columns: { conv: 'text', at: 'integer', header: 'blob' }, key: ['conv', 'at'], indexes: {} },
+  entries: { columns: { conv: 'conversation', at: 'integer', header: 'blob' }, key: ['conv', 'at'], indexes: {} },
   unread: {
     columns: {
       conv: 'text',
