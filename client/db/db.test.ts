@@ -5,12 +5,16 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import Database from '@signalapp/sqlcipher'
 import { keyStorageContract } from '#crypto'
+import type { ConvId, Position } from '#protocol'
 import { memoryDb } from '../rules/memory-db.ts'
-import { schema } from '../rules/schema.ts'
+import { all, schema } from '../rules/schema.ts'
 import { deviceDbContract } from './contract.ts'
 import { keyStorage } from './key-storage.ts'
+import { migrate } from './migrations.ts'
 import { createProfileFile, openProfileFile } from './profile-file.ts'
+import { sqlDb } from './sql-db.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'parley-profile-'))
 after(() => rmSync(root, { recursive: true, force: true }))
@@ -110,4 +114,74 @@ test('the layout in SQL is the one that the program describes', async () => {
       table,
     )
   }
+})
+
+test('rows of messages that an older program wrote are there under this one, each in its conversation', () => {
+  const database = new Database(':memory:')
+  migrate(database, 1)
+  for (const conv of ['b', 'a']) {
+    database.exec(`INSERT INTO outbox VALUES ('${conv}', 1, 'bound', 0, 0, NULL, x'01', NULL, 0)`)
+    database.exec(`INSERT INTO sealed VALUES ('${conv}', 1, x'02')`)
+    database.exec(`INSERT INTO messages VALUES ('${conv}', '0.1.1.1', 1, 7, 'text', x'03', 'sequenced', '', 5, 0)`)
+    database.exec(`INSERT INTO messages VALUES ('${conv}', '0.1.1.1', 2, 3, 'text', x'', 'sequenced', '', 5, 0)`)
+    database.exec(`INSERT INTO entries VALUES ('${conv}', 7, x'04')`)
+  }
+  database.exec(`INSERT INTO entries VALUES ('alone', 9, x'05')`)
+  migrate(database)
+  const db = sqlDb(database)
+  for (const conv of ['a', 'b'] as ConvId[]) {
+    assert.equal(db.get('outbox', [conv, 1])?.state, 'bound')
+    assert.deepEqual(db.get('sealed', [conv, 1])?.submission, Uint8Array.of(2))
+    assert.deepEqual({ ...db.get('messages', [conv, '0.1.1.1', 1]) }, { ...messageIn(conv), body: Uint8Array.of(3) })
+    const place = { index: 'place', prefix: [conv], from: undefined, reverse: false, limit: 9 }
+    assert.deepEqual(
+      db.scan('messages', place).map(({ k }) => k),
+      [2, 1],
+    )
+    assert.deepEqual(db.get('entries', [conv, 7])?.header, Uint8Array.of(4))
+  }
+  assert.equal(db.get('entries', ['alone', 9])?.at, 9)
+  assert.equal(db.get('entries', ['nobody', 9]), undefined)
+  assert.deepEqual(all(db, 'entries', 'nobody'), [])
+  assert.equal(all(db, 'messages').length, 4)
+  database.close()
+})
+
+function messageIn(conv: ConvId) {
+  return {
+    conv,
+    author: '0.1.1.1',
+    k: 1,
+    at: 7,
+    kind: 'text',
+    status: 'sequenced',
+    code: '',
+    timeMs: 5,
+    answered: 0,
+  }
+}
+
+test('a number that was given out in a transaction that failed is given to nobody', async () => {
+  using profile = await createProfileFile(fresh(), 'p')
+  const { db } = profile
+  const entry = (conv: string, header: number) => ({
+    conv: conv as ConvId,
+    at: 1 as Position,
+    header: Uint8Array.of(header),
+  })
+  assert.throws(() =>
+    db.transaction((tx) => {
+      tx.put('entries', entry('lost', 1))
+      throw new Error('no')
+    }),
+  )
+  db.transaction((tx) => tx.put('entries', entry('kept', 2)))
+  db.transaction((tx) => tx.put('entries', entry('lost', 3)))
+  assert.deepEqual(
+    all(db, 'entries').map(({ conv, header }) => [conv, header[0]]),
+    [
+      ['kept', 2],
+      ['lost', 3],
+    ],
+  )
 })
