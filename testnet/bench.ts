@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
 import { svgOf } from './bench/plot.ts'
-import { hearing, type Result, table, verdict } from './bench/report.ts'
+import { asJson, hearing, type Result, table, verdict } from './bench/report.ts'
 import type { Row, RowOptions } from './bench/row.ts'
 import { ROWS } from './bench/rows.ts'
-import { openStage } from './bench/stage.ts'
+import { openStage, type Stage } from './bench/stage.ts'
 
 const HELP = `npm run bench -- [options]
 
@@ -27,25 +27,33 @@ ${ROWS.map(({ name, title }) => `  ${name.padEnd(17)} ${title}`).join('\n')}
 
 A target that is missed is shown as missed; it is not an error. testnet/bench/README.md says how each row is measured.`
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', multiple: true },
-    json: { type: 'string' },
-    plots: { type: 'string' },
-    full: { type: 'boolean', default: false },
-    dir: { type: 'string' },
-    relay: { type: 'string' },
-    'cpu-prof': { type: 'string' },
-    pairs: { type: 'string' },
-    flight: { type: 'string' },
-    seconds: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-})
-
 class Usage extends Error {}
 
-function count(name: 'pairs' | 'flight' | 'seconds'): number | undefined {
+const OPTIONS = {
+  only: { type: 'string', multiple: true },
+  json: { type: 'string' },
+  plots: { type: 'string' },
+  full: { type: 'boolean', default: false },
+  dir: { type: 'string' },
+  relay: { type: 'string' },
+  'cpu-prof': { type: 'string' },
+  pairs: { type: 'string' },
+  flight: { type: 'string' },
+  seconds: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const
+
+function parsed() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    throw new Usage(error instanceof Error ? error.message : String(error))
+  }
+}
+
+type Values = ReturnType<typeof parsed>
+
+function count(values: Values, name: 'pairs' | 'flight' | 'seconds'): number | undefined {
   const text = values[name]
   if (text === undefined) return undefined
   const value = Number(text)
@@ -54,16 +62,14 @@ function count(name: 'pairs' | 'flight' | 'seconds'): number | undefined {
   return value
 }
 
-function chosenRows(): readonly Row[] {
-  const { only, relay } = values
+function chosenRows({ only, relay }: Values): readonly Row[] {
   const unknown = only?.find((name) => !ROWS.some((row) => row.name === name))
   if (unknown !== undefined) throw new Usage(`no row ${unknown}; there are ${ROWS.map(({ name }) => name).join(', ')}`)
   const chosen = only ? ROWS.filter(({ name }) => only.includes(name)) : ROWS
   return relay === undefined ? chosen : chosen.filter((row) => row.elsewhere)
 }
 
-function relayOrigin(): string | undefined {
-  const { relay } = values
+function relayOrigin({ relay }: Values): string | undefined {
   if (relay === undefined) return undefined
   const url = URL.parse(relay)
   if (!url || !/^https?:$/.test(url.protocol)) throw new Usage(`--relay is an origin like http://127.0.0.1:4100`)
@@ -72,11 +78,8 @@ function relayOrigin(): string | undefined {
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
 
-async function runRows(rows: readonly Row[], options: RowOptions, dir: string): Promise<Result[]> {
-  const profiles = values['cpu-prof']
-  const stage = await openStage({ dir, profiles, relay: relayOrigin(), say })
+async function runRows(rows: readonly Row[], options: RowOptions, stage: Stage): Promise<Result[]> {
   const results: Result[] = []
-  console.log(stage.placed.says)
   for (const [i, row] of rows.entries()) {
     say(`${i + 1} of ${rows.length}, ${row.name}: ${row.title}`)
     const heard = await hearing()
@@ -91,7 +94,7 @@ async function runRows(rows: readonly Row[], options: RowOptions, dir: string): 
   return results
 }
 
-async function write(results: readonly Result[], machine: string): Promise<void> {
+async function write(values: Values, results: readonly Result[], machine: string, atMs: number): Promise<void> {
   if (values.plots !== undefined) {
     await mkdir(values.plots, { recursive: true })
     for (const { row, outcome } of results) {
@@ -99,28 +102,32 @@ async function write(results: readonly Result[], machine: string): Promise<void>
     }
   }
   if (values.json !== undefined) {
-    const rows = results.map(({ row, outcome, error, ...more }) => ({
-      name: row.name,
-      title: row.title,
-      ...more,
-      ...(outcome ?? { error: error?.message }),
-    }))
-    await writeFile(values.json, `${JSON.stringify({ machine, rows }, undefined, 2)}\n`)
+    const rows = results.map(asJson)
+    await writeFile(values.json, `${JSON.stringify({ machine, atMs, full: values.full, rows }, undefined, 2)}\n`)
   }
 }
 
 async function main(): Promise<boolean> {
+  const values = parsed()
   if (values.help) {
     console.log(HELP)
     return true
   }
-  const options = { pairs: count('pairs'), flight: count('flight'), seconds: count('seconds'), full: values.full }
-  const rows = chosenRows()
+  const options = {
+    pairs: count(values, 'pairs'),
+    flight: count(values, 'flight'),
+    seconds: count(values, 'seconds'),
+    full: values.full,
+  }
+  const rows = chosenRows(values)
   const dir = values.dir ? join(values.dir, 'parley-bench') : await mkdtemp(join(tmpdir(), 'parley-bench-'))
-  const began = systemClock.monotonic()
+  const [began, atMs] = [systemClock.monotonic(), systemClock.now()]
   try {
-    const results = await runRows(rows, options, dir)
-    await write(results, '')
+    const stage = await openStage({ dir, profiles: values['cpu-prof'], relay: relayOrigin(values), say })
+    const machine = `${stage.placed.says}; Node ${process.versions.node}`
+    console.log(machine)
+    const results = await runRows(rows, options, stage)
+    await write(values, results, machine, atMs)
     console.log(verdict(results, systemClock.monotonic() - began))
     return results.every(({ error }) => error === undefined)
   } finally {

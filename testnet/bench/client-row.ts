@@ -1,53 +1,29 @@
 // The client SDK with real libsignal and its encrypted database: one device sends, another one takes it all afterwards, so
 // that each has a core to itself.
-import { join } from 'node:path'
-import { systemRandom } from '#protocol'
-import type { SdkReceived } from '../load/orders.ts'
-import { cpuMs } from './cpu.ts'
+import { median } from './measure.ts'
 import { atLeast, figure, type Row } from './row.ts'
+import { cpuUs, perSecond, sdkSpeed } from './sdk-speed.ts'
 
 const COUNT = 5_000
-const COUNT_FULL = 50_000
+const COUNT_FULL = 20_000
+const ROUNDS = 2
+const ROUNDS_FULL = 3
 
 export const clientRow: Row = {
   name: 'client',
   title: 'client SDK with libsignal: one device sends, one receives, 256-byte texts',
-  async run(stage, options) {
-    const count = options.full ? COUNT_FULL : COUNT
-    await using relay = await stage.relay('client')
-    await using sender = await stage.loader()
-    await using receiver = await stage.loader()
-    const passphrase = Buffer.from(systemRandom.bytes(18)).toString('base64url')
-    const create = (name: string) =>
-      ({ do: 'sdk-create', profile: join(stage.dir, name), passphrase, home: relay.origin }) as const
-    const [one, other] = [await sender.ask<string>(create('one')), await receiver.ask<string>(create('other'))]
-    await sender.ask({ do: 'sdk-meet', user: other })
-    await receiver.ask({ do: 'sdk-meet', user: one })
-    // Both ways once: from then on messages carry no key exchange.
-    await sender.ask({ do: 'sdk-send', user: other, count: 1 })
-    await receiver.ask({ do: 'sdk-heard', count: 1 })
-    await receiver.ask({ do: 'sdk-send', user: one, count: 1 })
-    await sender.ask({ do: 'sdk-heard', count: 1 })
-    await receiver.ask({ do: 'sdk-close' })
-    stage.say(`  sending ${count}`)
-    const before = await cpuMs(sender.pid)
-    const sentMs = await sender.ask<number>({ do: 'sdk-send', user: other, count })
-    const sendingCpu = (await cpuMs(sender.pid)) - before
-    await sender.ask({ do: 'sdk-close' })
-    stage.say(`  receiving ${count}`)
-    const receiverBefore = await cpuMs(receiver.pid)
-    const got = await receiver.ask<SdkReceived>({ do: 'sdk-receive', passphrase, count })
-    const receivingCpu = (await cpuMs(receiver.pid)) - receiverBefore
-    await receiver.ask({ do: 'sdk-close' })
+  async run(stage, { full }) {
+    const [count, rounds] = full ? [COUNT_FULL, ROUNDS_FULL] : [COUNT, ROUNDS]
+    const progress = (line: string): void => stage.say(`  ${line}`)
+    const { sends, receives } = await sdkSpeed({ count, rounds, execArgv: [], progress })
     return {
       figures: [
-        figure('sends, until they have their numbers', (count * 1_000) / sentMs, 'sends/s', atLeast(5_000)),
-        figure('CPU a send, client', (sendingCpu * 1_000) / count, 'µs'),
-        figure('receives', ((got.received - 1) * 1_000) / got.elapsedMs, 'receives/s', atLeast(5_000)),
-        figure('CPU a receive, client', (receivingCpu * 1_000) / count, 'µs'),
-        figure('from connecting to the first of them', got.firstMs, 'ms'),
+        figure('sends, until they have their numbers', median(sends.map(perSecond)), 'sends/s', atLeast(5_000)),
+        figure('CPU a send, client', median(sends.map(cpuUs)), 'µs'),
+        figure('receives', median(receives.map(perSecond)), 'receives/s', atLeast(5_000)),
+        figure('CPU a receive, client', median(receives.map(cpuUs)), 'µs'),
       ],
-      notes: [`${count} messages; all of them are with the receiver, in order, when it is done`],
+      notes: [`${rounds} rounds of ${count}, medians; relay and device run where the system puts them`],
     }
   },
 }

@@ -95,7 +95,7 @@ const VERDICTS: Readonly<Record<string, string>> = {
 const percent = (share: number): string => `${(share * 100).toFixed(0)} %`
 
 export const busyNote = (what: string, { serverBusy, loadBusy }: Stretch): string =>
-  `${what}: server ${Number.isNaN(serverBusy) ? 'not ours' : percent(serverBusy)} of a core, load ${percent(loadBusy)}`
+  `${what}: ${Number.isNaN(serverBusy) ? 'server not ours' : `server ${percent(serverBusy)} of a core`}, load ${percent(loadBusy)}`
 
 /** What went otherwise than it should. */
 export function troubleNotes(...stretches: readonly Stretch[]): string[] {

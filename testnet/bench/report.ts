@@ -38,6 +38,7 @@ export async function hearing(): Promise<() => Promise<Pick<Result, 'seconds' | 
 }
 
 export const shown = (value: number): string => {
+  if (Number.isNaN(value)) return '–'
   const size = Math.abs(value)
   if (size >= 1_000) return Math.round(value).toLocaleString('en')
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2)
@@ -47,7 +48,7 @@ function line(figure: Figure): string {
   const { name, value, unit, target } = figure
   const wanted = target ? `${target.is === 'at least' ? '≥' : '≤'} ${shown(target.value)}` : ''
   const met = isMet(figure)
-  const judged = met === undefined ? '' : met ? 'met' : 'MISSED'
+  const judged = met === undefined ? (target ? 'not measured' : '') : met ? 'met' : 'MISSED'
   return `  ${name.padEnd(52)}${shown(value).padStart(12)} ${unit.padEnd(11)} ${wanted.padEnd(10)} ${judged}`.trimEnd()
 }
 
@@ -67,4 +68,15 @@ export function verdict(results: readonly Result[], ms: number): string {
   const failed = results.filter(({ error }) => error !== undefined).length
   const not = failed > 0 ? `; ${failed} rows could not be measured` : ''
   return `\n${met} of ${judged.length} targets met${not}. ${(ms / 1_000).toFixed(0)} s.`
+}
+
+/** The plot's points are in it; a figure says whether its target is met. */
+export function asJson({ row, outcome, error, ...more }: Result): object {
+  const figures = outcome?.figures.map((it) => ({ ...it, met: isMet(it) }))
+  return {
+    name: row.name,
+    title: row.title,
+    ...more,
+    ...(outcome ? { ...outcome, figures } : { error: error?.message }),
+  }
 }

@@ -35,8 +35,11 @@ export type Row = {
   run(stage: Stage, options: RowOptions): Promise<Outcome>
 }
 
-export const isMet = ({ value, target }: Figure): boolean | undefined =>
-  target && (target.is === 'at least' ? value >= target.value : value <= target.value)
+/** Undefined: there is no target, or nothing was measured (NaN). */
+export function isMet({ value, target }: Figure): boolean | undefined {
+  if (!target || Number.isNaN(value)) return undefined
+  return target.is === 'at least' ? value >= target.value : value <= target.value
+}
 
 export const atLeast = (value: number): Target => ({ is: 'at least', value })
 export const atMost = (value: number): Target => ({ is: 'at most', value })

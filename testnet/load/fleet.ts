@@ -2,12 +2,10 @@
 import { Crowd } from './crowd.ts'
 import { Group } from './group.ts'
 import type { Order } from './orders.ts'
-import { SdkDevice } from './sdk.ts'
 
 export class Fleet {
   readonly #groups = new Map<string, Group>()
   readonly #crowd = new Crowd()
-  readonly #sdk = new SdkDevice()
 
   #group(name: string): Group {
     const group = this.#groups.get(name) ?? new Group()
@@ -49,20 +47,7 @@ export class Fleet {
         return this.#crowd.dial(order.origin, order.count)
       case 'come-back':
         return this.#crowd.comeBack(order.count, order.withinMs)
-      case 'sdk-create':
-        return this.#sdk.create(order.profile, order.passphrase, order.home)
-      case 'sdk-meet':
-        return this.#sdk.meet(order.user)
-      case 'sdk-send':
-        return this.#sdk.send(order.user, order.count)
-      case 'sdk-heard':
-        return this.#sdk.heard(order.count)
-      case 'sdk-close':
-        return this.#sdk.close()
-      case 'sdk-receive':
-        return this.#sdk.receive(order.passphrase, order.count)
       case 'close':
-        await this.#sdk.close()
         for (const group of this.#groups.values()) group.close()
         this.#crowd.close()
         return undefined

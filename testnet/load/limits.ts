@@ -20,8 +20,5 @@ export const AT_ONCE = 32
 export const ANSWER_MAX_MS = 300_000
 /** Between two tries to reach a relay that is starting. */
 export const FIRST_ANSWER_EVERY_MS = 5
-/** Sends of the SDK that are started before the first of them is durable. */
-export const SDK_AHEAD = 256
-export const SDK_STEP_MS = 120_000
 /** A generator with an open loop sleeps while nothing is due for longer than this, and spins otherwise. */
 export const SLEEP_LEAST_MS = 2

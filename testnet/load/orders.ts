@@ -57,24 +57,7 @@ export type Order =
   | { readonly do: 'hang-up' }
   /** So many of the crowd lose their sockets and sign in again, evenly spread; answers with `CameBack`. */
   | { readonly do: 'come-back'; readonly count: number; readonly withinMs: number }
-  /** A device of the SDK; answers with its account's id. */
-  | { readonly do: 'sdk-create'; readonly profile: string; readonly passphrase: string; readonly home: string }
-  | { readonly do: 'sdk-meet'; readonly user: string }
-  /** Answers with how long it took, ms. */
-  | { readonly do: 'sdk-send'; readonly user: string; readonly count: number }
-  | { readonly do: 'sdk-heard'; readonly count: number }
-  | { readonly do: 'sdk-close' }
-  /** Opens the profile again; answers with `SdkReceived`. */
-  | { readonly do: 'sdk-receive'; readonly passphrase: string; readonly count: number }
   | { readonly do: 'close' }
-
-export type SdkReceived = {
-  readonly received: number
-  /** From the first message to the last. */
-  readonly elapsedMs: number
-  /** From `connect` to the first message. */
-  readonly firstMs: number
-}
 
 export type CaughtUp = {
   readonly elapsedMs: number
