@@ -41,7 +41,7 @@ test('every scene is as large as it has to be, and says so when it is not', asyn
     assert.ok(acts.filter(isFault).length >= LEAST.faults, `seed ${seed}`)
   }
   const { violations } = await runScene({ ...sceneOf(1), acts: [] })
-  assert.deepEqual(violations, ['scene: only 0 messages and 0 faults'])
+  assert.deepEqual(violations, ['scene: only 100 messages and 0 faults'])
 })
 
 test('the same seed is the same story, after others and in another process', async () => {

@@ -35,21 +35,31 @@ and checks what Parley promises. One seed is one story: at least 3 regions, 12 p
   --old-disks    disks of relays go back to old backups too, which the rules do not notice yet
   --help`
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '1000' },
-    first: { type: 'string', default: '1' },
-    seed: { type: 'string' },
-    trace: { type: 'boolean', default: false },
-    shrink: { type: 'boolean', default: false },
-    plays: { type: 'string', default: `${SHRINK_PLAYS}` },
-    plants: { type: 'boolean', default: false },
-    plant: { type: 'string' },
-    only: { type: 'string' },
-    'old-disks': { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-})
+const OPTIONS = {
+  seeds: { type: 'string', default: '1000' },
+  first: { type: 'string', default: '1' },
+  seed: { type: 'string' },
+  trace: { type: 'boolean', default: false },
+  shrink: { type: 'boolean', default: false },
+  plays: { type: 'string', default: `${SHRINK_PLAYS}` },
+  plants: { type: 'boolean', default: false },
+  plant: { type: 'string' },
+  only: { type: 'string' },
+  'old-disks': { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const
+
+const values = readOptions()
+
+function readOptions() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${HELP}`)
+    process.exit(2)
+  }
+}
+
 const sceneOptions = { oldDisks: values['old-disks'] }
 
 function wholeNumber(name: string, text: string): number {
@@ -167,4 +177,9 @@ async function main(): Promise<boolean> {
   return values.shrink ? inShort(seed) : replay(seed)
 }
 
-if (!(await main())) process.exitCode = 1
+try {
+  if (!(await main())) process.exitCode = 1
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}

@@ -163,11 +163,7 @@ export class SimulatedDisk {
       get: (partition, key) => this.#read(owner, () => this.rows.get(partition)?.get(key)),
       range: (partition, options) => this.#read(owner, () => this.#range(partition, options)),
       apply: (changes) => {
-        if (
-          new Set(changes.map(({ partition, key }) => `${partition.length}:${partition}${key}`)).size < changes.length
-        ) {
-          throw new Error('two changes of one key in a batch')
-        }
+        if (hasTwice(changes)) throw new Error('two changes of one key in a batch')
         return this.#write(owner, this.faults.writeMs, (part) => {
           for (const change of changes.slice(0, Math.ceil(changes.length * part))) this.#change(change)
         })
@@ -176,11 +172,13 @@ export class SimulatedDisk {
   }
 
   #range(partition: string, { from, to, limit, reverse }: RangeOptions): [string, Uint8Array][] {
-    const rows = [...(this.rows.get(partition) ?? [])]
-      .filter(([key]) => (from === undefined || key >= from) && (to === undefined || key < to))
-      .sort(([a], [b]) => (a < b ? -1 : 1))
+    const rows: [string, Uint8Array][] = []
+    for (const row of this.rows.get(partition) ?? []) {
+      if ((from === undefined || row[0] >= from) && (to === undefined || row[0] < to)) rows.push(row)
+    }
+    rows.sort(([a], [b]) => (a < b ? -1 : 1))
     if (reverse) rows.reverse()
-    return rows.slice(0, limit)
+    return rows.length > limit ? rows.slice(0, limit) : rows
   }
 
   #change({ partition, key, value }: RowChange): void {
@@ -191,4 +189,10 @@ export class SimulatedDisk {
     else rows.delete(key)
     if (rows.size === 0) this.rows.delete(partition)
   }
+}
+
+function hasTwice(changes: readonly RowChange[]): boolean {
+  return changes.some(({ partition, key }, i) =>
+    changes.some((other, j) => j < i && other.key === key && other.partition === partition),
+  )
 }

@@ -9,15 +9,20 @@ const APPEND = 3
 const PLACES_BYTES = 16
 const SAME_PARTITION = 0x80
 
+const OF_CONVERSATION = 'c'.charCodeAt(0)
+const HELD = 'r'.charCodeAt(0)
 const ENTRY_EPOCH_AT = 2
 const ENTRY_N_AT = 6
 const ENTRY_MEMBER_AT = 10
 const ENTRY_K_AT = 23
 
-/** Keys of entries and held submissions in a record, as `<partition> <key>`; of entries also `<partition> k<member> <k>`. */
-export function keysOf(record: Uint8Array): string[] {
+/** Hears of a key of the conversation: `e…` of an entry, `k<member> <k>` of its author's k, `r…` of a held submission. */
+type Found = (conv: string, key: string) => void
+
+function readKeys(record: Uint8Array, found: Found): void {
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength)
   let at = CHANGES_AT
+  let conv: string | undefined
   const number = (): number => {
     let value = 0
     for (let shift = 0; ; shift += 7) {
@@ -26,58 +31,63 @@ export function keysOf(record: Uint8Array): string[] {
       if (byte < 128) return value
     }
   }
-  const text = (): string => {
-    const length = number()
-    at += length
-    return bytes.toString('latin1', at - length, at)
+  const entry = (): void => {
+    const place = bytes.readUInt32BE(at + ENTRY_EPOCH_AT) * 2 ** 32 + bytes.readUInt32BE(at + ENTRY_N_AT)
+    found(conv!, `e${place.toString(16).padStart(14, '0')}`)
+    found(conv!, `k${bytes.readUInt32BE(at + ENTRY_MEMBER_AT)} ${bytes.readUInt32BE(at + ENTRY_K_AT)}`)
   }
   for (let notes = number(); notes > 0; notes--) {
     const length = number()
     at += length
   }
-  const keys: string[] = []
-  let partition = ''
-  const entry = (): void => {
-    const place = bytes.readUInt32BE(at + ENTRY_EPOCH_AT) * 2 ** 32 + bytes.readUInt32BE(at + ENTRY_N_AT)
-    keys.push(`${partition} e${place.toString(16).padStart(14, '0')}`)
-    keys.push(`${partition} k${bytes.readUInt32BE(at + ENTRY_MEMBER_AT)} ${bytes.readUInt32BE(at + ENTRY_K_AT)}`)
-  }
   while (at < bytes.length) {
     const first = bytes[at++]!
     const kind = first & 127
-    if (!(first & SAME_PARTITION)) partition = text()
-    const isOfConversation = partition[0] === 'c'
-    if (kind <= DELETE) {
-      const key = text()
-      if (kind === DELETE) continue
+    if (!(first & SAME_PARTITION)) {
       const length = number()
-      if (isOfConversation && key[0] === 'r') keys.push(`${partition} ${key}`)
+      conv = bytes[at] === OF_CONVERSATION ? bytes.toString('latin1', at + 2, at + length) : undefined
       at += length
+    }
+    if (kind <= DELETE) {
+      const length = number()
+      const key = at
+      at += length
+      if (kind === DELETE) continue
+      const size = number()
+      if (conv !== undefined && bytes[key] === HELD) found(conv, bytes.toString('latin1', key, key + length))
+      at += size
       continue
     }
     at += PLACES_BYTES
     for (let entries = kind === APPEND ? number() : 0; entries > 0; entries--) {
       const length = number()
-      if (isOfConversation) entry()
+      if (conv !== undefined) entry()
       at += length
     }
   }
-  return keys
 }
 
 /** What one disk has ever kept for sure, and in which order. */
 export class Kept {
-  readonly #orders = new Map<string, number>()
+  readonly #orders = new Map<string, Map<string, number>>()
   /** Grows with everything that is kept. */
   order = 0
+  readonly #found: Found = (conv, key) => {
+    let keys = this.#orders.get(conv)
+    if (!keys) {
+      keys = new Map()
+      this.#orders.set(conv, keys)
+    }
+    if (!keys.has(key)) keys.set(key, ++this.order)
+  }
 
   add(record: Uint8Array): void {
-    for (const key of keysOf(record)) if (!this.#orders.has(key)) this.#orders.set(key, ++this.order)
+    readKeys(record, this.#found)
   }
 
   /** `before`: among the first so many. */
   has(conv: string, key: string, before = Number.POSITIVE_INFINITY): boolean {
-    const order = this.#orders.get(`c/${conv} ${key}`)
+    const order = this.#orders.get(conv)?.get(key)
     return order !== undefined && order <= before
   }
 }

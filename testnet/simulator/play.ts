@@ -275,6 +275,16 @@ export class Player {
     return apart.map(([a, b]) => cut(a, b, act.ms)).includes(true)
   }
 
+  /** Some of what was said may have died with a device before it was written down: whoever is there says the rest. */
+  sayTheRest(messages: number): void {
+    const alive = this.#world.devices.filter(({ fate }) => fate === 'alive')
+    for (let i = this.#world.said; i < messages; i++) {
+      const from = alive[i % alive.length]!
+      const to = alive[(i + 1) % alive.length]!
+      void this.#world.say(from, to.person, `${from.person.name}>${to.person.name} rest ${i}`)
+    }
+  }
+
   /** Nothing is held down any longer. */
   heal(): void {
     const world = this.#world

@@ -22,7 +22,7 @@ import type { NodeClock } from './node-clock.ts'
 /** Tiny, so that every limit is reached. */
 export const TINY_RULES: RuleLimits = {
   ...RULE_LIMITS,
-  tickMs: 20,
+  tickMs: 30,
   sweepMs: 300,
   conversations: 3,
   windowItems: 4,

@@ -78,6 +78,7 @@ export async function runScene(scene: Scene, show?: (line: string) => void): Pro
   await runUntil(world, clock.now() + scene.lengthMs)
   world.trace.note('everything heals')
   player.heal()
+  if (scene.least) player.sayTheRest(scene.least.messages)
   await rest(world, player)
   await finish(world, player)
   const short = tooSmall(scene, world, player)
@@ -86,9 +87,8 @@ export async function runScene(scene: Scene, show?: (line: string) => void): Pro
 }
 
 /** A seed that tells less than it should proves less than it seems to. */
-function tooSmall({ least, counts, people }: Scene, { reach }: World, { faults }: Player): string[] {
+function tooSmall({ least, counts, people }: Scene, { said }: World, { faults }: Player): string[] {
   if (!least) return []
-  const said = reach.said ?? 0
   const isLarge = said >= least.messages && faults >= least.faults && counts.length >= 3 && people.length >= 12
   return isLarge ? [] : [`scene: only ${said} messages and ${faults} faults`]
 }

@@ -42,7 +42,7 @@ export class World {
   readonly devices: DeviceNode[] = []
   readonly links: WorldLinks
   readonly checkers: readonly Checker[]
-  readonly reach: Reach = {}
+  readonly #reach = new Map<string, number>()
   readonly trace: Trace
   /** What went wrong outside the checkers, each with when. */
   readonly failures: string[] = []
@@ -131,14 +131,27 @@ export class World {
       membersOf: (conv) => this.#members.get(conv)!,
       bytesOf: (conv) => convIdBytes(conv),
       kept: (region, conv, key, before) => this.regions.get(region)!.kept.has(conv, key, before),
-      cursorOf: (user, conv) => this.deviceOf(user).cursorOf(conv),
+      // Of whoever is gone nobody knows what it had.
+      cursorOf: (user, conv) => {
+        const device = this.deviceOf(user)
+        return device.fate === 'gone' ? Number.POSITIVE_INFINITY : device.cursorOf(conv)
+      },
       slotOf: (user, conv, k) => this.deviceOf(user).db.get('outbox', [conv, k]),
       count: (what) => this.count(what),
     }
   }
 
   count(what: string): void {
-    this.reach[what] = (this.reach[what] ?? 0) + 1
+    this.#reach.set(what, (this.#reach.get(what) ?? 0) + 1)
+  }
+
+  /** Messages that their devices have written down. */
+  get said(): number {
+    return this.#reach.get('said') ?? 0
+  }
+
+  get reach(): Reach {
+    return Object.fromEntries(this.#reach)
   }
 
   nameOf(id: string): string {
@@ -281,7 +294,7 @@ export class World {
   }
 
   violations(): string[] {
-    if (this.reach['device restored'] && !this.reach['device old-copy'])
+    if (this.#reach.has('device restored') && !this.#reach.has('device old-copy'))
       this.failures.push('an old copy of a profile was put back and not noticed')
     const final = finalOf(this)
     const bad = [...new Set(this.failures)].map((what) => `failure: ${what}`)

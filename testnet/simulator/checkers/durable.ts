@@ -25,6 +25,8 @@ export const authorKey = (member: number, k: number): string => `k${member} ${k}
 /** Promise 1, where it is made: verdicts and entries for devices, acknowledgements between regions. */
 export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Checker {
   const bad: string[] = []
+  /** Up to which k of an author a region has everything. */
+  const whole = new Map<string, number>()
   const hostOf = (conv: ConvId): RegionId => homeOf(membersOf(conv)[0]!)
   const regionsOf = (conv: ConvId): Set<RegionId> => new Set(membersOf(conv).map(homeOf))
 
@@ -44,9 +46,13 @@ export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Che
 
   /** A member region that has never kept one of an author's k, up to the last one. */
   function lacking(conv: ConvId, member: number, upTo: number): string | undefined {
-    for (const region of regionsOf(conv))
-      for (let k = upTo; k > 0; k--)
+    for (const region of regionsOf(conv)) {
+      const name = `${region} ${conv} ${member}`
+      for (let k = (whole.get(name) ?? 0) + 1; k <= upTo; k++) {
         if (!kept(region, conv, authorKey(member, k))) return `the disk of ${nameOf(region)} lacks k ${k}`
+        whole.set(name, k)
+      }
+    }
     return undefined
   }
 
