@@ -87,7 +87,12 @@ export const RELAY_PLANTS: readonly Plant[] = [
   {
     id: 'demotion-forgets-own-commit',
     file: 'relay/rules/feeds.ts',
-    patches: [['    for (const { conv, stream, from } of d.gathered.values()) demote(conv, stream, from)\n', '']],
+    patches: [
+      [
+        '      if (this.#ungather(d, gathered)) demote(gathered.conv, gathered.stream, gathered.from)',
+        '      this.#ungather(d, gathered)',
+      ],
+    ],
     explain: 'when a feed is demoted, what the very commit brings gets no lag row',
     checks: ['converges', 'nothing-lost'],
     seeds: 200,
@@ -110,8 +115,8 @@ export const RELAY_PLANTS: readonly Plant[] = [
     file: 'relay/rules/log.ts',
     patches: [
       [
-        'const gate = conv.hostedHere ? store.gate() : 0\n      for (const [m, member]',
-        'const gate = 0 * store.gate()\n      for (const [m, member]',
+        'const gate = conv.hostedHere ? store.gate() : 0\n      for (const member',
+        'const gate = 0 * store.gate()\n      for (const member',
       ],
     ],
     explain: 'a host pushes an entry to its own people before it is committed',
@@ -123,8 +128,8 @@ export const RELAY_PLANTS: readonly Plant[] = [
     file: 'relay/rules/inbox.ts',
     patches: [
       [
-        'return deviceTexts(manifest).every((d) => cursorOf(row, d, head) >= head)',
-        'return deviceTexts(manifest).length > 0',
+        'for (const device of deviceTexts(manifest)) if (cursorOf(row, device, head) < head) return false',
+        'if (deviceTexts(manifest).length === 0) return false',
       ],
     ],
     explain: 'the first acknowledgement of a page deletes the inbox row, though the device is still behind',
@@ -134,12 +139,7 @@ export const RELAY_PLANTS: readonly Plant[] = [
   {
     id: 'sequenced-before-commit',
     file: 'relay/rules/log.ts',
-    patches: [
-      [
-        '{ k: header.k, rev: 0, tag: header.tag, outcome },\n        conv.hostedHere ? store.gate() : 0,',
-        '{ k: header.k, rev: 0, tag: header.tag, outcome },\n        0 * store.gate(),',
-      ],
-    ],
+    patches: [['entry, conv.hostedHere ? store.gate() : 0)', 'entry, 0 * store.gate())']],
     explain: 'a host tells the author the number before it is committed',
     checks: ['told-is-durable'],
     seeds: 10,
@@ -193,7 +193,7 @@ export const RELAY_PLANTS: readonly Plant[] = [
   {
     id: 'inbox-row-not-read',
     file: 'relay/rules/inboxes.ts',
-    patches: [['    if (row) this.#put(user, conv, readInboxRow(row))\n', '    if (row) readInboxRow(row)\n']],
+    patches: [['    member.inbox = readInboxRow(row)\n', '    readInboxRow(row)\n']],
     explain: 'a conversation that comes back into memory forgets who was behind in it',
     checks: ['nothing-lost', 'converges', 'one-order', 'failure'],
     seeds: 20,
@@ -202,10 +202,7 @@ export const RELAY_PLANTS: readonly Plant[] = [
     id: 'delivered-before-delivery',
     file: 'relay/rules/delivered.ts',
     patches: [
-      [
-        'inboxes.highest(conv.members[member]!.userId, conv)',
-        '(inboxes.highest(conv.members[member]!.userId, conv), conv.head)',
-      ],
+      ['inboxes.highest(conv, conv.members[member]!)', '(inboxes.highest(conv, conv.members[member]!), conv.head)'],
     ],
     explain: 'a home says that somebody has everything that it has itself',
     checks: ['marks'],
