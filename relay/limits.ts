@@ -6,10 +6,17 @@ import { limits } from '#protocol'
 export const SOCKETS_MAX = 20_000
 /** Sockets of one address; loopback (a proxy, a local network) is exempt. */
 export const SOCKETS_PER_ADDRESS_MAX = 64
-/** Sockets that have not signed in yet. */
+/** Sockets that have not signed in yet; beyond it the oldest of them is dropped. */
 export const SIGN_INS_PENDING_MAX = 1_024
 /** Unsent bytes of one socket beyond which it is cut: a reader that slow comes back and pulls. */
 export const SOCKET_BACKLOG_MAX_BYTES = 8 * 1024 * 1024
+/** What one device may say in a second: its bytes, and so much for each thing in them ... */
+export const PACE_PER_SECOND = 6 * 1024 * 1024
+export const PACE_ITEM_COST = 256
+/** ... and at once. */
+export const PACE_BURST = 4 * 1024 * 1024
+/** How often those that are waiting are looked at. */
+export const PACE_TICK_MS = 10
 /** WebSocket fragments of one message. */
 export const FRAGMENTS_MAX = 16
 /** A socket that said nothing for this long is pinged. */
@@ -30,6 +37,8 @@ export const SIGN_IN_WHOLE_MS = 2 * limits.SIGN_IN_FIRST_MS
 // --- HTTP
 export const HTTP_BODY_MAX_BYTES = 1024 * 1024
 export const HTTP_HEADERS_MS = 10_000
+/** How often connections are looked at that are late with headers or requests. */
+export const HTTP_CHECK_MS = 1_000
 export const HTTP_REQUEST_MS = 20_000
 export const HTTP_KEEP_ALIVE_MS = 30_000
 /** How long an HTTP token counts; a fresh one is sent when half of it is over. */
@@ -120,6 +129,8 @@ function assertLimit(holds: boolean, what: string): void {
 }
 
 assertLimit(SOCKET_BACKLOG_MAX_BYTES >= 4 * limits.FRAME_MAX_BYTES, 'a socket takes several frames')
+assertLimit(PACE_BURST >= 2 * limits.FRAME_MAX_BYTES, 'the largest frame goes through at once')
+assertLimit(PACE_PER_SECOND > 5_000 * (PACE_ITEM_COST + 512), 'a device can send 5,000 texts a second')
 assertLimit(IDLE_MAX_MS > 2 * PING_AFTER_MS, 'a ping is answered before the socket counts as idle')
 assertLimit(
   HTTP_BODY_MAX_BYTES * 3 >= limits.PREKEYS_MAX_BYTES * 4,

@@ -3,31 +3,57 @@ import { describe, it } from 'node:test'
 import { SIGN_INS_PENDING_MAX, SOCKETS_MAX, SOCKETS_PER_ADDRESS_MAX } from '../limits.ts'
 import { createDoors } from './doors.ts'
 
+function opened() {
+  const doors = createDoors()
+  const dropped: object[] = []
+  /** What comes in drops out by itself when it is told to, as a socket does. */
+  const enter = (address: string, socket: object = {}) =>
+    doors.enter(address, socket, () => {
+      dropped.push(socket)
+      doors.leave(address, socket)
+    })
+  return { doors, dropped, enter }
+}
+
 describe('the doors', () => {
   it('count per address, but for loopback, and let others in when one leaves', () => {
-    const doors = createDoors()
+    const { doors, enter } = opened()
     const many = (address: string, count: number) =>
-      Array.from({ length: count }, () => doors.enter(address)?.code).filter((code) => code !== undefined)
-    assert.deepEqual(many('192.0.2.1', SOCKETS_PER_ADDRESS_MAX), [])
+      Array.from({ length: count }, () => enter(address)?.code).filter((code) => code !== undefined)
+    const first = {}
+    assert.equal(enter('192.0.2.1', first), undefined)
+    assert.deepEqual(many('192.0.2.1', SOCKETS_PER_ADDRESS_MAX - 1), [])
     assert.deepEqual(many('192.0.2.1', 1), ['overloaded'])
     assert.deepEqual(many('192.0.2.2', 1), [])
     assert.deepEqual(many('127.0.0.1', SOCKETS_PER_ADDRESS_MAX + 1), [])
-    doors.leave('192.0.2.1', false)
+    doors.leave('192.0.2.1', first)
     assert.deepEqual(many('192.0.2.1', 1), [])
   })
 
-  it('bound those who have not signed in, and all together', () => {
-    const doors = createDoors()
-    for (let i = 0; i < SIGN_INS_PENDING_MAX; i++) assert.equal(doors.enter('::1'), undefined)
-    assert.equal(doors.enter('192.0.2.1')?.code, 'overloaded')
-    doors.signedIn()
-    for (let open = SIGN_INS_PENDING_MAX; open < SOCKETS_MAX; open++) {
-      assert.equal(doors.enter('::1'), undefined)
-      doors.signedIn()
+  it('of those who have not signed in the oldest goes when there are too many, and nobody who has', () => {
+    const { doors, dropped, enter } = opened()
+    const sockets = Array.from({ length: SIGN_INS_PENDING_MAX }, () => ({}))
+    for (const socket of sockets) assert.equal(enter('::1', socket), undefined)
+    doors.signedIn(sockets[0]!)
+    assert.equal(enter('::1'), undefined)
+    assert.deepEqual(dropped, [])
+    assert.equal(enter('192.0.2.1'), undefined)
+    assert.equal(dropped.length, 1)
+    assert.equal(dropped[0], sockets[1])
+    assert.equal(doors.open(), SIGN_INS_PENDING_MAX + 1)
+  })
+
+  it('bound all together', () => {
+    const { doors, enter } = opened()
+    const last = {}
+    for (let open = 0; open < SOCKETS_MAX; open++) {
+      const socket = open === 0 ? last : {}
+      assert.equal(enter('::1', socket), undefined)
+      doors.signedIn(socket)
     }
     assert.equal(doors.open(), SOCKETS_MAX)
-    assert.equal(doors.enter('192.0.2.1')?.code, 'overloaded')
-    doors.leave('::1', true)
-    assert.equal(doors.enter('192.0.2.1'), undefined)
+    assert.equal(enter('192.0.2.1')?.code, 'overloaded')
+    doors.leave('::1', last)
+    assert.equal(enter('192.0.2.1'), undefined)
   })
 })

@@ -8,23 +8,29 @@ export const SESSION_PATH = '/v1/session'
 /** A proxy or a local network: what is limited by address is limited by other things there. */
 export const isLoopback = (address: string): boolean => /^(127\.|::1$|::ffff:127\.)/.test(address)
 
+/** A socket, by identity. */
+type Key = object
+
 export type Doors = {
-  /** Counts a socket in, or says why not. */
-  enter(address: string): ParleyError | undefined
-  signedIn(): void
-  leave(address: string, wasSignedIn: boolean): void
+  /**
+   * Counts a socket in, or says why not. When too many have not signed in yet the one that came first goes (`drop`): an
+   * honest sign-in takes milliseconds, an idle socket is what gets old. Refusing newcomers would let idle ones shut a node.
+   */
+  enter(address: string, socket: Key, drop: () => void): ParleyError | undefined
+  signedIn(socket: Key): void
+  leave(address: string, socket: Key): void
   readonly open: () => number
 }
 
 export function createDoors(): Doors {
   const perAddress = new Map<string, number>()
+  /** In the order of arrival. */
+  const pending = new Map<Key, () => void>()
   let open = 0
-  let pending = 0
   return {
-    enter(address) {
+    enter(address, socket, drop) {
       if (open >= SOCKETS_MAX)
         return new ParleyError('overloaded', 'this node is full', { limit: `${SOCKETS_MAX}` }, 10_000)
-      if (pending >= SIGN_INS_PENDING_MAX) return new ParleyError('overloaded', 'too many sign-ins at once', {}, 1_000)
       const here = perAddress.get(address) ?? 0
       if (here >= SOCKETS_PER_ADDRESS_MAX && !isLoopback(address)) {
         return new ParleyError(
@@ -36,15 +42,20 @@ export function createDoors(): Doors {
       }
       perAddress.set(address, here + 1)
       open++
-      pending++
+      pending.set(socket, drop)
+      const [oldest] = pending.size > SIGN_INS_PENDING_MAX ? pending : []
+      if (oldest) {
+        pending.delete(oldest[0])
+        oldest[1]()
+      }
       return undefined
     },
-    signedIn() {
-      pending--
+    signedIn(socket) {
+      pending.delete(socket)
     },
-    leave(address, wasSignedIn) {
+    leave(address, socket) {
       open--
-      if (!wasSignedIn) pending--
+      pending.delete(socket)
       const here = perAddress.get(address) ?? 0
       if (here <= 1) perAddress.delete(address)
       else perAddress.set(address, here - 1)

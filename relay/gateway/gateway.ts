@@ -59,7 +59,11 @@ function acceptUpgrades(http: Http, { parts, options, doors, sessions }: Upgrade
     const path = (request.url ?? '').split('?')[0]!
     const address = addressOf(request, options.trustProxy)
     const asked = { path, origin, protocols: request.headers['sec-websocket-protocol'] }
-    const refusal = checkUpgrade(asked, options.allowedOrigins) ?? doors.enter(address)
+    const drop = (): void => {
+      parts.events.socketRefused('overloaded')
+      socket.destroy()
+    }
+    const refusal = checkUpgrade(asked, options.allowedOrigins) ?? doors.enter(address, socket, drop)
     if (refusal) {
       parts.events.socketRefused(refusal.code)
       refuseUpgrade(socket, refusal)
@@ -67,7 +71,7 @@ function acceptUpgrades(http: Http, { parts, options, doors, sessions }: Upgrade
     }
     let upgraded = false
     socket.once('close', () => {
-      if (!upgraded) doors.leave(address, false)
+      if (!upgraded) doors.leave(address, socket)
     })
     server.handleUpgrade(request, socket, head, (webSocket) => {
       upgraded = true

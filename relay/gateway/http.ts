@@ -11,9 +11,12 @@ import Fastify, {
 } from 'fastify'
 import type { Static, TSchema } from 'typebox'
 import { ParleyError } from '#protocol'
-import { HTTP_BODY_MAX_BYTES, HTTP_HEADERS_MS, HTTP_KEEP_ALIVE_MS, HTTP_REQUEST_MS } from '../limits.ts'
+import { HTTP_BODY_MAX_BYTES, HTTP_CHECK_MS, HTTP_HEADERS_MS, HTTP_KEEP_ALIVE_MS, HTTP_REQUEST_MS } from '../limits.ts'
 import type { GatewayEvents, GatewayOptions, Reader } from './parts.ts'
 import { errorBody, fromHttpError, statusOf } from './status.ts'
+
+/** Node looks at its own time limits every 30 seconds: slow headers would live that much longer. */
+const CHECKS = { connectionsCheckingInterval: HTTP_CHECK_MS }
 
 interface TypeBoxTypes extends FastifyTypeProvider {
   validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown
@@ -72,12 +75,13 @@ export async function createHttp(
     bodyLimit: HTTP_BODY_MAX_BYTES,
     requestTimeout: HTTP_REQUEST_MS,
     keepAliveTimeout: HTTP_KEEP_ALIVE_MS,
+    http: CHECKS,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 128 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array' as const, useDefaults: true } },
   }
   // An https server is an http server to everything here.
-  const secure = tls ? { ...options, https: { cert: tls.cert, key: tls.key } } : options
+  const secure = tls ? { ...options, https: { cert: tls.cert, key: tls.key, ...CHECKS } } : options
   const http = Fastify(secure as typeof options).withTypeProvider<TypeBoxTypes>()
   http.server.headersTimeout = HTTP_HEADERS_MS
   http.decorateRequest('reader', undefined)

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { RawData, WebSocket } from 'ws'
 import {
+  type DeviceFrame,
   decodeDeviceFrame,
   HomeRecordSchema,
   limits,
@@ -21,6 +22,7 @@ import { CLOSE_PATIENCE_MS, IDLE_MAX_MS, PING_AFTER_MS, SIGN_IN_BYTES_MAX, SIGN_
 import type { DeviceSession } from '../rules/ports.ts'
 import { type Connection, endConnection, homeFrame, type SignedIn, sendFrame } from './connection.ts'
 import type { Doors } from './doors.ts'
+import { createPace, type Pace } from './pace.ts'
 import type { GatewayParts, Reader } from './parts.ts'
 import { checkProof } from './sign-in.ts'
 import { SESSION_ID_BYTES, type Tokens } from './tokens.ts'
@@ -40,6 +42,7 @@ type Floor = {
   readonly parts: GatewayParts
   readonly doors: Doors
   readonly tokens: Tokens<Reader>
+  readonly pace: Pace
   readonly audiences: () => readonly string[]
   readonly connections: Map<WebSocket, Connection>
   /** By user and device with its registration. */
@@ -114,7 +117,7 @@ function open(floor: Floor, connection: Connection, proved: SignInProved, accoun
   connection.session = session
   connection.stage = { is: 'open', session }
   byDevice.set(deviceName(session), connection)
-  floor.doors.signedIn()
+  floor.doors.signedIn(connection.raw)
   connection.socket.send(ready)
   parts.events.signedIn(userId, device.device)
   parts.relay().openSession(deviceSession(floor, connection, session))
@@ -135,6 +138,9 @@ async function admit(floor: Floor, connection: Connection, proved: SignInProved)
     end(floor, connection, refusalFor(floor, error))
   }
 }
+
+const itemsOf = ({ names, submissions, cursors, pulls, registers }: DeviceFrame): number =>
+  names.length + submissions.length + cursors.length + pulls.length + registers.length
 
 function hear(floor: Floor, connection: Connection, bytes: Uint8Array): void {
   const { parts } = floor
@@ -166,6 +172,7 @@ function hear(floor: Floor, connection: Connection, bytes: Uint8Array): void {
     case 'open': {
       const { session } = stage
       const frame = decodeDeviceFrame(session.plain ? bytes : session.channel.open(bytes))
+      floor.pace.spend(connection, bytes.length, itemsOf(frame))
       parts.relay().deviceFrame(session.id, frame)
       return
     }
@@ -244,7 +251,7 @@ function handlers(floor: Floor) {
       if (!connection) return
       connections.delete(this)
       end(floor, connection, undefined)
-      floor.doors.leave(connection.address, connection.session !== undefined)
+      floor.doors.leave(connection.address, connection.raw)
     },
   }
 }
@@ -255,7 +262,8 @@ export function createSessions(
   tokens: Tokens<Reader>,
   audiences: () => readonly string[],
 ): Sessions {
-  const floor: Floor = { parts, doors, tokens, audiences, connections: new Map(), byDevice: new Map() }
+  const pace = createPace(parts.clock)
+  const floor: Floor = { parts, doors, tokens, pace, audiences, connections: new Map(), byDevice: new Map() }
   const on = handlers(floor)
   return {
     take(socket, raw, address) {
