@@ -28,6 +28,7 @@ const WALLS: Readonly<Record<string, readonly string[]>> = {
     '#crypto/decoders',
     '#node',
     '#node/decoders',
+    '#node/hostile',
     '#relay',
     '#relay/decoders',
     '#relay/rules',

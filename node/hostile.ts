@@ -1,4 +1,4 @@
-// A DHT peer that speaks the protocol and lies: for this folder's tests.
+// A DHT peer that speaks the protocol and lies: for this folder's tests, and for putting a node under pressure.
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
@@ -10,10 +10,12 @@ import { webSockets } from '@libp2p/websockets'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { systemClock, systemRandom } from '#protocol'
-import { storeAt } from './host.ts'
+import { openStream, storeAt } from './host.ts'
 import { KadMessageReader } from './kad-wire.ts'
 import { KAD_PROTOCOL } from './limits.ts'
 import { countField } from './wire.ts'
+
+const STREAM_MS = 5_000
 
 export type HostileMode = 'replay' | 'refuse' | 'silent' | 'garbage'
 
@@ -25,6 +27,8 @@ export type HostilePeer = AsyncDisposable & {
   readonly asked: () => number
   multiaddrs(): string[]
   connect(address: string): Promise<void>
+  /** Opens streams and says nothing on them. Returns how many it got. */
+  streams(peerId: string, count: number): Promise<number>
   /** Asks a peer to store a record. */
   put(peerId: string, key: Uint8Array, value: Uint8Array): Promise<boolean>
 }
@@ -60,6 +64,12 @@ export async function hostilePeer(): Promise<HostilePeer> {
     asked: () => asked,
     multiaddrs: () => libp2p.getMultiaddrs().map((address) => address.toString()),
     connect: async (address) => void (await libp2p.dial(multiaddr(address))),
+    async streams(peerId, count) {
+      const peer = peerIdFromString(peerId)
+      const opening = Array.from({ length: count }, () => openStream(libp2p, peer, [], KAD_PROTOCOL, STREAM_MS))
+      const opened = await Promise.allSettled(opening)
+      return opened.filter(({ status }) => status === 'fulfilled').length
+    },
     put: (peerId, key, value) => storeAt(libp2p, systemClock, peerIdFromString(peerId), key, value),
     [Symbol.asyncDispose]: async () => void (await libp2p.stop()),
   }

@@ -54,7 +54,7 @@ export type Stage = {
   readonly say: (line: string) => void
   relay(name: string, how?: RelayHow): Promise<RelayServer>
   /** An entry node and a relay for each name; the first on the servers' core, the others on that of the load. */
-  regions(names: readonly string[]): Promise<Regions>
+  regions(names: readonly string[], how?: RelayHow): Promise<Regions>
   forwarder(how?: ForwarderHow): Promise<Server & { readonly inspectorPort: number | undefined }>
   /** `ca`: the file of a certificate that it trusts. */
   loader(ca?: string): Promise<Loader>
@@ -141,7 +141,12 @@ async function makeRelay(options: StageOptions, { name, cores, entries, how }: R
   }
 }
 
-async function makeRegions(options: StageOptions, placed: Placement, names: readonly string[]): Promise<Regions> {
+async function makeRegions(
+  options: StageOptions,
+  placed: Placement,
+  names: readonly string[],
+  how: RelayHow,
+): Promise<Regions> {
   await using stack = new AsyncDisposableStack()
   const { mesh, client } = await reserve()
   const data = join(options.dir, 'entry')
@@ -153,7 +158,7 @@ async function makeRegions(options: StageOptions, placed: Placement, names: read
   const relays: RelayServer[] = []
   for (const [i, name] of names.entries()) {
     const cores = i === 0 ? placed.server : placed.load
-    relays.push(stack.use(await makeRelay(options, { name, cores, entries, how: {} })))
+    relays.push(stack.use(await makeRelay(options, { name, cores, entries, how })))
   }
   await untilListed(String(ready.url), names.length, systemClock)
   const owned = stack.move()
@@ -175,7 +180,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     relayElsewhere: options.relay,
     say: options.say,
     relay: (name, how = {}) => makeRelay(options, { name, cores: placed.server, entries: [], how }),
-    regions: (names) => makeRegions(options, placed, names),
+    regions: (names, how = {}) => makeRegions(options, placed, names, how),
     async forwarder({ inspected, tls } = {}) {
       const inspector = await inspectorOf(inspected)
       const files = tls ? [tls.cert, tls.key] : []

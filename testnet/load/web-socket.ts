@@ -26,6 +26,8 @@ export type LeanWebSocket = {
   backlog(): number
   /** Lets what was sent leave. */
   close(): void
+  /** Reads nothing more. */
+  stall(): void
   /** Takes the socket down at once. */
   destroy(): void
 }
@@ -174,6 +176,7 @@ export function dialLean(url: URL, protocol: string, handlers: WebSocketHandlers
       flush()
       socket.end()
     },
+    stall: () => void socket.pause(),
     destroy() {
       state.over = true
       socket.destroy()

@@ -1,0 +1,143 @@
+// npm run stress: a real relay under pressure, and what it does to memory, to honest people, and to the health page.
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { systemClock } from '#protocol'
+import { openStage, type RelayServer, type Stage } from './bench/stage.ts'
+import { TEXT_BYTES } from './load/limits.ts'
+import { ATTACKS } from './stress/attacks.ts'
+import { ATTACK_MS, HONEST_PAIRS } from './stress/limits.ts'
+import type { Place } from './stress/orders.ts'
+import { attackBy, type Honest, type Pressure, type RowResult, runRow } from './stress/row.ts'
+import { stalledRegion } from './stress/stalled-region.ts'
+
+const STALLED_REGION = {
+  id: 'stalled-region',
+  title: 'a region that stands still while people write to it',
+  p99Factor: 1.5,
+  honest: 'within',
+} as const
+const ROWS = [...ATTACKS, STALLED_REGION]
+
+const HELP = `npm run stress -- [--only ID]... [--seconds N] [--full] [--json FILE] [--list]
+
+  --only ID    this row only (--list shows all)
+  --seconds N  how long each attack lasts (default ${ATTACK_MS / 1_000})
+  --full       as many people, sockets and records as the rows are named for
+  --json FILE  the table for programs`
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    seconds: { type: 'string', default: `${ATTACK_MS / 1_000}` },
+    full: { type: 'boolean', default: false },
+    json: { type: 'string' },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+type Field = {
+  readonly stage: Stage
+  readonly north: RelayServer
+  readonly south: RelayServer
+  readonly honest: { readonly within: Honest; readonly between: Honest }
+}
+
+function placeOf({ origin, meshPort, process }: RelayServer): Place {
+  const [multiaddr = ''] = Array.isArray(process.ready.multiaddrs) ? process.ready.multiaddrs.map(String) : []
+  const { hostname, port } = new URL(origin)
+  return { origin, host: hostname, clientPort: Number(port), meshPort, multiaddr, peerId: String(process.ready.peerId) }
+}
+
+async function openField(stage: Stage, stack: AsyncDisposableStack): Promise<Field> {
+  const { relays } = stack.use(await stage.regions(['north', 'south'], { inspected: true }))
+  const [north, south] = relays as [RelayServer, RelayServer]
+  const loader = stack.use(await stage.loader())
+  const talk = async (group: string, readers: string): Promise<Honest> => {
+    await loader.ask({
+      do: 'pairs',
+      group,
+      authors: north.origin,
+      readers,
+      pairs: HONEST_PAIRS,
+      bytes: TEXT_BYTES,
+      doneWhen: ['sequenced', 'received'],
+      host: 'author',
+      readersOn: true,
+    })
+    return { loader, group }
+  }
+  const within = await talk('within', north.origin)
+  const between = await talk('between', south.origin)
+  return { stage, north, south, honest: { within, between } }
+}
+
+function pressureOf(id: string, { stage, north, south, honest }: Field): Promise<Pressure> {
+  if (id === STALLED_REGION.id) return stalledRegion(south.process, honest.between)
+  return attackBy({ id, north: placeOf(north), south: placeOf(south), full: values.full }, stage)
+}
+
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+const WIDTHS = [16, 22, 9, 7, 9]
+const line = (cells: readonly string[]): string =>
+  cells.map((cell, i) => (i === 0 ? cell.padEnd(WIDTHS[i]!) : cell.padStart(WIDTHS[i] ?? 0))).join(' ')
+
+function show(row: RowResult): void {
+  const ratio = (row.duringMs / row.beforeMs).toFixed(2)
+  const latency = `${row.beforeMs.toFixed(1)} → ${row.duringMs.toFixed(1)} (×${ratio})`
+  const back = `${(100 * row.back).toFixed(0)} %`
+  console.log(
+    line([
+      row.id,
+      latency,
+      mib(row.grownBytes),
+      back,
+      `${row.worstHealthMs.toFixed(0)} ms`,
+      `  ${row.faults.length === 0 ? 'held' : 'FAILED'}`,
+    ]),
+  )
+  console.log(`  ${row.did}`)
+  for (const fault of row.faults) console.log(`  FAILED: ${fault}`)
+}
+
+async function main(): Promise<boolean> {
+  const attackMs = Number(values.seconds) * 1_000
+  const chosen = values.only ? ROWS.filter(({ id }) => values.only!.includes(id)) : ROWS
+  if (!(attackMs >= 1_000) || chosen.length === 0) throw new Error(HELP)
+  if (values.list) for (const { id, title } of ROWS) console.log(`${id.padEnd(18)}${title}`)
+  if (values.list) return true
+  const dir = await mkdtemp(join(tmpdir(), 'parley-stress-'))
+  const started = systemClock.monotonic()
+  const results: RowResult[] = []
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }))
+  const say = (text: string): void => void process.stderr.write(`${text}\n`)
+  const field = await openField(await openStage({ dir, profiles: undefined, relay: undefined, say }), stack)
+  console.log(`${field.stage.placed.says}\n`)
+  console.log(line(['row', 'honest p99, ms', 'memory', 'back', 'health', '  verdict']))
+  for (const { id, title, p99Factor, honest } of chosen) {
+    say(`${id}: ${title}`)
+    await using pressure = await pressureOf(id, field)
+    const row = await runRow(field.stage, {
+      id,
+      origin: field.north.origin,
+      inspectorPort: field.north.inspectorPort!,
+      honest: field.honest[honest],
+      p99Factor,
+      attackMs,
+      pressure,
+    })
+    results.push(row)
+    show(row)
+  }
+  const held = results.filter(({ faults }) => faults.length === 0).length
+  const seconds = ((systemClock.monotonic() - started) / 1_000).toFixed(0)
+  console.log(`\n${held} of ${results.length} rows held, ${seconds} s`)
+  if (values.json) await writeFile(values.json, `${JSON.stringify(results, undefined, 1)}\n`)
+  return held === results.length
+}
+
+if (values.help) console.log(HELP)
+else if (!(await main())) process.exitCode = 1

@@ -1,0 +1,175 @@
+// Attacks on the client port by whoever can open a socket.
+import { systemClock } from '#protocol'
+import { signIn } from '../load/session.ts'
+import { type Attack, dialTcp, holdSockets, over, pause, people, upgradeRequest } from './attack.ts'
+
+const IDLE_SOCKETS = 10_000
+const SLOW_SOCKETS = 1_000
+const FRAGMENT_SOCKETS = 50
+const HONEST_EVERY_MS = 500
+const quiet = { opened: () => undefined, message: () => undefined, closed: () => undefined }
+
+/** Sockets that are upgraded and never say hello; honest people sign in meanwhile. */
+export const idleSockets: Attack = {
+  id: 'idle-sockets',
+  title: '10,000 sockets that never sign in',
+  p99Factor: 2,
+  honest: 'within',
+  async prepare({ north }) {
+    const [honest] = await people(north.origin, 1)
+    return async (stopped) => {
+      const faults: string[] = []
+      let signedIn = 0
+      const trying = over(stopped, 1, async () => {
+        await pause(HONEST_EVERY_MS)
+        await signIn(honest!, quiet).then(
+          (socket) => {
+            signedIn++
+            socket.destroy()
+          },
+          (error: Error) => faults.push(`an honest sign-in failed: ${error.message.slice(0, 100)}`),
+        )
+      })
+      const at = { host: north.host, port: north.clientPort }
+      const { mostOpen, dialled } = await holdSockets(stopped, at, IDLE_SOCKETS, (socket) =>
+        socket.write(upgradeRequest(`${north.host}:${north.clientPort}`)),
+      )
+      await trying
+      return {
+        did: `${dialled} dialled, ${mostOpen} open at once; ${signedIn} honest sign-ins`,
+        faults: faults.slice(0, 3),
+      }
+    }
+  },
+}
+
+/** Devices that sign in and say nothing more. */
+export const idleSessions: Attack = {
+  id: 'idle-sessions',
+  title: '10,000 devices that sign in and say nothing',
+  p99Factor: 2,
+  honest: 'within',
+  async prepare({ north, full }) {
+    const all = await people(north.origin, full ? 10_000 : 500)
+    return async (stopped) => {
+      let next = 0
+      const open: { destroy(): void }[] = []
+      await over(stopped, 16, async () => {
+        const person = all[next++]
+        if (person) open.push(await signIn(person, quiet))
+        else await pause(50)
+      })
+      const did = `${open.length} signed in`
+      for (const socket of open) socket.destroy()
+      return {
+        did,
+        faults: open.length < all.length ? [`only ${open.length} of ${all.length} were signed in in time`] : [],
+      }
+    }
+  },
+}
+
+/** A byte of a header now and then. */
+export const slowHeaders: Attack = {
+  id: 'slow-headers',
+  title: '1,000 connections with a byte of a header each second',
+  p99Factor: 2,
+  honest: 'within',
+  async prepare({ north }) {
+    return async (stopped) => {
+      const began = systemClock.monotonic()
+      let longestMs = 0
+      const at = { host: north.host, port: north.clientPort }
+      const { dialled } = await holdSockets(stopped, at, SLOW_SOCKETS, (socket) => {
+        const from = systemClock.monotonic()
+        socket.write('GET /v1/health HTTP/1.1\r\nHost: x\r\nX-Slow: ')
+        void over({ now: () => stopped.now() || socket.destroyed, promise: stopped.promise }, 1, async () => {
+          await pause(1_000)
+          socket.write('a')
+        })
+        socket.on('close', () => {
+          if (!stopped.now()) longestMs = Math.max(longestMs, systemClock.monotonic() - from)
+        })
+      })
+      const lastedMs = systemClock.monotonic() - began
+      const cut = longestMs > 0 ? `; the longest lived ${(longestMs / 1_000).toFixed(1)} s` : ''
+      const late = lastedMs > 12_500 && longestMs === 0
+      return { did: `${dialled} dialled${cut}`, faults: late ? ['none was ever cut'] : [] }
+    }
+  },
+}
+
+/** One message in fragments of a byte; a mask of zeros. */
+function fragments(count: number): Buffer {
+  const each = (first: number): Buffer => Buffer.from([first, 0x81, 0, 0, 0, 0, 0x61])
+  return Buffer.concat([each(0x02), ...Array.from({ length: count }, () => each(0x00))])
+}
+
+export const tinyFragments: Attack = {
+  id: 'tiny-fragments',
+  title: 'messages in fragments of a byte, on 50 sockets',
+  p99Factor: 2,
+  honest: 'within',
+  async prepare({ north }) {
+    const burst = fragments(50)
+    return async (stopped) => {
+      let [rounds, cut] = [0, 0]
+      await over(stopped, FRAGMENT_SOCKETS, async () => {
+        const socket = await dialTcp(north.host, north.clientPort)
+        if (!socket) return pause(20)
+        const { promise, resolve } = Promise.withResolvers<void>()
+        socket.on('close', () => {
+          cut++
+          resolve()
+        })
+        socket.once('data', () => socket.write(burst))
+        socket.write(upgradeRequest(`${north.host}:${north.clientPort}`))
+        socket.resume()
+        await Promise.race([promise, pause(2_000)])
+        socket.destroy()
+        rounds++
+        await pause(50)
+      })
+      return {
+        did: `${rounds} messages of 50 fragments, ${cut} cut`,
+        faults: cut < rounds - FRAGMENT_SOCKETS ? ['not all were cut'] : [],
+      }
+    }
+  },
+}
+
+/** Honest devices after a cut: all come back at once, again and again. */
+export const reconnects: Attack = {
+  id: 'reconnects',
+  title: '5,000 reconnects of devices that are up to date, in 10 s',
+  p99Factor: 2,
+  honest: 'within',
+  async prepare({ north }) {
+    const all = await people(north.origin, 250)
+    for (const person of all) (await signIn(person, quiet)).destroy()
+    const before = await rowReads(north.origin)
+    return async (stopped) => {
+      let done = 0
+      const faults: string[] = []
+      await over(stopped, 32, async (i) => {
+        const mine = all.filter((_, at) => at % 32 === i)
+        for (const person of mine) {
+          if (stopped.now() || done >= 5_000) return pause(50)
+          await signIn(person, quiet).then(
+            (socket) => socket.destroy(),
+            (error: Error) => faults.push(error.message.slice(0, 100)),
+          )
+          done++
+        }
+      })
+      const reads = ((await rowReads(north.origin)) - before) / Math.max(1, done)
+      if (reads > 2) faults.push(`${reads.toFixed(2)} reads of rows a reconnect`)
+      return { did: `${done} reconnects, ${reads.toFixed(2)} reads of rows each`, faults: faults.slice(0, 3) }
+    }
+  },
+}
+
+async function rowReads(origin: string): Promise<number> {
+  const text = await (await fetch(`${origin}/metrics`)).text()
+  return Number(/^parley_store\{what="rowReads"\} (\S+)$/m.exec(text)?.[1] ?? Number.NaN)
+}

@@ -1,0 +1,26 @@
+// How a relay is put under pressure, and what it has to stand. Times in milliseconds.
+
+/** Of one row: quiet before, attack, quiet after. */
+export const BEFORE_MS = 4_000
+export const ATTACK_MS = 12_000
+export const AFTER_MAX_MS = 12_000
+export const AFTER_EVERY_MS = 2_000
+
+/** Honest people who talk meanwhile, and how much they say in all. */
+export const HONEST_PAIRS = 20
+export const HONEST_PER_SECOND = 200
+/** Percentiles are taken of slices of this length, and the median of those counts. */
+export const SLICE_MS = 1_000
+/** Below this a ratio of two latencies says nothing about anybody's experience. */
+export const LATENCY_FLOOR_MS = 5
+
+export const MEMORY_GROWTH_MAX_BYTES = 256 * 1024 * 1024
+/** What is in use after an attack, of what was in use before. */
+export const BACK_WITHIN = 1.1
+export const LOOK_EVERY_MS = 500
+export const HEALTH_MAX_MS = 2_000
+
+/** From an attacker's start to its word that it is ready, and from the order to stop to its end. */
+export const ATTACKER_NICE = 10
+export const ATTACKER_READY_MAX_MS = 120_000
+export const ATTACKER_STOP_MAX_MS = 15_000

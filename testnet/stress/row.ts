@@ -1,0 +1,188 @@
+// One row: quiet, attack, quiet again; what honest traffic, memory and health were like, and whether that will do.
+import { type ChildProcess, fork } from 'node:child_process'
+import { setPriority } from 'node:os'
+import { join } from 'node:path'
+import { type Clock, ParleyError, systemClock } from '#protocol'
+import { pin } from '../bench/cpu.ts'
+import { median } from '../bench/measure.ts'
+import { memoryOf } from '../bench/memory.ts'
+import type { Stage } from '../bench/stage.ts'
+import { Histogram } from '../load/histogram.ts'
+import type { Loader } from '../load/loader.ts'
+import type { Marked } from '../load/orders.ts'
+import type { Done } from './attack.ts'
+import {
+  AFTER_EVERY_MS,
+  AFTER_MAX_MS,
+  ATTACKER_NICE,
+  ATTACKER_READY_MAX_MS,
+  ATTACKER_STOP_MAX_MS,
+  BACK_WITHIN,
+  BEFORE_MS,
+  HONEST_PER_SECOND,
+  LATENCY_FLOOR_MS,
+  MEMORY_GROWTH_MAX_BYTES,
+  SLICE_MS,
+} from './limits.ts'
+import type { AttackOrder, AttackSays } from './orders.ts'
+import { watch } from './watch.ts'
+
+/** What happens between the two quiet times. */
+export type Pressure = AsyncDisposable & {
+  go(): void
+  /** Ends it. */
+  stop(): Promise<Done>
+}
+
+export type RowResult = {
+  readonly id: string
+  readonly did: string
+  readonly beforeMs: number
+  readonly duringMs: number
+  readonly grownBytes: number
+  /** Heap afterwards, of what it was before. */
+  readonly back: number
+  readonly worstHealthMs: number
+  readonly faults: readonly string[]
+}
+
+/** Pairs of a load process that talk. */
+export type Honest = { readonly loader: Loader; readonly group: string }
+
+export type RowOptions = {
+  readonly id: string
+  readonly origin: string
+  readonly inspectorPort: number
+  readonly honest: Honest
+  readonly p99Factor: number
+  readonly attackMs: number
+  readonly pressure: Pressure
+}
+
+const PROGRAM = join(import.meta.dirname, 'attacker.ts')
+
+/** The attacker says things in an order of its own: each is waited for by name. */
+function hearing(child: ChildProcess, clock: Clock): (is: AttackSays['is'], maxMs: number) => Promise<AttackSays> {
+  const heard: AttackSays[] = []
+  const waiting: ((told: AttackSays | Error) => void)[] = []
+  const tell = (told: AttackSays | Error): void => {
+    for (const wake of waiting.splice(0)) wake(told)
+  }
+  child.on('message', (told: AttackSays) => {
+    heard.push(told)
+    tell(told)
+  })
+  child.on('exit', (code, signal) => tell(new Error(`the attacker ended (${signal ?? `code ${code}`})`)))
+  return async (is, maxMs) => {
+    const late = Promise.withResolvers<Error>()
+    const timer = clock.after(maxMs, () => late.resolve(new Error(`the attacker is not ${is} after ${maxMs} ms`)))
+    try {
+      for (;;) {
+        const failed = heard.find((told) => told.is === 'failed')
+        if (failed?.is === 'failed') throw new Error(failed.error)
+        const found = heard.find((told) => told.is === is)
+        if (found) return found
+        const next = await Promise.race([
+          new Promise<AttackSays | Error>((resolve) => waiting.push(resolve)),
+          late.promise,
+        ])
+        if (next instanceof Error) throw new ParleyError('unreachable', next.message)
+      }
+    } finally {
+      timer.cancel()
+    }
+  }
+}
+
+/** An attack in a process of its own. Resolves when it is ready. */
+export async function attackBy(order: AttackOrder, { placed }: Stage): Promise<Pressure> {
+  const child = fork(PROGRAM, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const hear = hearing(child, systemClock)
+  if (child.pid !== undefined) {
+    // Not on the relay's core, and behind those who measure on the other one.
+    await pin(child.pid, placed.load)
+    setPriority(child.pid, ATTACKER_NICE)
+  }
+  child.send(order)
+  await hear('ready', ATTACKER_READY_MAX_MS).catch((error: unknown) => {
+    child.kill('SIGKILL')
+    throw error
+  })
+  return {
+    go: () => void child.send('go'),
+    async stop() {
+      child.send('stop')
+      const done = await hear('done', ATTACKER_STOP_MAX_MS)
+      return done.is === 'done' ? done : { did: '' }
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+    },
+  }
+}
+
+type Slices = { readonly p99Ms: number; readonly faults: readonly string[] }
+
+/** The median over slices of the 99th percentile in each; a slice in which nothing arrived counts as endless. */
+async function slices(stage: Stage, { loader, group }: Honest, ms: number): Promise<Slices> {
+  const found: number[] = []
+  let faults: readonly string[] = []
+  await loader.ask<Marked>({ do: 'mark', group })
+  for (let passed = 0; passed < ms; passed += SLICE_MS) {
+    await stage.pause(SLICE_MS)
+    const marked = await loader.ask<Marked>({ do: 'mark', group })
+    const p99 = new Histogram().add(marked.latency).percentile(0.99) / 1_000
+    found.push(Number.isNaN(p99) ? Number.POSITIVE_INFINITY : p99)
+    faults = marked.faults
+  }
+  return { p99Ms: median(found), faults }
+}
+
+/** What is in use when all garbage is gone. */
+async function inUse(inspectorPort: number): Promise<number> {
+  const { heapUsed, external } = await memoryOf(inspectorPort)
+  return heapUsed + external
+}
+
+/** Until it is back, or for AFTER_MAX_MS: what has to time out first takes a while. */
+async function heapBack(stage: Stage, look: () => Promise<number>, before: number): Promise<number> {
+  let heap = await look()
+  for (let passed = 0; heap > before * BACK_WITHIN && passed < AFTER_MAX_MS; passed += AFTER_EVERY_MS) {
+    await stage.pause(AFTER_EVERY_MS)
+    heap = await look()
+  }
+  return heap
+}
+
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+
+export async function runRow(stage: Stage, options: RowOptions): Promise<RowResult> {
+  const { id, origin, honest, p99Factor, attackMs, pressure } = options
+  const { loader, group } = honest
+  await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
+  await stage.pause(SLICE_MS)
+  const calm = watch(origin)
+  const before = await slices(stage, honest, BEFORE_MS)
+  const memory = calm.end()
+  const look = (): Promise<number> => inUse(options.inspectorPort)
+  const heapBefore = await look()
+  const watching = watch(origin)
+  pressure.go()
+  const during = await slices(stage, honest, attackMs)
+  const { did, faults: own = [] } = await pressure.stop()
+  const { mostRssBytes, worstHealthMs, sick } = watching.end()
+  const heap = await heapBack(stage, look, heapBefore)
+  await loader.ask({ do: 'stop', group })
+  const grownBytes = mostRssBytes - memory.mostRssBytes
+  const ratio = during.p99Ms / Math.max(before.p99Ms, LATENCY_FLOOR_MS)
+  const faults = [
+    ...own,
+    ...during.faults.map((fault) => `honest traffic: ${fault}`),
+    ...sick.map((why) => `health: ${why}`),
+  ]
+  if (ratio > p99Factor) faults.push(`honest p99 is ${ratio.toFixed(1)} times what it was, at most ${p99Factor}`)
+  if (grownBytes > MEMORY_GROWTH_MAX_BYTES) faults.push(`memory grew by ${mib(grownBytes)}`)
+  if (heap > heapBefore * BACK_WITHIN) faults.push(`${mib(heap)} are in use afterwards, ${mib(heapBefore)} were before`)
+  const back = heap / heapBefore
+  return { id, did, beforeMs: before.p99Ms, duringMs: during.p99Ms, grownBytes, back, worstHealthMs, faults }
+}
