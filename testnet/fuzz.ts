@@ -29,20 +29,20 @@ const { values } = parseArgs({
 
 const kib = (bytes: number): string => `${(bytes / 1024).toFixed(0)} KiB`
 
-const COLUMNS = ['decoder', 'executions', 'per s', 'taken', 'outcomes', 'slowest', 'most memory', 'reached'] as const
+const COLUMNS = ['decoder', 'executions', 'CPU each', 'taken', 'outcomes', 'slowest', 'most memory', 'reached'] as const
 const WIDTHS = [34, 10, 8, 7, 9, 9, 22, 0]
 const row = (cells: readonly string[]): string =>
   cells.map((cell, i) => (i === 0 ? cell.padEnd(WIDTHS[i]!) : cell.padStart(WIDTHS[i]!))).join(' ')
 
 function show({ findings, covered }: Outcome): void {
-  const { name, executions, tookMs, accepted, outcomes, slowestMs, most } = findings
+  const { name, executions, busyMs, accepted, outcomes, slowestMs, most } = findings
   const reached = covered
     ? `  ${covered.functions} functions, ${covered.reachedPercent.toFixed(0)} % of their code`
     : '  ?'
-  const rate = (executions / (tookMs / 1_000)).toFixed(0)
+  const each = `${((1_000 * busyMs) / Math.max(1, executions)).toFixed(0)} µs`
   const taken = `${((100 * accepted) / Math.max(1, executions)).toFixed(1)} %`
   const memory = `${kib(most.madeBytes)} of ${most.bytes} B`
-  console.log(row([name, `${executions}`, rate, taken, `${outcomes}`, `${slowestMs.toFixed(1)} ms`, memory, reached]))
+  console.log(row([name, `${executions}`, each, taken, `${outcomes}`, `${slowestMs.toFixed(1)} ms`, memory, reached]))
   for (const fault of findings.faults) {
     const file = fault.kept ?? keepInput(findings, fault.bytes)
     console.log(`  FOUND ${fault.what}\n  input of ${fault.bytes.length} bytes: ${file}`)
@@ -66,6 +66,7 @@ async function main(): Promise<boolean> {
   const started = systemClock.monotonic()
   const running = new Set<Watched>()
   let found = 0
+  let busy = 0
   let done = 0
   const progress = (): void => {
     const shown = [...running].map((it) => `${it.name} ${((100 * it.done()) / executions).toFixed(0)} %`).join(', ')
@@ -76,12 +77,15 @@ async function main(): Promise<boolean> {
   const outcome = (one: Outcome): void => {
     done++
     found += one.findings.faults.length
+    busy += one.findings.busyMs
     show(one)
   }
   await runAll(jobs, { seed, executions, running, outcome })
   timer.cancel()
   const seconds = ((systemClock.monotonic() - started) / 1_000).toFixed(0)
-  console.log(`\n${jobs.length} decoders, ${jobs.length * executions} executions in ${seconds} s, ${found} found`)
+  console.log(
+    `\n${jobs.length} decoders, ${jobs.length * executions} executions in ${seconds} s (${(busy / 1_000).toFixed(0)} s of CPU), ${found} found`,
+  )
   return found === 0
 }
 

@@ -4,7 +4,7 @@ import { systemClock } from '#protocol'
 import type { Decoder } from '#protocol/decoders'
 import { chanceOf, seedOf } from './chance.ts'
 import { keptInputs } from './corpus.ts'
-import { type Judged, judge } from './judge.ts'
+import { busyMs, type Judged, judge } from './judge.ts'
 import { FAULTS_MAX, OUTCOMES_PER_CODE_MAX, POOL_INPUT_MAX_BYTES, POOL_MAX, SHRINK_MS } from './limits.ts'
 import { nextInput } from './mutate.ts'
 
@@ -19,6 +19,8 @@ export type Findings = {
   /** Memory made by the most expensive input, garbage included, and that input's size. */
   readonly most: { readonly madeBytes: number; readonly bytes: number }
   readonly tookMs: number
+  /** Of the thread: what it would take on a machine of its own. */
+  readonly busyMs: number
   readonly faults: readonly Fault[]
 }
 
@@ -97,6 +99,7 @@ class Search {
 
 export async function fuzz(decoder: Decoder, { seed, executions, about }: FuzzOptions): Promise<Findings> {
   const started = systemClock.monotonic()
+  const busyBefore = busyMs()
   const examples = await decoder.examples()
   const search = new Search(decoder, examples)
   for (const { file, bytes } of keptInputs(decoder)) await search.take(bytes, file)
@@ -122,5 +125,6 @@ export async function fuzz(decoder: Decoder, { seed, executions, about }: FuzzOp
     most,
     faults,
     tookMs: systemClock.monotonic() - started,
+    busyMs: busyMs() - busyBefore,
   }
 }

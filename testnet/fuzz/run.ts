@@ -20,7 +20,7 @@ function brokenOff(name: string, shared: SharedArrayBuffer, what: string, tookMs
   const bytes = new Uint8Array(shared, SHARED_HEADER_BYTES, length).slice()
   const none = { accepted: 0, outcomes: 0, slowestMs: 0, most: { madeBytes: 0, bytes: 0 } }
   return {
-    findings: { name, executions, ...none, tookMs, faults: [{ what, bytes, kept: undefined }] },
+    findings: { name, executions, ...none, tookMs, busyMs: tookMs, faults: [{ what, bytes, kept: undefined }] },
     covered: undefined,
   }
 }
