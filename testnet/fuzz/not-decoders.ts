@@ -1,6 +1,7 @@
 // Exported functions whose names sound like decoding and that no decoder of the registry stands for, with the reason.
 
 const OWN = {
+  'protocol/submission-codec.ts': ['unpackSubmission'],
   'crypto/prekey-state.ts': ['readPrekeyState'],
   'relay/rules/conversation-rows.ts': ['readLagKey', 'readNumber', 'readHeld', 'loadConversation', 'readEntries'],
   'relay/rules/inbox.ts': ['readInboxRow'],
@@ -19,12 +20,14 @@ const OWN = {
   ],
   'client/registration.ts': ['readPending'],
   'client/rules/people.ts': ['openPeople'],
+  'client/rules/rows.ts': ['openRows'],
   'client/rules/conversation.ts': ['openConversation', 'parseDevice', 'parseAuthor'],
 }
 
 const FILES = {
   'node/key.ts': ['loadOrCreateNodeKey'],
   'relay/secrets.ts': ['readSecret', 'readSecrets'],
+  'relay/tls.ts': ['readTls'],
   'relay/config.ts': ['readConfig', 'loadConfig'],
   'client/commands/shared.ts': ['readPassphrase', 'openProfile', 'parseCount', 'parseSeconds'],
 }
@@ -40,6 +43,7 @@ const OPENS = {
   'relay/store/witness.ts': ['openWitness'],
   'relay/store/level.ts': ['openLevel'],
   'relay/store/store.ts': ['openStore'],
+  'relay/stocking.ts': ['openStocking'],
   'client/session.ts': ['openSession'],
   'client/db/profile-file.ts': ['openProfileFile'],
   'client/rules/look-ups.ts': ['openLookUps'],
