@@ -29,6 +29,8 @@ type Ask = {
   /** A manifest at least this new is needed. */
   newer: Version | undefined
   refresh: boolean
+  /** Somebody asked while it could not be asked for: it is as soon as it can. */
+  wanted: boolean
 }
 
 export type LookUps = {
@@ -74,7 +76,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
   const askOf = (user: UserId): Ask => {
     let ask = asks.get(user)
     if (!ask) {
-      ask = { running: false, attempt: 0, timer: undefined, newer: undefined, refresh: false }
+      ask = { running: false, attempt: 0, timer: undefined, newer: undefined, refresh: false, wanted: false }
       asks.set(user, ask)
     }
     return ask
@@ -93,7 +95,9 @@ export function openLookUps(ports: LookUpPorts): LookUps {
 
   const start = (user: UserId): void => {
     const ask = askOf(user)
-    if (!isOnline || ask.running || ask.timer) return
+    if (ask.running) return
+    ask.wanted = !isOnline || ask.timer !== undefined
+    if (ask.wanted) return
     ask.running = true
     request(user, ask).then(
       (answer) => {
@@ -143,7 +147,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
       const wait = Math.min(LOOK_UP_AGAIN_MAX_MS, LOOK_UP_AGAIN_MS * 2 ** ask.attempt++)
       ask.timer = clock.after(Math.ceil(wait * (0.5 + random.fraction() / 2)), () => {
         ask.timer = undefined
-        if (ask.refresh || ask.newer) start(user)
+        if (ask.refresh || ask.newer || ask.wanted) start(user)
         ports.again(user)
       })
     },
@@ -156,7 +160,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
       for (const [user, ask] of asks) {
         ask.timer?.cancel()
         ask.timer = undefined
-        if (ask.refresh || ask.newer) start(user)
+        if (ask.refresh || ask.newer || ask.wanted) start(user)
       }
     },
     offline() {
