@@ -1,9 +1,9 @@
 // What bounds a local network. Times in milliseconds.
 
 /** From the start of a process to its ready line; a slow machine that starts many at once needs most of it. */
-export const READY_MAX_MS = 60_000
+export const READY_MAX_MS = 120_000
 /** `relay init` and the like. */
-export const INIT_MAX_MS = 30_000
+export const INIT_MAX_MS = 120_000
 /** From SIGTERM to SIGKILL. */
 export const STOP_PATIENCE_MS = 10_000
 /** A line of a child that is longer is cut in two: only the ready line is ever parsed. */
@@ -22,7 +22,7 @@ export const PORT_LAST = 31_999
 export const PORT_SEARCH_MAX = 500
 
 /** From the ready lines until every process answers and every region is listed. */
-export const HEALTH_MAX_MS = 30_000
+export const HEALTH_MAX_MS = 120_000
 export const HEALTH_EVERY_MS = 50
 
 /** How often `npm start` is looked for. */

@@ -12,7 +12,7 @@ export const DUMP_PAGE = 1_000
 /** No progress for this long is a failure. */
 export const STUCK_MS = 30_000
 /** From the start of a client to its answer. */
-export const CLIENT_MS = 30_000
+export const CLIENT_MS = 90_000
 /** From the last number until the log itself has it. */
 export const LOG_MS = 10_000
 /** Somebody who talks without end hands over what is due this often. */
