@@ -89,7 +89,7 @@ export function personActor({ person, journal, to, faultsFile, fault }: Talker):
   let ending: Client | undefined
   const gone = (it: Client): void => {
     if (running !== it) return
-    if (ending !== it) fault('the process has ended by itself')
+    if (ending !== it) fault(`the client of ${person.name} has ended by itself`)
     before += it.received
     for (const what of it.faults) fault(what)
     running = undefined

@@ -150,7 +150,7 @@ export async function openStage({ dir, random, plant }: StageOptions): Promise<S
   const people = everybody.map((person) => {
     const { name } = person
     const to = partnersOf(name).map((other): Partner => ({ user: idOf(other), job: `${name}>${other}` }))
-    const fault = (what: string): void => void faults.push(`${name}: ${what}`)
+    const fault = (what: string): void => void faults.push(what)
     return personActor({ person, journal: journalOf(dir, name), to, faultsFile: faultsFile(name), fault })
   })
   for (const actor of people) {

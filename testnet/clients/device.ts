@@ -21,6 +21,9 @@ type Orders = { readonly [D in Order['do']]: (order: Order & { do: D }) => Promi
 
 const tell = (told: Told): void => void process.send?.(told)
 
+/** Whoever looks for somebody is told by the order itself when that fails. */
+const EXPECTED = ['delivered', 'read', 'prekeys-stocked', 'contact-changed', 'look-up-failed']
+
 /** Remembers when what was sent, numbered and received. */
 class Log {
   sent: [k: number, ms: number][] = []
@@ -45,8 +48,7 @@ class Log {
     if (event.type === 'message') this.#message(event.message)
     else if (event.type === 'state') this.#state(event)
     else if (event.type === 'connection') this.connections.push([event.state.is, sharedMs()])
-    else if (!['delivered', 'read', 'prekeys-stocked', 'contact-changed'].includes(event.type))
-      tell({ faults: JSON.stringify(event) })
+    else if (!EXPECTED.includes(event.type)) tell({ faults: JSON.stringify(event) })
   }
 
   #state(event: ParleyEvent & { type: 'state' }): void {
