@@ -18,19 +18,19 @@ export type Rows = {
   committed(change: Change): void
 }
 
-/** Said and not numbered yet, encrypted and not sent yet, and everybody whom this device talks to. */
-function isNeededAgain(table: TableName, row: AnyRow): boolean {
-  if (table === 'messages') return (row as Tables['messages']).status !== 'sequenced'
-  return table === 'contacts' || table === 'sealed'
-}
-
 const ROW_BYTES = 256
 
-function bytesOf(row: AnyRow): number {
-  let sum = ROW_BYTES
-  for (const value of Object.values(row)) if (value instanceof Uint8Array) sum += value.length
-  return sum
+/** Tables of which rows are kept: what was said, what is encrypted, whom this device talks to. How many bytes a row takes. */
+const KEPT: { readonly [T in TableName]?: (row: Tables[T]) => number } = {
+  messages: ({ body }) => ROW_BYTES + body.length,
+  sealed: ({ submission }) => ROW_BYTES + submission.length,
+  contacts: ({ home, manifest }) => ROW_BYTES + (home?.length ?? 0) + (manifest?.length ?? 0),
 }
+const bytesOf = (table: TableName, row: AnyRow): number => KEPT[table]?.(row as never) ?? 0
+
+/** What has its number is read by people, not by the engine. */
+const isNeededAgain = (table: TableName, row: AnyRow): boolean =>
+  table !== 'messages' || (row as Tables['messages']).status !== 'sequenced'
 
 type Kept = Change & { row: AnyRow; bytes: number }
 
@@ -47,18 +47,20 @@ function keptRows() {
   return {
     get: rows.get,
     forget,
-    put(table: TableName, key: readonly KeyValue[], row: AnyRow): void {
-      const known = rows.get(table, key)
-      const size = bytesOf(row)
-      bytes += size - (known?.bytes ?? 0)
+    /** A row that is known stays known as what it becomes. */
+    put(table: TableName, key: readonly KeyValue[], row: AnyRow, known: Kept | undefined): void {
+      const size = bytesOf(table, row)
       if (known) {
+        bytes += size - known.bytes
         known.row = row
         known.bytes = size
-      } else {
+      } else if (isNeededAgain(table, row)) {
         const kept = { table, key, row, bytes: size }
+        bytes += size
         rows.set(table, key, kept)
         order.add(kept)
       }
+      if (bytes <= ROWS_KEPT_BYTES) return
       for (const oldest of order) {
         if (bytes <= ROWS_KEPT_BYTES) return
         forget(oldest)
@@ -103,17 +105,19 @@ export function openRows(db: DbReader): Rows {
   const ends = keyEnds(db)
   return {
     get<T extends TableName>(table: T, key: readonly KeyValue[]) {
-      const known = kept.get(table, key)
+      const known = table in KEPT ? kept.get(table, key) : undefined
       if (known) return known.row as Tables[T]
       if (isGrowing(table) && ends.isBeyond(table, key)) return undefined
       const row = db.get(table, key)
-      if (row && isNeededAgain(table, row)) kept.put(table, key, row)
+      if (row && table in KEPT) kept.put(table, key, row, undefined)
       return row
     },
     committed({ table, key, row }) {
-      const known = kept.get(table, key)
-      if (row && (known || isNeededAgain(table, row))) kept.put(table, key, row)
-      else if (known) kept.forget(known)
+      if (table in KEPT) {
+        const known = kept.get(table, key)
+        if (row) kept.put(table, key, row, known)
+        else if (known) kept.forget(known)
+      }
       if (row && isGrowing(table)) ends.grew(table, key)
     },
   }
