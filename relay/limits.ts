@@ -63,10 +63,8 @@ export const BUNDLE_TARGET_BUDGET: Budget = { burst: 200, refillMs: 5_000, keysM
 export const BUNDLE_REGION_BUDGET: Budget = { burst: 2_000, refillMs: 50, keysMax: 4_096 }
 
 // --- accounts and records
-/** Accounts whose verified records are kept in memory. */
-export const ACCOUNTS_CACHED_MAX = 20_000
-/** Accounts read at once at start. */
-export const PRELOAD_PAGE = 256
+/** Accounts whose verified records are kept in memory: those of sessions and of members of conversations in use. */
+export const ACCOUNTS_CACHED_MAX = 65_536
 /** Verified records of users of other regions kept in memory. */
 export const STRANGERS_CACHED_MAX = 50_000
 /** Look-ups for other regions' users under way at once. */

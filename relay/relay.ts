@@ -233,7 +233,6 @@ async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assemb
   const node = stack.use(await openNode(base, store, accounts, async () => (circle.gateway ? makeRecord() : undefined)))
   circle.node = node
   const directory = createDirectory({ region: base.secrets.keys.regionId, clock, accounts, prekeys, node })
-  await accounts.preload()
   const engine = await openRules(base, { store, replayed, node, directory, attach })
   const { relay } = engine
   circle.relay = relay

@@ -13,7 +13,7 @@ import {
   type SignedRecord,
   type UserId,
 } from '#protocol'
-import { ACCOUNTS_CACHED_MAX, PRELOAD_PAGE } from '../limits.ts'
+import { ACCOUNTS_CACHED_MAX } from '../limits.ts'
 import { countersignHead, type RegionKeys } from './countersigner.ts'
 import type { AccountRows } from './rows.ts'
 import { checkHead, checkSuccessor, compareManifests } from './succession.ts'
@@ -37,11 +37,6 @@ export type Accounts = {
   known(user: UserId): Account | undefined
   /** Resolves when `counter` is committed as the last one of this device; `old_profile` when it is not above the last. */
   raiseSessionCounter(user: UserId, device: DeviceKey, counter: bigint): Promise<void>
-  /**
-   * Reads accounts into memory, up to ACCOUNTS_CACHED_MAX: the rules of inboxes ask for manifests of people who are not
-   * connected, without waiting. Returns how many there are.
-   */
-  preload(): Promise<number>
   /** Countersigns the person's head anew. */
   renew(user: UserId): Promise<Account | undefined>
 }
@@ -152,14 +147,6 @@ export function createAccounts(parts: AccountsParts): Accounts {
         parts.rows.putSessionCounter(user, device, counter)
       })
       await parts.rows.flushed()
-    },
-    async preload() {
-      let count = 0
-      for await (const users of parts.rows.users(PRELOAD_PAGE)) {
-        if (count < ACCOUNTS_CACHED_MAX) await Promise.all(users.map((user) => load(user, parts, cache)))
-        count += users.length
-      }
-      return count
     },
     async renew(user) {
       const account = await load(user, parts, cache)

@@ -13,9 +13,6 @@ import {
 import type { Store } from '../store/types.ts'
 import type { Shelf } from './shelf.ts'
 
-/** Partition of the list of local users; the values are empty. */
-const USERS = 'users'
-
 export type Pile = 'ec' | 'kyber'
 
 const partition = (user: UserId) => `user/${user}`
@@ -36,19 +33,7 @@ export function accountRows(store: Store) {
     putHome(user: UserId, home: HomeRecord): void {
       store.put(partition(user), 'home', toBinary(HomeRecordSchema, home))
     },
-    /** Every local user, a page at a time, ascending. */
-    async *users(pageSize: number): AsyncGenerator<UserId[]> {
-      let from: string | undefined
-      for (;;) {
-        const page = await store.range(USERS, { from, to: undefined, limit: pageSize, reverse: false })
-        yield page.map(([user]) => user as UserId)
-        if (page.length < pageSize) return
-        // '~' sorts behind every character of an id: the next page begins after the last key.
-        from = `${page.at(-1)![0]}~`
-      }
-    },
     putManifest(user: UserId, manifest: SignedRecord): void {
-      store.put(USERS, user, new Uint8Array(0))
       store.put(partition(user), 'manifest', toBinary(SignedRecordSchema, manifest))
     },
     async sessionCounter(user: UserId, device: DeviceKey): Promise<bigint> {

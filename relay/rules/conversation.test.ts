@@ -110,7 +110,7 @@ test('a conversation is read as it was written, whatever happened to it', async 
     const { hooks, drive, open } = await openTestStore(random)
     let store = await open()
     const load = (): never => assert.fail('nothing is to be loaded')
-    const inboxes = new Inboxes(store, { knownManifest: () => undefined })
+    const inboxes = new Inboxes(store, { knownManifest: () => undefined, findHome: async () => undefined })
     const convs = new Conversations(store, inboxes, HERE, 10, load, () => {})
     hooks.closing = (commit) => {
       convs.closing(commit)
@@ -159,7 +159,7 @@ test('a conversation is read as it was written, whatever happened to it', async 
     const later = (await drive(loadConversation(store, pair.id, HERE)))!
     assert.deepEqual(lasting(later), before, `seed ${seed}, after a crash`)
     assert.equal(later.settled, later.head)
-    const inboxesLater = new Inboxes(store, { knownManifest: () => undefined })
+    const inboxesLater = new Inboxes(store, { knownManifest: () => undefined, findHome: async () => undefined })
     await drive(inboxesLater.load(later, later.members[1]!))
     assert.deepEqual(
       cursors(inboxesLater, later.members[1]!),

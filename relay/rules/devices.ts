@@ -94,7 +94,26 @@ export class Devices {
 
   /** A frame that breaks the rules ends its session. */
   frame(session: SessionState, frame: DeviceFrame): void {
-    this.#guard(session, () => this.#frame(session, frame))
+    const { ports, load } = this.#core
+    const { userId } = session.port
+    if (session.unread) session.unread.push(frame)
+    else if (ports.directory.knownManifest(userId)) this.#guard(session, () => this.#frame(session, frame))
+    else {
+      session.unread = [frame]
+      load(
+        ports.directory.findHome(userId).catch(() => undefined),
+        () => this.#read(session),
+      )
+    }
+  }
+
+  #read(session: SessionState): void {
+    const frames = session.unread ?? []
+    session.unread = undefined
+    for (const frame of frames) {
+      if (!this.#core.sessions.isOpen(session)) return
+      this.#guard(session, () => this.#frame(session, frame))
+    }
   }
 
   /** Sessions of devices that left the manifest end. */

@@ -21,21 +21,26 @@ import {
 } from './inbox.ts'
 import type { DirectoryPort } from './ports.ts'
 
+/** `findHome` also sees to it that the account of somebody who lives here is in memory. */
+export type AccountsPort = Pick<DirectoryPort, 'knownManifest' | 'findHome'>
+
 export class Inboxes {
   readonly #store: Store
-  readonly #directory: Pick<DirectoryPort, 'knownManifest'>
+  readonly #directory: AccountsPort
   /** Rows that appeared, went or changed beyond a cursor since the last commit was closed. */
   readonly #dirty = new Set<Conversation>()
   /** Rows of which only cursors moved since they were written. */
   readonly #moved = new Map<Member, Conversation>()
 
-  constructor(store: Store, directory: Pick<DirectoryPort, 'knownManifest'>) {
+  constructor(store: Store, directory: AccountsPort) {
     this.#store = store
     this.#directory = directory
   }
 
-  /** Before a conversation is used: the row of a member who lives here. */
+  /** Before a conversation is used: the account and the row of a member who lives here. */
   async load(conv: Conversation, member: Member): Promise<void> {
+    if (!this.#directory.knownManifest(member.userId))
+      await this.#directory.findHome(member.userId).catch(() => undefined)
     const row = await this.#store.get(inboxPartition(member.userId), conv.id)
     if (!row) return
     member.inbox = readInboxRow(row)

@@ -45,6 +45,7 @@ export type DeviceSession = {
 /** Verified records. `known*` answer from memory, synchronously; `find*` may ask the DHT and other regions. */
 export type DirectoryPort = {
   knownHome(user: UserId): Home | undefined
+  /** Of somebody who lives here the account is known from then on, for as long as it is asked for now and then. */
   findHome(user: UserId): Promise<Home | undefined>
   knownManifest(user: UserId): Manifest | undefined
   /** At least as new as the home record says. */

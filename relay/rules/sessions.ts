@@ -3,6 +3,7 @@
 import {
   type ConvId,
   convIdBytes,
+  type DeviceFrame,
   type DeviceKey,
   epochOf,
   type HomeRecord,
@@ -40,6 +41,8 @@ export type SessionState = {
   readonly unfounded: Map<ConvId, Uint8Array>
   /** While the inbox is being read: conversations that got something meanwhile. */
   opening: Set<ConvId> | undefined
+  /** Frames that wait until the person's account has been read. */
+  unread: DeviceFrame[] | undefined
   /** What waits to leave, ascending by the commit it waits for. */
   readonly drafts: { readonly gate: number; readonly draft: Draft }[]
 }
@@ -73,6 +76,7 @@ export class Sessions {
       views: new Map(),
       unfounded: new Map(),
       opening: new Set(),
+      unread: undefined,
       drafts: [],
     }
     this.#byId.set(port.id, session)
