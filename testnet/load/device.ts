@@ -60,6 +60,7 @@ export class LoadDevice {
   readonly #bodyBytes: number
   readonly place: Place = { epoch: 0, n: 0 }
   #acknowledged = 0
+  #rewinding = false
   #socket: LeanWebSocket | undefined
   #pings = 0
   readonly #pongs = new Map<number, { resolve(): void; reject(error: Error): void }>()
@@ -149,17 +150,28 @@ export class LoadDevice {
     const epoch = entryEpoch(bytes, from)
     const n = entryN(bytes, from)
     if (n !== (epoch === place.epoch ? place.n + 1 : 1)) {
+      if (this.#rewinding) return
       this.#tells.fault(`entry ${epoch}.${n} after ${place.epoch}.${place.n}`)
+      this.#rewind()
       return
     }
     place.epoch = epoch
     place.n = n
+    this.#rewinding = false
     if (entryMember(bytes, from) === this.#member) return
     const k = entryK(bytes, from)
     if (bodyBytes(bytes, from, to) !== this.#bodyBytes || bodyK(bytes, from) !== k) {
       this.#tells.fault(`entry ${epoch}.${n} brings another body than it should`)
     }
     this.#tells.received(k)
+  }
+
+  /** Asks the home to go on from this device's place; what comes before it does is passed over. */
+  #rewind(): void {
+    this.#rewinding = true
+    const cursors = [{ conv: 1, epoch: this.place.epoch, n: this.place.n, rewind: true }]
+    this.#socket?.send(encodeDeviceFrame(create(DeviceFrameSchema, { cursors })))
+    this.#socket?.flush()
   }
 
   #ponged(upTo: number): void {

@@ -2,7 +2,7 @@
 import { systemClock, systemRandom } from '#protocol'
 import { each } from './each.ts'
 import { Histogram } from './histogram.ts'
-import { FIRST_ANSWER_EVERY_MS, SLEEP_LEAST_MS } from './limits.ts'
+import { FIRST_ANSWER_EVERY_MS, SLEEP_LEAST_MS, STOP_MAX_MS } from './limits.ts'
 import type { CaughtUp, PairsOrder } from './orders.ts'
 import type { Lane, Pair } from './pair.ts'
 import { makeParleyPair, type ParleyPair } from './parley-pair.ts'
@@ -73,7 +73,11 @@ export class Group {
 
   async stop(): Promise<void> {
     this.#open = false
-    await Promise.all(this.#lanes.map(({ pair }) => pair.stop()))
+    const late = Promise.withResolvers<void>()
+    const timer = systemClock.after(STOP_MAX_MS, late.resolve)
+    await Promise.race([Promise.all(this.#lanes.map(({ pair }) => pair.stop())), late.promise])
+    timer.cancel()
+    for (const { pair } of this.#lanes) if (!pair.isIdle) this.tally.fault(`still on its way: ${pair.where}`)
   }
 
   async readersOn(): Promise<CaughtUp> {

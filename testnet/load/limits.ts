@@ -22,3 +22,5 @@ export const ANSWER_MAX_MS = 300_000
 export const FIRST_ANSWER_EVERY_MS = 5
 /** A generator with an open loop sleeps while nothing is due for longer than this, and spins otherwise. */
 export const SLEEP_LEAST_MS = 2
+/** What is not done so long after the last message was sent is a fault. */
+export const STOP_MAX_MS = 60_000

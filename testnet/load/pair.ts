@@ -47,6 +47,12 @@ export class Pair {
     return this.#reached.received === this.sent
   }
 
+  /** In words. */
+  get where(): string {
+    const { sequenced, received, safe } = this.#reached
+    return `k ${this.sent} was sent, ${sequenced} has its number, ${received} was read, ${safe} is safe`
+  }
+
   get isIdle(): boolean {
     return this.done === this.sent
   }
