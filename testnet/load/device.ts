@@ -25,7 +25,7 @@ import {
   pullFrame,
   readHomeFrame,
 } from './codec.ts'
-import { PULL_BYTES } from './limits.ts'
+import { PULL_BYTES, SUBMISSION_BYTES_A_FRAME, SUBMISSIONS_A_FRAME } from './limits.ts'
 import type { Person } from './person.ts'
 import { signIn } from './session.ts'
 import type { LeanWebSocket } from './web-socket.ts'
@@ -117,9 +117,10 @@ export class LoadDevice {
     return promise
   }
 
-  /** Submissions of k from..to in one frame, with the acknowledgement that is due. */
+  /** Submissions of k from..to, with the acknowledgement that is due; one frame, unless a stall has left too many for one. */
   submit(from: number, to: number): void {
-    this.#say(from, to)
+    const most = Math.min(SUBMISSIONS_A_FRAME, Math.floor(SUBMISSION_BYTES_A_FRAME / this.#bodyBytes))
+    for (let k = from; k <= to; k += most) this.#say(k, Math.min(to, k + most - 1))
   }
 
   /** Says how far this device has the log, if it has not said so yet. */

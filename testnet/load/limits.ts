@@ -24,3 +24,8 @@ export const FIRST_ANSWER_EVERY_MS = 5
 export const SLEEP_LEAST_MS = 2
 /** What is not done so long after the last message was sent is a fault. */
 export const STOP_MAX_MS = 60_000
+/** After which an author that was told to wait, or where to go on, sends again. */
+export const RETRY_MS = 200
+/** What one frame of a device holds at most: both well within what a home takes. */
+export const SUBMISSIONS_A_FRAME = 512
+export const SUBMISSION_BYTES_A_FRAME = limits.FRAME_MAX_BYTES / 2

@@ -9,6 +9,9 @@ import { initRelay, loadConfig, startRelay } from '#relay'
 import { reservePort } from '../ports.ts'
 import { Fleet } from './fleet.ts'
 import type { CaughtUp, Marked, PairsOrder } from './orders.ts'
+import { makeParleyPair } from './parley-pair.ts'
+import { targetAt } from './person.ts'
+import { Tally } from './tally.ts'
 
 const PAIRS = 4
 const FLIGHT = 8
@@ -47,6 +50,33 @@ const order = (origin: string, group: string, more: Partial<PairsOrder> = {}): P
 
 const halfASecond = (): Promise<void> => new Promise((resolve) => void systemClock.after(500, resolve))
 
+test('an author that left a gap is told so and fills it', async () => {
+  await using relay = await startOne()
+  const tally = new Tally()
+  const home = await targetAt(relay.origin)
+  const { pair, lane, author, reader } = await makeParleyPair(
+    { authors: home, readers: home },
+    order(relay.origin, 'gap'),
+    tally,
+  )
+  await Promise.all([author.connect(), reader.connect()])
+  let lost = false
+  const leaky = {
+    ...lane,
+    submit(from: number, to: number): void {
+      // The first two never leave.
+      lane.submit(from === 1 && !lost ? from + 2 : from, to)
+      lost = true
+    },
+  }
+  await pair.send(leaky, 8, 8)
+  const { done, received, faults, verdicts } = tally.mark()
+  assert.deepEqual([done, received, faults], [8, 8, []])
+  assert.ok((verdicts['7'] ?? 0) > 0, 'it was told where to go on')
+  author.disconnect()
+  reader.disconnect()
+})
+
 test('what was counted is what the relay counted', async () => {
   await using relay = await startOne()
   const fleet = new Fleet()
@@ -74,12 +104,13 @@ test('what was counted is what the relay counted', async () => {
 
   const away = 'away'
   await fleet.obey(order(relay.origin, away, { readersOn: false, doneWhen: ['sequenced'], bytes: 2_054 }))
-  await fleet.obey({ do: 'send', group: away, each: 300, flight: 64 })
+  // More than a frame holds are due at once.
+  await fleet.obey({ do: 'send', group: away, each: 600, flight: 600 })
   const sent = (await fleet.obey({ do: 'mark', group: away })) as Marked
-  assert.deepEqual([sent.done, sent.received], [300 * PAIRS, 0])
+  assert.deepEqual([sent.done, sent.received], [600 * PAIRS, 0])
   const caughtUp = (await fleet.obey({ do: 'readers-on', group: away })) as CaughtUp
   const end = (await fleet.obey({ do: 'mark', group: away })) as Marked
-  assert.deepEqual([caughtUp.entries, end.faults], [300 * PAIRS, []])
-  assert.equal(await metric(relay.origin, 'sequenced_total'), done + 300 * PAIRS)
+  assert.deepEqual([caughtUp.entries, end.faults], [600 * PAIRS, []])
+  assert.equal(await metric(relay.origin, 'sequenced_total'), done + 600 * PAIRS)
   await fleet.obey({ do: 'close' })
 })

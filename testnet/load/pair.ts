@@ -53,6 +53,11 @@ export class Pair {
     return `k ${this.sent} was sent, ${sequenced} has its number, ${received} was read, ${safe} is safe`
   }
 
+  /** What the home has not numbered yet, as far as is known here. */
+  get unnumbered(): { readonly from: number; readonly to: number } {
+    return { from: this.#reached.sequenced + 1, to: this.sent }
+  }
+
   get isIdle(): boolean {
     return this.done === this.sent
   }

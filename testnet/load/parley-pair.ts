@@ -1,6 +1,7 @@
 // A pair over the device protocol: two devices of two people.
 import { compareIds, systemClock, systemRandom } from '#protocol'
 import { LoadDevice } from './device.ts'
+import { RETRY_MS } from './limits.ts'
 import type { PairsOrder } from './orders.ts'
 import { type Lane, Pair } from './pair.ts'
 import { type Person, registerPerson, type Target } from './person.ts'
@@ -18,16 +19,31 @@ export type ParleyPair = {
 }
 
 const nothing = (): void => {}
+/** Fields of a verdict. */
+const BEHIND = 7
+const WAIT = 9
 
 function join(people: readonly [Person, Person], order: PairsOrder, tally: Tally): ParleyPair {
   const pair = new Pair(tally, order.doneWhen)
   const body = systemRandom.bytes(order.bytes)
   const pulled: ParleyPair['pulled'] = { sinceMs: 0, firstPageMs: undefined, pages: 0 }
   let read: (() => void) | undefined
+  let retrying = false
+  /** The same bytes again, as a device does when it was told to wait or where to go on. */
+  const sendAgain = (): void => {
+    retrying = false
+    const { from, to } = pair.unnumbered
+    if (from <= to) author.submit(from, to)
+  }
   const both = {
     fault: (what: string) => tally.fault(what),
     lost: (reason: string) => tally.fault(`a session was lost: ${reason}`),
-    verdict: (field: number) => tally.verdict(field),
+    verdict(field: number): void {
+      tally.verdict(field)
+      if ((field !== BEHIND && field !== WAIT) || retrying) return
+      retrying = true
+      systemClock.after(RETRY_MS, sendAgain)
+    },
   }
   const author = new LoadDevice(people[0], people[1], body, {
     ...both,
