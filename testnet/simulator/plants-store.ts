@@ -26,7 +26,10 @@ export const STORE_PLANTS: readonly Plant[] = [
   {
     id: 'elided-what-rows-may-hold',
     file: 'relay/store/replay.ts',
-    patches: [['kind === CREATE && isNew', 'kind === CREATE']],
+    patches: [
+      ['kind === CREATE && isNew', 'kind === CREATE'],
+      ['    if (!isNew) log.mayBeInRows()\n', ''],
+    ],
     explain: 'a key that an interrupted checkpoint wrote is forgotten as if rows had never held it, and comes back',
     checks: ['converges', 'failure'],
     seeds: 400,

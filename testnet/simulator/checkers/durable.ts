@@ -99,6 +99,8 @@ export function sentIsDurable({ nameOf, cursorOf, slotOf }: Outside): Checker {
   const tags = new Map<string, string>()
   /** The highest k of somebody that a home has called safe. */
   const safe = new Map<string, number>()
+  /** What a device has heard of, and not that it is safe. */
+  const unsafe = new Map<string, Set<number>>()
   return {
     ...silent,
     id: 'sent-is-durable',
@@ -108,9 +110,16 @@ export function sentIsDurable({ nameOf, cursorOf, slotOf }: Outside): Checker {
       if (what === 'safe') safe.set(`${user} ${conv}`, Math.max(k, safe.get(`${user} ${conv}`) ?? 0))
     },
     observe(user, event) {
-      if (event.type !== 'state' || event.k <= (safe.get(`${user} ${event.conv}`) ?? 0)) return
-      if (!slotOf(user, event.conv, event.k))
-        bad.push(`${nameOf(user)} has dropped k ${event.k}, which is ${event.state} and not safe`)
+      if (event.type !== 'state') return
+      const name = `${user} ${event.conv}`
+      const waiting = unsafe.get(name) ?? new Set()
+      unsafe.set(name, waiting.add(event.k))
+      for (const k of waiting) {
+        const isSafe = k <= (safe.get(name) ?? 0)
+        if (!isSafe && slotOf(user, event.conv, k)) continue
+        waiting.delete(k)
+        if (!isSafe) bad.push(`${nameOf(user)} has dropped k ${k}, which is not safe`)
+      }
     },
     sent(sent) {
       const who = nameOf(sent.user)
