@@ -12,7 +12,10 @@ import { simulatedRandom } from '#protocol'
 import { ADDRESS_VARIABLE, FAULTS_VARIABLE, type Faults, NO_FAULTS, writeFaults } from './faults.ts'
 import { losePower } from './power.ts'
 
-const LIMIT = { timeout: 60_000 }
+/** Many more by command. */
+const KILLS = Number(process.env.PARLEY_KILLS ?? 5)
+const DEATHS = ['unsynced', 'before', 'unsynced', 'synced', 'no'] as const
+const LIMIT = { timeout: 60_000 + KILLS * 5_000 }
 const ROOT = new URL('../../', import.meta.url)
 const WRITER = new URL('relay/store/killed.ts', ROOT).pathname
 const HOOK = new URL('fault-hook.ts', import.meta.url).href
@@ -79,10 +82,11 @@ test('what was acknowledged survives the loss of everything that was not fsynced
   await inDirectory(async (dir) => {
     let lost = 0
     let acknowledged = 0
-    for (const dies of ['unsynced', 'before', 'unsynced', 'synced', 'no'] as const) {
+    for (let i = 0; i < KILLS; i++) {
+      const dies = DEATHS[i % DEATHS.length]!
       const writer = await startWriter(dir)
       assert.ok((await writer.next()) >= acknowledged, `${acknowledged} were acknowledged before ${dies}`)
-      for (let i = 0; i < 20; i++) await writer.next()
+      for (let lines = 0; lines < 20; lines++) await writer.next()
       if (dies === 'no') await kill(writer)
       else {
         writer.suffer({ dies })
@@ -94,7 +98,7 @@ test('what was acknowledged survives the loss of everything that was not fsynced
       lost += bytes
     }
     assert.ok(lost > 0, 'something was written and not fsynced')
-    t.diagnostic(`${acknowledged} changes, ${lost} bytes lost`)
+    t.diagnostic(`${KILLS} kills, ${acknowledged} changes, ${lost} bytes that were not fsynced lost`)
   })
 })
 
