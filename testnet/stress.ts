@@ -102,6 +102,40 @@ function show(row: RowResult): void {
   for (const fault of row.faults) console.log(`  FAILED: ${fault}`)
 }
 
+type Chosen = (typeof ROWS)[number]
+
+/** A row that could not be run has failed; the others go on. */
+async function oneRow(
+  field: Field,
+  { id, p99Factor, honest }: Pick<Chosen, 'id' | 'p99Factor' | 'honest'>,
+  attackMs: number,
+): Promise<RowResult> {
+  const { origin, inspectorPort } = field.north
+  try {
+    await using pressure = await pressureOf(id, field)
+    const talking = field.honest[honest]
+    return await runRow(field.stage, {
+      id,
+      origin,
+      inspectorPort: inspectorPort!,
+      honest: talking,
+      p99Factor,
+      attackMs,
+      pressure,
+    })
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    const nothing = {
+      beforeMs: Number.NaN,
+      duringMs: Number.NaN,
+      grownBytes: 0,
+      back: Number.NaN,
+      worstHealthMs: Number.NaN,
+    }
+    return { id, did: 'was not run to its end', ...nothing, faults: [why] }
+  }
+}
+
 async function main(): Promise<boolean> {
   const attackMs = Number(values.seconds) * 1_000
   const chosen = values.only ? ROWS.filter(({ id }) => values.only!.includes(id)) : ROWS
@@ -119,16 +153,7 @@ async function main(): Promise<boolean> {
   console.log(line(['row', 'honest p99, ms', 'memory', 'back', 'health', '  verdict']))
   for (const { id, title, p99Factor, honest } of chosen) {
     say(`${id}: ${title}`)
-    await using pressure = await pressureOf(id, field)
-    const row = await runRow(field.stage, {
-      id,
-      origin: field.north.origin,
-      inspectorPort: field.north.inspectorPort!,
-      honest: field.honest[honest],
-      p99Factor,
-      attackMs,
-      pressure,
-    })
+    const row = await oneRow(field, { id, p99Factor, honest }, attackMs)
     results.push(row)
     show(row)
   }

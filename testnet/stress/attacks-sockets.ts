@@ -145,7 +145,7 @@ export const reconnects: Attack = {
   p99Factor: 2,
   honest: 'within',
   async prepare({ north }) {
-    const all = await people(north.origin, 250)
+    const all = await people(north.origin, 128)
     for (const person of all) (await signIn(person, quiet)).destroy()
     const before = await rowReads(north.origin)
     return async (stopped) => {

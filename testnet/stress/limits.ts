@@ -9,6 +9,8 @@ export const AFTER_EVERY_MS = 2_000
 /** Honest people who talk meanwhile, and how much they say in all. */
 export const HONEST_PAIRS = 20
 export const HONEST_PER_SECOND = 200
+/** From the end of a row until everything that they said is there. */
+export const HONEST_ARRIVES_MAX_MS = 20_000
 /** Percentiles are taken of slices of this length, and the median of those counts. */
 export const SLICE_MS = 1_000
 /** Below this a ratio of two latencies says nothing about anybody's experience. */

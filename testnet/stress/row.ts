@@ -19,6 +19,7 @@ import {
   ATTACKER_STOP_MAX_MS,
   BACK_WITHIN,
   BEFORE_MS,
+  HONEST_ARRIVES_MAX_MS,
   HONEST_PER_SECOND,
   LATENCY_FLOOR_MS,
   MEMORY_GROWTH_MAX_BYTES,
@@ -138,6 +139,17 @@ async function slices(stage: Stage, { loader, group }: Honest, ms: number): Prom
   return { p99Ms: median(found), faults }
 }
 
+/** Everything that honest people said arrives, once the pressure is over. */
+async function arrived(stage: Stage, { loader, group }: Honest): Promise<readonly string[]> {
+  const stopped = loader.ask({ do: 'stop', group }).then(() => true)
+  stopped.catch(() => undefined)
+  if (await Promise.race([stopped, stage.pause(HONEST_ARRIVES_MAX_MS).then(() => false)])) return []
+  const { faults } = await loader.ask<Marked>({ do: 'mark', group })
+  return [
+    `honest messages did not arrive within ${HONEST_ARRIVES_MAX_MS} ms: ${faults.join('; ') || 'no session was lost'}`,
+  ]
+}
+
 /** What is in use when all garbage is gone. */
 async function inUse(inspectorPort: number): Promise<number> {
   const { heapUsed, external } = await memoryOf(inspectorPort)
@@ -172,10 +184,11 @@ export async function runRow(stage: Stage, options: RowOptions): Promise<RowResu
   const { did, faults: own = [] } = await pressure.stop()
   const { mostRssBytes, worstHealthMs, sick } = watching.end()
   const heap = await heapBack(stage, look, heapBefore)
-  await loader.ask({ do: 'stop', group })
+  const missing = await arrived(stage, honest)
   const grownBytes = mostRssBytes - memory.mostRssBytes
   const ratio = during.p99Ms / Math.max(before.p99Ms, LATENCY_FLOOR_MS)
   const faults = [
+    ...missing,
     ...own,
     ...during.faults.map((fault) => `honest traffic: ${fault}`),
     ...sick.map((why) => `health: ${why}`),
