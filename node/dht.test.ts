@@ -171,3 +171,18 @@ test('what was published with nobody there goes out when a peer appears', async 
   await using third = (await testNode({ bootstrap: [alone] })).node
   assert.equal((await third.directory.findHome(user.userId))?.version, 1)
 })
+
+test('an entry node that was too slow when it was met is asked all the same, once it answers', async () => {
+  await using entry = await hostilePeer()
+  entry.mode = 'silent'
+  await using late = (await testNode({ bootstrap: [entry], mode: 'client' })).node
+  const user = testUser()
+  await until('the entry node was asked for a sign of life', () => entry.asked() > 0)
+  assert.equal(await late.directory.findHome(user.userId), undefined)
+  entry.always = bytesOf(user, 7)
+  entry.mode = 'replay'
+  await until(
+    'the directory answers',
+    async () => (await late.directory.findHome(user.userId, { fresh: true }))?.version === 7,
+  )
+})

@@ -104,7 +104,7 @@ export type TestNode = { readonly node: ParleyNode; readonly storage: NodeStorag
 export async function testNode(
   options: {
     region?: TestRegion
-    bootstrap?: readonly ParleyNode[]
+    bootstrap?: readonly Pick<ParleyNode, 'multiaddrs'>[]
     storage?: NodeStorage
     secret?: Uint8Array
     port?: number

@@ -42,9 +42,16 @@ import { createSocketGuard, type SocketGuard } from './socket-guard.ts'
 import type { NodeOptions } from './types.ts'
 
 type Services = { identify: Identify; ping: Ping; dht: KadDHT }
+/** What the library's table has beyond its declared interface. */
+type RoutingTable = SingleKadDHT['routingTable'] &
+  Partial<EventTarget> & {
+    find(peer: PeerId): Promise<PeerId | undefined>
+    /** Asks the peer for a sign of life first; it stays out when there is none. */
+    add(peer: PeerId): Promise<void>
+  }
 export type Host = {
   readonly libp2p: Libp2p<Services>
-  readonly kad: SingleKadDHT & { readonly routingTable: SingleKadDHT['routingTable'] & Partial<EventTarget> }
+  readonly kad: SingleKadDHT & { readonly routingTable: RoutingTable }
   readonly guard: SocketGuard
 }
 
@@ -157,7 +164,7 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
     const [, , host, , port] = detail.remoteAddr.toString().split('/')
     if (detail.direction === 'inbound' && host && port) guard.authenticated(host, Number(port))
   })
-  return { libp2p, kad: libp2p.services.dht as SingleKadDHT, guard }
+  return { libp2p, kad: libp2p.services.dht as unknown as Host['kad'], guard }
 }
 
 function startError(error: unknown, options: NodeOptions): unknown {

@@ -1,4 +1,5 @@
 // Puts the parts together: host, DHT, directory, links, requests; starts them and ends them in order.
+import type { PeerId } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import { openNodeCertificate, ParleyError, signingKey, type Timer } from '#protocol'
@@ -164,21 +165,39 @@ function requestNetwork({ libp2p }: Host): RequestNetwork {
   }
 }
 
-/** Dials bootstrap nodes that are not connected, now and every BOOTSTRAP_CHECK_MS. */
-async function keepBootstrapped({ bootstrap, clock, random }: NodeOptions, { libp2p }: Host): Promise<() => void> {
+/**
+ * The library takes a peer into its table once, when it connects, and not if it is slow to answer then: without this a
+ * node whose entry nodes had a bad moment would ask nobody as long as these connections last.
+ */
+async function meetAgain({ libp2p, kad: { routingTable } }: Host, entries: readonly PeerId[]): Promise<void> {
+  const connected = routingTable.size === 0 ? libp2p.getPeers() : entries.filter((it) => isConnected(libp2p, it))
+  await Promise.allSettled(
+    connected.map(async (peer) => ((await routingTable.find(peer)) ? undefined : routingTable.add(peer))),
+  )
+}
+
+const isConnected = (libp2p: Host['libp2p'], peer: PeerId): boolean => libp2p.getConnections(peer).length > 0
+
+/** Dials bootstrap nodes that are not connected, and asks them to be DHT peers, now and every BOOTSTRAP_CHECK_MS. */
+async function keepBootstrapped({ bootstrap, clock, random }: NodeOptions, host: Host): Promise<() => void> {
+  const { libp2p } = host
+  const peerOf = (address: string): PeerId => peerIdOf(address.split('/p2p/').at(-1) ?? '')
   let closed = false
   let timer: Timer | undefined
   const dialAll = (): Promise<unknown> => {
-    const missing = bootstrap.filter(
-      (address) => libp2p.getConnections(peerIdOf(address.split('/p2p/').at(-1) ?? '')).length === 0,
-    )
+    const missing = bootstrap.filter((address) => !isConnected(libp2p, peerOf(address)))
     return Promise.allSettled(
       missing.map((address) => libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(DIAL_MAX_MS) })),
     )
   }
   const again = (): void => {
     if (closed) return
-    timer = clock.after(BOOTSTRAP_CHECK_MS * (0.5 + random.fraction()), () => void dialAll().then(again))
+    const check = async (): Promise<void> => {
+      await dialAll()
+      await meetAgain(host, bootstrap.map(peerOf))
+      again()
+    }
+    timer = clock.after(BOOTSTRAP_CHECK_MS * (0.5 + random.fraction()), () => void check())
   }
   const first = dialAll()
   void first.then(again)
