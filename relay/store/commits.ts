@@ -96,9 +96,9 @@ export class Commits {
     this.#log(this.#ports.memory.logs.trim(name, low, last))
   }
 
-  cut(name: string, cut: Cut): void {
-    this.#begin(name.length + LOG_CHANGE_BYTES)
-    this.#log(this.#ports.memory.logs.cut(name, cut))
+  cut(name: string, cut: Cut, low: number): void {
+    this.#begin(2 * (name.length + LOG_CHANGE_BYTES))
+    this.#log(this.#ports.memory.logs.cut(name, cut, low))
   }
 
   #begin(most: number): void {

@@ -16,7 +16,7 @@ export const LOG_CHECKS: readonly Check[] = [
       await bench.run(first.store.checkpoint())
       assert.equal(first.store.peekEntries('l', 3, 20, 1_000), undefined, 'memory has let go of it')
       first.store.append('l', 20, 21, entry(21))
-      first.store.cut('l', 18, 21)
+      first.store.cut('l', 18, 21, 3)
       first.store.append('l', 21, 40, entry(40))
       assert.equal(await read(first, 16), '17,18,40')
       assert.equal(await read(first, 16, 1_000, 1), '17')

@@ -138,8 +138,11 @@ export class HotLog {
     return this.#forget(this.#after(low))
   }
 
-  cut(cut: Cut): void {
+  /** `low`: what is gone anyway, so that rows with nothing else can go too. */
+  cut(cut: Cut, low: number): void {
     this.#setAside()
+    if (low > 0) this.#trimmed = true
+    this.low = Math.max(this.low, low)
     const from = this.#after(cut.after)
     this.#drop(from, this.#places.length)
     this.#places.length = from

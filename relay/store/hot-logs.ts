@@ -40,11 +40,11 @@ export class HotLogs {
     return log
   }
 
-  cut(name: string, cut: Cut): HotLog {
+  cut(name: string, cut: Cut, low: number): HotLog {
     const log = this.#logs.get(name) ?? this.#add(name, cut.last)
     const was = log.bytes
     this.#soil(log)
-    log.cut(cut)
+    log.cut(cut, low)
     this.cutCount++
     this.#bytes += log.bytes - was
     return log

@@ -55,7 +55,7 @@ export class LogTruth {
     } else if (dice < 0.65 && log.last > log.low) {
       const after = log.low + below(log.last - log.low)
       const { last } = log
-      store.cut(name, after, last)
+      store.cut(name, after, last, log.low)
       this.#did(store, name, (at) => {
         for (const place of at.alive.keys()) if (place > after) at.alive.delete(place)
       })

@@ -125,8 +125,8 @@ const PLANTS: readonly Plant[] = [
   {
     name: 'a checkpoint loses entries that are cut before they are written',
     file: 'hot-log.ts',
-    from: 'cut(cut: Cut): void {\n    this.#setAside()',
-    to: 'cut(cut: Cut): void {',
+    from: 'cut(cut: Cut, low: number): void {\n    this.#setAside()',
+    to: 'cut(cut: Cut, low: number): void {',
   },
   {
     name: 'rows of a log that an interrupted checkpoint wrote are forgotten',

@@ -53,6 +53,6 @@ function folding(memory: Memory, number: number, begun: number): Fold {
     },
     append: (log, before, at, entry) => folded(memory.logs.append(log, before, at, entry)),
     trim: (log, low, last) => folded(memory.logs.trim(log, low, last)),
-    cut: (log, cut) => folded(memory.logs.cut(log, cut)),
+    cut: (log, cut) => folded(memory.logs.cut(log, cut, 0)),
   }
 }

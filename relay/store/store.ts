@@ -125,8 +125,8 @@ class JournalledStore implements Store {
     this.#commits.trim(log, low, last)
   }
 
-  cut(log: string, after: number, last: number): void {
-    this.#commits.cut(log, { after, last })
+  cut(log: string, after: number, last: number, low: number): void {
+    this.#commits.cut(log, { after, last }, low)
   }
 
   entries(log: string, after: number, to: number, maxBytes: number): Promise<Uint8Array[]> {

@@ -75,8 +75,11 @@ export type Store = AsyncDisposable & {
   append(log: string, before: number, at: number, entry: Uint8Array): void
   /** Entries up to `low` are gone. `last`: where the log ends. What is trimmed before a checkpoint never touches rows. */
   trim(log: string, low: number, last: number): void
-  /** Entries after `after` up to `last`, where the log ends, never were; what is appended later lies beyond `last`. */
-  cut(log: string, after: number, last: number): void
+  /**
+   * Entries after `after` up to `last`, where the log ends, never were; what is appended later lies beyond `last`.
+   * `low`: how far it was trimmed.
+   */
+  cut(log: string, after: number, last: number, low: number): void
   /**
    * Entries after `after` up to `to`, ascending, cut at `maxBytes` but for the first: the pending state of a moment in
    * which the promise resolves. May be fewer.
