@@ -239,6 +239,9 @@ export class Submissions {
       state.verdict = verdict.outcome as SubmissionState['verdict']
     }
     const item = { conv: conv.id, kind: ItemKind.SUBMISSION_STATE, body: toBinary(SubmissionStateSchema, state) }
+    const refuses = verdict?.outcome.case === 'stale' || verdict?.outcome.case === 'final'
+    // Who has been deposed must not refuse: a commit of its own tells, even where nothing else waits for one.
+    if (refuses) this.#core.store.note(new Uint8Array(0))
     this.#core.outbox.after(this.#core.store.gate(), region, item)
   }
 
