@@ -11,6 +11,8 @@ export type Context =
   | 'parley/region-record/v1'
   | 'parley/node/v1'
   | 'parley/prekeys/v1'
+  | 'parley/closed/v1'
+  | 'parley/host-register/v1'
   | 'parley/sign-in/node/v1'
   | 'parley/sign-in/device/v1'
 

@@ -21,9 +21,11 @@ import {
   type SignedRecord,
   SignedRecordSchema,
 } from './gen/records_pb.ts'
+import { openClosed, openHostRegister } from './host-registers.ts'
 import {
   ENVELOPE_MAX_BYTES,
   HOME_RECORD_MAX_BYTES,
+  HOST_REGISTER_MAX_BYTES,
   MANIFEST_MAX_BYTES,
   PREKEYS_MAX_BYTES,
   RECORD_MAX_BYTES,
@@ -32,6 +34,7 @@ import { openPrekeys } from './prekeys.ts'
 import { openHomeRecord, openManifest } from './records.ts'
 import { openNodeCertificate, openRegionRecord } from './region-records.ts'
 import { bytesOf } from './vector-file.ts'
+import { closedRecord, hostRegisterOf } from './vector-moves.ts'
 import { prekeyVectors } from './vector-regions.ts'
 import { decode } from './wire.ts'
 
@@ -137,7 +140,7 @@ function prekeysDecoder(cast: Cast): Decoder<ReturnType<typeof openPrekeys>> {
 }
 
 export function recordDecoders(cast: Cast): Decoder[] {
-  const { ana, north } = cast
+  const { ana, north, south } = cast
   return [
     recordDecoder('openManifest', 'records.ts', {
       maxBytes: MANIFEST_MAX_BYTES + ENVELOPE_MAX_BYTES,
@@ -160,6 +163,20 @@ export function recordDecoders(cast: Cast): Decoder[] {
       open: openNodeCertificate,
       context: 'parley/node/v1',
       key: north.operational,
+    }),
+    recordDecoder('openClosed', 'host-registers.ts', {
+      maxBytes: RECORD_MAX_BYTES + ENVELOPE_MAX_BYTES,
+      examples: () => [closedRecord(cast, north)],
+      open: openClosed,
+      context: 'parley/closed/v1',
+      key: north.operational,
+    }),
+    recordDecoder('openHostRegister', 'host-registers.ts', {
+      maxBytes: HOST_REGISTER_MAX_BYTES + ENVELOPE_MAX_BYTES,
+      examples: () => [hostRegisterOf(cast, [closedRecord(cast, north)])],
+      open: openHostRegister,
+      context: 'parley/host-register/v1',
+      key: south.operational,
     }),
     prekeysDecoder(cast),
   ]

@@ -12,6 +12,7 @@ import {
   checkStale,
   checkSubmission,
   ensure,
+  ensureAtMost,
 } from './checks.ts'
 import { readDeviceFrame, writeDeviceFrame } from './device-frame-codec.ts'
 import { TAG_BYTES } from './entry.ts'
@@ -27,7 +28,7 @@ import {
 import { readGenesis } from './genesis.ts'
 import { readHomeFrame } from './home-frame-codec.ts'
 import { convIdBytes, convIdOfGenesis, ID_BYTES } from './ids.ts'
-import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES } from './limits.ts'
+import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES, HOST_REGISTERS_MAX } from './limits.ts'
 import { ensureSize } from './wire.ts'
 
 /** Message -> bytes; one that is over the limit is a bug of the caller, not of the other side. */
@@ -140,6 +141,11 @@ export function decodeHomeFrame(bytes: Uint8Array): HomeFrame {
     checkRegister(register)
   }
   for (const notice of frame.notices) checkNotice(notice)
+  for (const { conv, registers } of frame.moves) {
+    checkConv(conv)
+    ensure(registers.length > 0, 'a move to nowhere')
+    ensureAtMost(registers.length, HOST_REGISTERS_MAX, 'host registers')
+  }
   if (frame.refusal) checkRefusal(frame.refusal)
   return frame
 }

@@ -5,6 +5,7 @@ import {
   type Empty,
   type Entries,
   type HomeFrame,
+  HostMovedSchema,
   NoticeSchema,
   RefusalSchema,
   RegisterUpdateSchema,
@@ -141,10 +142,11 @@ export function readHomeFrame(bytes: Uint8Array, itemsMax: number): HomeFrame {
     registers: [],
     notices: [],
     pong: 0,
+    moves: [],
   }
   while (from.at < end) {
     const tag = from.tag(end)
-    if (tag >= 0x0a && tag <= 0x32 && (tag & 7) === 2) from.count()
+    if (tag === 0x4a || (tag >= 0x0a && tag <= 0x32 && (tag & 7) === 2)) from.count()
     switch (tag) {
       case 0x0a:
         frame.names.push(from.message(ConversationNameSchema, end))
@@ -171,8 +173,11 @@ export function readHomeFrame(bytes: Uint8Array, itemsMax: number): HomeFrame {
         if (refusals.length > 0) from.count()
         refusals.push(from.view(end))
         break
+      case 0x4a:
+        frame.moves.push(from.message(HostMovedSchema, end))
+        break
       default:
-        from.other(tag, 8, end)
+        from.other(tag, 9, end)
     }
   }
   if (refusals.length > 0) {

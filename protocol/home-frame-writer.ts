@@ -5,6 +5,7 @@ import { HEADER_BYTES, PART_OVERHEAD_BYTES } from './entry.ts'
 import {
   BehindSchema,
   ConversationNameSchema,
+  HostMovedSchema,
   NoticeSchema,
   RefusalSchema,
   RegisterUpdateSchema,
@@ -166,6 +167,10 @@ export class HomeFrameWriter {
 
   notice(notice: MessageInitShape<typeof NoticeSchema>): void {
     this.#message(0x32, NoticeSchema, notice)
+  }
+
+  moved(moved: MessageInitShape<typeof HostMovedSchema>): void {
+    this.#message(0x4a, HostMovedSchema, moved)
   }
 
   pong(ping: number): void {

@@ -4,6 +4,7 @@ export { compareVersions, grant, sha256, signRecord, type Version } from './chai
 export { REGISTER_DELIVERED, REGISTER_READ } from './checks.ts'
 export { type Clock, type Random, systemClock, systemRandom, type Timer } from './clock.ts'
 export { type Context, signUnder, verifyUnder } from './contexts.ts'
+export { type Cut, cutAt, hashBefore, isVoid, keptOf, nextPlace } from './cuts.ts'
 export { type SigningKey, signingKey, verifySignature } from './ed25519.ts'
 export {
   chainHash,
@@ -43,6 +44,8 @@ export {
   EntriesSchema,
   type HomeFrame,
   HomeFrameSchema,
+  type HostMoved,
+  HostMovedSchema,
   type HttpToken,
   HttpTokenSchema,
   type ManifestVersion,
@@ -72,6 +75,19 @@ export {
 export { directConvId, directGenesis, type Genesis, readGenesis } from './genesis.ts'
 export { audienceOf, framesGoPlain } from './handshake.ts'
 export { HomeFrameWriter, sizeOfOwn } from './home-frame-writer.ts'
+export {
+  type Closed,
+  type ClosedInit,
+  cutOf,
+  type HostRegister,
+  hostRegisterPayload,
+  openClosed,
+  openHostRegister,
+  type RegionSigner,
+  readHostRegister,
+  signClosed,
+  signHostRegister,
+} from './host-registers.ts'
 export {
   type ConvId,
   compareIds,

@@ -58,6 +58,11 @@ export const ADDRESS_MAX_CHARS = 256
 export const REVOKED_KEYS_MAX = 64
 export const COUNTERSIGNATURE_MAX_MS = 90 * 86_400_000
 export const REGION_RECORD_MAX_MS = 30 * 86_400_000
+/** Statements in a host register: of the regions of a conversation. */
+export const CLOSED_MAX = 16
+export const HOST_REGISTER_MAX_BYTES = 16 * 1024
+/** Host registers that one message carries: more moves than these are told in several. */
+export const HOST_REGISTERS_MAX = 16
 /** How far two honest clocks may differ. */
 export const CLOCK_SKEW_MS = 10 * 60_000
 
@@ -84,4 +89,9 @@ assertLimit(PAGE_MAX_BYTES + ENTRY_MAX_BYTES <= FRAME_MAX_BYTES, 'a page fits a 
 assertLimit(SIGN_IN_MESSAGE_MAX_BYTES >= MANIFEST_MAX_BYTES + 4 * 1024, 'a proof holds a manifest')
 assertLimit(REQUEST_MAX_BYTES >= 2 * PREKEYS_MAX_BYTES, 'a request holds prekeys')
 assertLimit(FRAME_ITEMS_MAX >= 2 * PARTS_MAX, 'a frame holds the largest submission')
+assertLimit(HOST_REGISTER_MAX_BYTES <= RECORD_MAX_BYTES, 'a host register is a record')
+assertLimit(
+  HOST_REGISTERS_MAX * (HOST_REGISTER_MAX_BYTES + ENVELOPE_MAX_BYTES) < FRAME_MAX_BYTES / 2,
+  'a frame holds moves',
+)
 assertLimit(AHEAD_MAX >= IN_FLIGHT_MAX, 'a device can fill the pipe')

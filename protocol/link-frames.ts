@@ -1,6 +1,6 @@
 // Frames between two nodes, and what the relays put into them. A link sees items as opaque bytes; `decodeItem` is for
 // the relay behind it. What the decoders throw is always a ParleyError: malformed, too_large or too_many.
-import type { DescMessage } from '@bufbuild/protobuf'
+import { create, type DescMessage } from '@bufbuild/protobuf'
 import {
   checkCursor,
   checkHomeRecordShape,
@@ -13,9 +13,22 @@ import {
   checkStale,
   checkSubmission,
   ensure,
+  ensureAtMost,
+  HASH_BYTES,
 } from './checks.ts'
+import { TAG_BYTES } from './entry.ts'
 import { encodeWithin, within } from './frames.ts'
 import {
+  type Ballot,
+  Ballot_Phase,
+  type BallotNumber,
+  BallotSchema,
+  type Fetch,
+  FetchSchema,
+  type HostRegisters,
+  HostRegistersSchema,
+  type HostRegistersState,
+  HostRegistersStateSchema,
   type Intro,
   IntroSchema,
   ItemKind,
@@ -31,15 +44,22 @@ import {
   LogSchema,
   type LogState,
   LogStateSchema,
+  type Range,
+  RangeSchema,
   type Registers,
   RegistersSchema,
   type Safe,
   SafeSchema,
+  type Snapshot,
   type StreamKey,
   type SubmissionState,
   SubmissionStateSchema,
   type Submissions,
   SubmissionsSchema,
+  type Takeover,
+  TakeoverSchema,
+  type TakeoverState,
+  TakeoverStateSchema,
 } from './gen/link_pb.ts'
 import type { RegisterUpdate } from './gen/session_pb.ts'
 import { readGenesis } from './genesis.ts'
@@ -48,6 +68,8 @@ import { readLog, readSubmissions, writeLog, writeSubmissions } from './item-cod
 import {
   DEVICE_NUMBER_MAX,
   EPOCH_MAX,
+  HOST_REGISTERS_MAX,
+  IN_FLIGHT_MAX,
   LINK_BATCH_ITEMS_MAX,
   LINK_BATCH_MAX_BYTES,
   LINK_FRAME_MAX_BYTES,
@@ -108,6 +130,13 @@ export type RelayItem =
   | { readonly kind: typeof ItemKind.SAFE; readonly value: Safe }
   | { readonly kind: typeof ItemKind.REGISTERS; readonly value: Registers }
   | { readonly kind: typeof ItemKind.REGISTERS_STATE; readonly value: Registers }
+  | { readonly kind: typeof ItemKind.HOST_REGISTERS; readonly value: HostRegisters }
+  | { readonly kind: typeof ItemKind.HOST_REGISTERS_STATE; readonly value: HostRegistersState }
+  | { readonly kind: typeof ItemKind.TAKEOVER; readonly value: Takeover }
+  | { readonly kind: typeof ItemKind.TAKEOVER_STATE; readonly value: TakeoverState }
+  | { readonly kind: typeof ItemKind.BALLOT; readonly value: Ballot }
+  | { readonly kind: typeof ItemKind.FETCH; readonly value: Fetch }
+  | { readonly kind: typeof ItemKind.RANGE; readonly value: Range }
 
 const SCHEMAS = {
   [ItemKind.INTRO]: IntroSchema,
@@ -118,6 +147,13 @@ const SCHEMAS = {
   [ItemKind.SAFE]: SafeSchema,
   [ItemKind.REGISTERS]: RegistersSchema,
   [ItemKind.REGISTERS_STATE]: RegistersSchema,
+  [ItemKind.HOST_REGISTERS]: HostRegistersSchema,
+  [ItemKind.HOST_REGISTERS_STATE]: HostRegistersStateSchema,
+  [ItemKind.TAKEOVER]: TakeoverSchema,
+  [ItemKind.TAKEOVER_STATE]: TakeoverStateSchema,
+  [ItemKind.BALLOT]: BallotSchema,
+  [ItemKind.FETCH]: FetchSchema,
+  [ItemKind.RANGE]: RangeSchema,
 } as const satisfies Record<RelayItem['kind'], DescMessage>
 
 export function encodeItem(item: RelayItem): Uint8Array {
@@ -166,6 +202,86 @@ function checkRegisters(value: Registers, check: (register: RegisterUpdate) => v
   }
 }
 
+function checkEpoch(epoch: number): void {
+  ensure(epoch >= 1 && epoch <= EPOCH_MAX, 'an epoch out of range')
+}
+
+function checkBallotNumber(number: BallotNumber | undefined): void {
+  ensure(number !== undefined && number.round >= 1 && number.region.length === ID_BYTES, 'a ballot without a number')
+}
+
+function checkBallot(value: Ballot): void {
+  checkEpoch(value.epoch)
+  checkBallotNumber(value.number)
+  if (value.accepted) checkBallotNumber(value.accepted)
+  const { phase } = value
+  ensure(phase >= Ballot_Phase.PREPARE && phase <= Ballot_Phase.REFUSED, `a ballot of phase ${phase}`)
+  ensure((value.closed !== undefined) === (phase === Ballot_Phase.PROMISE), 'a statement goes with a promise')
+  const carries = phase === Ballot_Phase.ACCEPT || value.accepted !== undefined
+  ensure(value.value.length > 0 === carries, 'a value goes with what is to be accepted, or was')
+}
+
+function checkSnapshot(value: Snapshot): void {
+  for (const place of [value.low, value.safe]) {
+    ensure(place !== undefined, 'a snapshot without its places')
+    checkCursor(place.epoch, place.n)
+  }
+  ensure(value.headHash.length === HASH_BYTES, 'a head hash of the wrong length')
+  for (const { author, last, window } of value.authors) {
+    checkStreamKey(author)
+    ensureAtMost(window.length, IN_FLIGHT_MAX, 'places of an author')
+    let before = 0
+    for (const { k, epoch, n, tag } of window) {
+      checkPlace(epoch, n)
+      ensure(k > before && k <= last && tag.length === TAG_BYTES, 'a table that does not ascend')
+      before = k
+    }
+    ensure(before === last, 'a table without its end')
+  }
+  if (value.registers.length > 0) checkRegisters(create(RegistersSchema, { items: value.registers }), checkRegister)
+  ensureAtMost(value.hostRegisters.length, HOST_REGISTERS_MAX, 'host registers')
+  for (const held of value.held) checkSubmissions(held)
+}
+
+function checkRange(value: Range): void {
+  checkCursor(value.afterEpoch, value.afterN)
+  checkCursor(value.headEpoch, value.headN)
+  checkRun(value.entry, new Uint8Array(0))
+  if (value.snapshot) checkSnapshot(value.snapshot)
+}
+
+/** What moves a conversation. */
+function checkMoving(item: RelayItem): void {
+  switch (item.kind) {
+    case ItemKind.HOST_REGISTERS:
+      ensure(item.value.items.length > 0, 'host registers that are none')
+      ensureAtMost(item.value.items.length, HOST_REGISTERS_MAX, 'host registers')
+      break
+    case ItemKind.HOST_REGISTERS_STATE:
+      checkEpoch(item.value.epoch)
+      break
+    case ItemKind.TAKEOVER:
+      checkEpoch(item.value.epoch)
+      readGenesis(item.value.genesis)
+      break
+    case ItemKind.TAKEOVER_STATE: {
+      const { hostRegion, epoch, beforeRegion } = item.value
+      ensure(beforeRegion.length === 0 || beforeRegion.length === ID_BYTES, 'a region that is none')
+      const known = hostRegion.length === ID_BYTES && epoch >= 1 && epoch <= EPOCH_MAX
+      ensure(known || (hostRegion.length === 0 && epoch === 0), 'half a state')
+      break
+    }
+    case ItemKind.BALLOT:
+      checkBallot(item.value)
+      break
+    case ItemKind.FETCH:
+      checkCursor(item.value.epoch, item.value.n)
+      break
+    case ItemKind.RANGE:
+      checkRange(item.value)
+  }
+}
+
 function checkItem(item: RelayItem): void {
   switch (item.kind) {
     case ItemKind.INTRO:
@@ -193,6 +309,9 @@ function checkItem(item: RelayItem): void {
       break
     case ItemKind.REGISTERS_STATE:
       checkRegisters(item.value, checkRegisterName)
+      break
+    default:
+      checkMoving(item)
   }
 }
 

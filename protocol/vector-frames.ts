@@ -10,6 +10,7 @@ import { positionOf } from './position.ts'
 import type { RefusalCode } from './refusals.ts'
 import { HEADER } from './vector-basics.ts'
 import { compact, type VectorCase, type VectorFile } from './vector-file.ts'
+import { closedRecord, hostRegisterOf } from './vector-moves.ts'
 
 type Init<T extends DescMessage> = MessageInitShape<T>
 
@@ -216,6 +217,9 @@ export function homeFrameVectors(cast: Cast): VectorFile {
         notices: [{ what: { case: 'prekeysLow', value: { oneTime: 3 } } }],
         pong: 7,
       }),
+      valid('a move', { moves: [{ conv: 1, registers: [hostRegisterOf(cast, [closedRecord(cast, cast.north)])] }] }),
+      bad('a move of ref 0', { moves: [{ registers: [hostRegisterOf(cast, [closedRecord(cast, cast.north)])] }] }),
+      bad('a move to nowhere', { moves: [{ conv: 1 }] }),
       valid('the end of a session', { refusal: REFUSAL }),
       valid('an empty page', { entries: [{ conv: 1, page: true, headEpoch: 1, headN: 2 }] }),
       valid('a run over the end of an epoch', { entries: [{ ...run, entry: [entryAt(1, 7), entryAt(2, 1)] }] }),

@@ -2,21 +2,29 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { type Cast, certificateRecord, filled, homeRecord, NOW_MS } from './fixtures.ts'
 import {
+  Ballot_Phase,
+  BallotSchema,
+  FetchSchema,
+  HostRegistersSchema,
+  HostRegistersStateSchema,
   IntroSchema,
   ItemKind,
   LinkFrameSchema,
   LogSchema,
   LogStateSchema,
+  RangeSchema,
   RegistersSchema,
   SafeSchema,
   SubmissionStateSchema,
   SubmissionsSchema,
+  TakeoverSchema,
+  TakeoverStateSchema,
 } from './gen/link_pb.ts'
 import { directGenesis } from './genesis.ts'
+import { regionIdBytes } from './ids.ts'
 import { LINK_BATCH_ITEMS_MAX, LINK_FRAME_MAX_BYTES } from './limits.ts'
 import type { RefusalCode } from './refusals.ts'
 import { hex, type VectorCase, type VectorFile } from './vector-file.ts'
-
 import {
   badRegisters,
   badSubmissions,
@@ -28,6 +36,7 @@ import {
   REFUSAL,
   SUBMISSION,
 } from './vector-frames.ts'
+import { closedRecord, hostRegisterOf } from './vector-moves.ts'
 export function linkFrameVectors(cast: Cast): VectorFile {
   const { valid, bad, raw } = casesOf(LinkFrameSchema)
   const item = { ref: 1, kind: 2, body: filled(3, 1) }
@@ -150,6 +159,83 @@ export function itemVectors(cast: Cast): VectorFile {
       ...badRegisters((what, change, error) =>
         registers.bad(`register: ${what}`, { items: [{ ...READ, conv: 0, ...change }] }, error),
       ),
+      ...movingVectors(cast),
     ],
   }
+}
+
+/** Items that move a conversation to another host or home. */
+function movingVectors(cast: Cast): VectorCase[] {
+  const author = { member: 0, device: 1, registrationEpoch: 1, registrationVersion: 1 }
+  const registers = casesOf(HostRegistersSchema, { kind: ItemKind.HOST_REGISTERS })
+  const state = casesOf(HostRegistersStateSchema, { kind: ItemKind.HOST_REGISTERS_STATE })
+  const takeover = casesOf(TakeoverSchema, { kind: ItemKind.TAKEOVER })
+  const there = casesOf(TakeoverStateSchema, { kind: ItemKind.TAKEOVER_STATE })
+  const ballot = casesOf(BallotSchema, { kind: ItemKind.BALLOT })
+  const fetch = casesOf(FetchSchema, { kind: ItemKind.FETCH })
+  const range = casesOf(RangeSchema, { kind: ItemKind.RANGE })
+  const register = hostRegisterOf(cast, [closedRecord(cast, cast.north)])
+  const closed = closedRecord(cast, cast.north)
+  const number = { round: 1, region: regionIdBytes(cast.south.id) }
+  const genesis = directGenesis(cast.ana.id, cast.ben.id)
+  const host = { hostRegion: regionIdBytes(cast.north.id), epoch: 1 }
+  const placed = { k: 3, epoch: 1, n: 2, tag: filled(8, 3) }
+  const snapshot = {
+    low: { epoch: 1, n: 0 },
+    safe: { epoch: 1, n: 1 },
+    headHash: filled(32, 3),
+    authors: [{ author, last: 3, window: [{ ...placed, k: 2, n: 1 }, placed] }],
+    registers: [{ ...DELIVERED, conv: 0 }],
+    hostRegisters: [register],
+    held: [{ author, items: [{ ...SUBMISSION, conv: 0 }] }],
+  }
+  const page = { afterEpoch: 1, afterN: 0, headEpoch: 1, headN: 2, entry: [entryAt(1, 1), entryAt(1, 2)] }
+  const withTable = (change: object) => ({
+    ...page,
+    snapshot: { ...snapshot, authors: [{ author, last: 3, window: [placed], ...change }] },
+  })
+  const { PREPARE, PROMISE, ACCEPT, ACCEPTED, REFUSED } = Ballot_Phase
+  return [
+    registers.valid('host registers', { items: [register] }),
+    state.valid('host registers that were committed', { epoch: 2 }),
+    takeover.valid('takeover', { epoch: 2, genesis }),
+    takeover.valid('takeover that is done', { epoch: 2, done: true, genesis }),
+    there.valid('takeover state: unknown here', {}),
+    there.valid('takeover state: unknown here, and never to be hosted here', { closed }),
+    there.valid('takeover state: who hosts', host),
+    there.valid('takeover state: not here yet', { beforeRegion: host.hostRegion }),
+    there.bad('takeover state: a region of 31 bytes', { beforeRegion: filled(31, 1) }),
+    there.valid('takeover state: closed', { ...host, closed }),
+    ballot.valid('ballot: prepare', { phase: PREPARE, epoch: 2, number }),
+    ballot.valid('ballot: promise', { phase: PROMISE, epoch: 2, number, closed }),
+    ballot.valid('ballot: promise of one who accepted before', {
+      ...{ phase: PROMISE, epoch: 2, number, closed },
+      ...{ accepted: number, value: register.payload },
+    }),
+    ballot.valid('ballot: accept', { phase: ACCEPT, epoch: 2, number, value: register.payload }),
+    ballot.valid('ballot: accepted', { phase: ACCEPTED, epoch: 2, number }),
+    ballot.valid('ballot: refused', { phase: REFUSED, epoch: 2, number }),
+    fetch.valid('fetch from the start', { epoch: 0, n: 0 }),
+    range.valid('a page', page),
+    range.valid('a page with a snapshot', { ...page, snapshot }),
+    range.valid('an empty page', { afterEpoch: 1, afterN: 2, headEpoch: 1, headN: 2 }),
+    registers.bad('host registers that are none', {}),
+    registers.bad('too many host registers', { items: Array.from({ length: 17 }, () => register) }, 'too_many'),
+    state.bad('host registers of epoch 0', {}),
+    takeover.bad('takeover of epoch 0', { genesis }),
+    takeover.bad('takeover of nothing', { epoch: 2 }),
+    there.bad('takeover state without an epoch', { hostRegion: host.hostRegion }),
+    ballot.bad('ballot without a phase', { epoch: 2, number }),
+    ballot.bad('ballot without a number', { phase: PREPARE, epoch: 2 }),
+    ballot.bad('ballot of round 0', { phase: PREPARE, epoch: 2, number: { ...number, round: 0 } }),
+    ballot.bad('a promise without a statement', { phase: PROMISE, epoch: 2, number }),
+    ballot.bad('accept without a value', { phase: ACCEPT, epoch: 2, number }),
+    ballot.bad('accepted before without a value', { phase: PROMISE, epoch: 2, number, closed, accepted: number }),
+    fetch.bad('fetch beyond the limit', { epoch: 2 ** 21, n: 0 }),
+    range.bad('a page with a gap', { ...page, entry: [entryAt(1, 1), entryAt(1, 3)] }),
+    range.bad('a snapshot without its places', { ...page, snapshot: { ...snapshot, low: undefined } }),
+    range.bad('a table that does not reach its end', withTable({ last: 4 })),
+    range.bad('a table that does not ascend', withTable({ window: [placed, placed] })),
+    range.bad('a table of nobody', withTable({ author: undefined })),
+  ]
 }

@@ -10,6 +10,7 @@ import { ItemKind, LinkFrameSchema } from './gen/link_pb.ts'
 import { HomeRecordSchema, SignedPrekeysSchema, SignedRecordSchema } from './gen/records_pb.ts'
 import { DeviceFrameSchema, HomeFrameSchema } from './gen/session_pb.ts'
 import { readGenesis } from './genesis.ts'
+import { openClosed, openHostRegister } from './host-registers.ts'
 import {
   convIdBytes,
   convIdOfGenesis,
@@ -85,6 +86,8 @@ const CHECKS: Record<string, Check> = {
   'home-records': (vector, file) => void openHomeRecord(fromBinary(HomeRecordSchema, bytesOf(vector)), nowOf(file)),
   'region-records': (vector, file) => void openRegionRecord(record(vector), nowOf(file)),
   'node-certificates': (vector, file) => void openNodeCertificate(record(vector), nowOf(file)),
+  closed: (vector, file) => void openClosed(record(vector), nowOf(file)),
+  'host-registers': (vector, file) => void openHostRegister(record(vector), nowOf(file)),
   prekeys(vector, file) {
     const manifest = openManifest(fromBinary(SignedRecordSchema, unhex(file.manifest as string)), nowOf(file))
     const owner = { userId: manifest.userId, device: manifest.devices[0]! }

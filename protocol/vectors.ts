@@ -4,6 +4,7 @@ import { entryVectors, genesisVectors, idVectors } from './vector-basics.ts'
 import type { VectorFile } from './vector-file.ts'
 import { deviceFrameVectors, homeFrameVectors } from './vector-frames.ts'
 import { itemVectors, linkFrameVectors } from './vector-links.ts'
+import { closedVectors, hostRegisterVectors } from './vector-moves.ts'
 import { grantVectors, homeVectors, manifestVectors } from './vector-records.ts'
 import { certificateVectors, prekeyVectors, regionVectors } from './vector-regions.ts'
 import { signInVectors } from './vector-sign-in.ts'
@@ -22,6 +23,8 @@ export function makeVectors(): Record<string, VectorFile> {
     'home-records': homeVectors(cast),
     'region-records': regionVectors(cast),
     'node-certificates': certificateVectors(cast),
+    closed: closedVectors(cast),
+    'host-registers': hostRegisterVectors(cast),
     prekeys: prekeyVectors(cast),
     'sign-in': signInVectors(cast),
     'device-frames': deviceFrameVectors(cast),

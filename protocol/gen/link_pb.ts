@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { HomeRecord, SignedRecord } from "./records_pb.ts";
 import { file_records } from "./records_pb.ts";
-import type { Empty, Refusal, RegisterUpdate, StaleManifests, Submission } from "./session_pb.ts";
+import type { Empty, Position, Refusal, RegisterUpdate, StaleManifests, Submission } from "./session_pb.ts";
 import { file_session } from "./session_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file link.proto.
  */
 export const file_link: GenFile = /*@__PURE__*/
-  fileDesc("CgpsaW5rLnByb3RvEglwYXJsZXkudjEiiQEKCUxpbmtIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhIKCmJvb3Rfbm9uY2UYAiABKAwSLAoLY2VydGlmaWNhdGUYAyABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkEhgKEGpvdXJuYWxfcG9zaXRpb24YBCABKAQSDwoHdGltZV9tcxgFIAEoBCLRAQoJTGlua0ZyYW1lEiUKBWhlbGxvGAEgASgLMhQucGFybGV5LnYxLkxpbmtIZWxsb0gAEiUKBWJhdGNoGAIgASgLMhQucGFybGV5LnYxLkxpbmtCYXRjaEgAEicKBmNyZWRpdBgDIAEoCzIVLnBhcmxleS52MS5MaW5rQ3JlZGl0SAASDgoEcGluZxgEIAEoDUgAEg4KBHBvbmcYBSABKA1IABIlCgdyZWZ1c2FsGAYgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIAEIGCgR3aGF0ImMKCUxpbmtCYXRjaBIOCgZudW1iZXIYASABKA0SIgoFbmFtZXMYAiADKAsyEy5wYXJsZXkudjEuTGlua05hbWUSIgoFaXRlbXMYAyADKAsyEy5wYXJsZXkudjEuTGlua0l0ZW0iIwoITGlua05hbWUSCwoDcmVmGAEgASgNEgoKAmlkGAIgASgMIjMKCExpbmtJdGVtEgsKA3JlZhgBIAEoDRIMCgRraW5kGAIgASgNEgwKBGJvZHkYAyABKAwiNAoKTGlua0NyZWRpdBIWCg5jb25zdW1lZF9ieXRlcxgBIAEoBBIOCgZudW1iZXIYAiABKA0iRQoFSW50cm8SDwoHZ2VuZXNpcxgBIAEoDBIrCgxob21lX3JlY29yZHMYAiADKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCJlCglTdHJlYW1LZXkSDgoGbWVtYmVyGAEgASgNEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0iWQoLU3VibWlzc2lvbnMSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIkCgVpdGVtcxgCIAMoCzIVLnBhcmxleS52MS5TdWJtaXNzaW9uIssCCg9TdWJtaXNzaW9uU3RhdGUSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIMCgRsYXN0GAIgASgNEiIKBmJlaGluZBgDIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBHdhaXQYBCABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEioKBXN0YWxlGAUgASgLMhkucGFybGV5LnYxLlN0YWxlTWFuaWZlc3RzSAASIwoFZmluYWwYBiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEiYKBW1vdmVkGAcgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmRIABIgCgRwYXN0GAggASgLMhAucGFybGV5LnYxLkVtcHR5SAASCQoBaxgJIAEoDRILCgNyZXYYCiABKA1CCQoHdmVyZGljdCInCgNMb2cSDQoFZW50cnkYASADKAwSEQoJaGVhZF9oYXNoGAIgASgMIjEKCExvZ1N0YXRlEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0SCwoDZ2FwGAMgASgIIiAKBFNhZmUSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSI1CglSZWdpc3RlcnMSKAoFaXRlbXMYASADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUiNwoLTGlua1JlcXVlc3QSCgoCaWQYASABKA0SDgoGbWV0aG9kGAIgASgJEgwKBGJvZHkYAyABKAwiTQoMTGlua1Jlc3BvbnNlEgoKAmlkGAEgASgNEgwKBGJvZHkYAiABKAwSIwoHcmVmdXNhbBgDIAEoCzISLnBhcmxleS52MS5SZWZ1c2FsIj8KCVVzZXJRdWVyeRIPCgd1c2VyX2lkGAEgASgMEg4KBmRldmljZRgCIAEoDRIRCglyZXF1ZXN0ZXIYAyABKAwiXQoLVXNlclJlY29yZHMSIwoEaG9tZRgBIAEoCzIVLnBhcmxleS52MS5Ib21lUmVjb3JkEikKCG1hbmlmZXN0GAIgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZCrtAQoISXRlbUtpbmQSGQoVSVRFTV9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPSVRFTV9LSU5EX0lOVFJPEAESGQoVSVRFTV9LSU5EX1NVQk1JU1NJT05TEAISHgoaSVRFTV9LSU5EX1NVQk1JU1NJT05fU1RBVEUQAxIRCg1JVEVNX0tJTkRfTE9HEAQSFwoTSVRFTV9LSU5EX0xPR19TVEFURRAFEhIKDklURU1fS0lORF9TQUZFEAYSFwoTSVRFTV9LSU5EX1JFR0lTVEVSUxAHEh0KGUlURU1fS0lORF9SRUdJU1RFUlNfU1RBVEUQCGIGcHJvdG8z", [file_records, file_session]);
+  fileDesc("CgpsaW5rLnByb3RvEglwYXJsZXkudjEiiQEKCUxpbmtIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhIKCmJvb3Rfbm9uY2UYAiABKAwSLAoLY2VydGlmaWNhdGUYAyABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkEhgKEGpvdXJuYWxfcG9zaXRpb24YBCABKAQSDwoHdGltZV9tcxgFIAEoBCLRAQoJTGlua0ZyYW1lEiUKBWhlbGxvGAEgASgLMhQucGFybGV5LnYxLkxpbmtIZWxsb0gAEiUKBWJhdGNoGAIgASgLMhQucGFybGV5LnYxLkxpbmtCYXRjaEgAEicKBmNyZWRpdBgDIAEoCzIVLnBhcmxleS52MS5MaW5rQ3JlZGl0SAASDgoEcGluZxgEIAEoDUgAEg4KBHBvbmcYBSABKA1IABIlCgdyZWZ1c2FsGAYgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIAEIGCgR3aGF0ImMKCUxpbmtCYXRjaBIOCgZudW1iZXIYASABKA0SIgoFbmFtZXMYAiADKAsyEy5wYXJsZXkudjEuTGlua05hbWUSIgoFaXRlbXMYAyADKAsyEy5wYXJsZXkudjEuTGlua0l0ZW0iIwoITGlua05hbWUSCwoDcmVmGAEgASgNEgoKAmlkGAIgASgMIjMKCExpbmtJdGVtEgsKA3JlZhgBIAEoDRIMCgRraW5kGAIgASgNEgwKBGJvZHkYAyABKAwiNAoKTGlua0NyZWRpdBIWCg5jb25zdW1lZF9ieXRlcxgBIAEoBBIOCgZudW1iZXIYAiABKA0iRQoFSW50cm8SDwoHZ2VuZXNpcxgBIAEoDBIrCgxob21lX3JlY29yZHMYAiADKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCJlCglTdHJlYW1LZXkSDgoGbWVtYmVyGAEgASgNEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0iWQoLU3VibWlzc2lvbnMSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIkCgVpdGVtcxgCIAMoCzIVLnBhcmxleS52MS5TdWJtaXNzaW9uIssCCg9TdWJtaXNzaW9uU3RhdGUSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIMCgRsYXN0GAIgASgNEiIKBmJlaGluZBgDIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBHdhaXQYBCABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEioKBXN0YWxlGAUgASgLMhkucGFybGV5LnYxLlN0YWxlTWFuaWZlc3RzSAASIwoFZmluYWwYBiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEiYKBW1vdmVkGAcgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmRIABIgCgRwYXN0GAggASgLMhAucGFybGV5LnYxLkVtcHR5SAASCQoBaxgJIAEoDRILCgNyZXYYCiABKA1CCQoHdmVyZGljdCInCgNMb2cSDQoFZW50cnkYASADKAwSEQoJaGVhZF9oYXNoGAIgASgMIjEKCExvZ1N0YXRlEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0SCwoDZ2FwGAMgASgIIiAKBFNhZmUSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSI1CglSZWdpc3RlcnMSKAoFaXRlbXMYASADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUiNwoNSG9zdFJlZ2lzdGVycxImCgVpdGVtcxgBIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQiIwoSSG9zdFJlZ2lzdGVyc1N0YXRlEg0KBWVwb2NoGAEgASgNIjgKCFRha2VvdmVyEg0KBWVwb2NoGAEgASgNEgwKBGRvbmUYAiABKAgSDwoHZ2VuZXNpcxgDIAEoDCJzCg1UYWtlb3ZlclN0YXRlEhMKC2hvc3RfcmVnaW9uGAEgASgMEg0KBWVwb2NoGAIgASgNEicKBmNsb3NlZBgDIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQSFQoNYmVmb3JlX3JlZ2lvbhgEIAEoDCItCgxCYWxsb3ROdW1iZXISDQoFcm91bmQYASABKA0SDgoGcmVnaW9uGAIgASgMIsoCCgZCYWxsb3QSJgoFcGhhc2UYASABKA4yFy5wYXJsZXkudjEuQmFsbG90LlBoYXNlEg0KBWVwb2NoGAIgASgNEicKBm51bWJlchgDIAEoCzIXLnBhcmxleS52MS5CYWxsb3ROdW1iZXISKQoIYWNjZXB0ZWQYBCABKAsyFy5wYXJsZXkudjEuQmFsbG90TnVtYmVyEg0KBXZhbHVlGAUgASgMEicKBmNsb3NlZBgGIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQifQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIRCg1QSEFTRV9QUkVQQVJFEAESEQoNUEhBU0VfUFJPTUlTRRACEhAKDFBIQVNFX0FDQ0VQVBADEhIKDlBIQVNFX0FDQ0VQVEVEEAQSEQoNUEhBU0VfUkVGVVNFRBAFIiEKBUZldGNoEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0ihwEKBVJhbmdlEhMKC2FmdGVyX2Vwb2NoGAEgASgNEg8KB2FmdGVyX24YAiABKA0SEgoKaGVhZF9lcG9jaBgDIAEoDRIOCgZoZWFkX24YBCABKA0SDQoFZW50cnkYBSADKAwSJQoIc25hcHNob3QYBiABKAsyEy5wYXJsZXkudjEuU25hcHNob3QikAIKCFNuYXBzaG90EiAKA2xvdxgBIAEoCzITLnBhcmxleS52MS5Qb3NpdGlvbhIhCgRzYWZlGAIgASgLMhMucGFybGV5LnYxLlBvc2l0aW9uEhEKCWhlYWRfaGFzaBgDIAEoDBInCgdhdXRob3JzGAQgAygLMhYucGFybGV5LnYxLkF1dGhvclRhYmxlEiwKCXJlZ2lzdGVycxgFIAMoCzIZLnBhcmxleS52MS5SZWdpc3RlclVwZGF0ZRIvCg5ob3N0X3JlZ2lzdGVycxgGIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQSJAoEaGVsZBgHIAMoCzIWLnBhcmxleS52MS5TdWJtaXNzaW9ucyJkCgtBdXRob3JUYWJsZRIkCgZhdXRob3IYASABKAsyFC5wYXJsZXkudjEuU3RyZWFtS2V5EgwKBGxhc3QYAiABKA0SIQoGd2luZG93GAMgAygLMhEucGFybGV5LnYxLlBsYWNlZCI6CgZQbGFjZWQSCQoBaxgBIAEoDRINCgVlcG9jaBgCIAEoDRIJCgFuGAMgASgNEgsKA3RhZxgEIAEoDCI3CgtMaW5rUmVxdWVzdBIKCgJpZBgBIAEoDRIOCgZtZXRob2QYAiABKAkSDAoEYm9keRgDIAEoDCJNCgxMaW5rUmVzcG9uc2USCgoCaWQYASABKA0SDAoEYm9keRgCIAEoDBIjCgdyZWZ1c2FsGAMgASgLMhIucGFybGV5LnYxLlJlZnVzYWwiPwoJVXNlclF1ZXJ5Eg8KB3VzZXJfaWQYASABKAwSDgoGZGV2aWNlGAIgASgNEhEKCXJlcXVlc3RlchgDIAEoDCJdCgtVc2VyUmVjb3JkcxIjCgRob21lGAEgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmQSKQoIbWFuaWZlc3QYAiABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkKqUDCghJdGVtS2luZBIZChVJVEVNX0tJTkRfVU5TUEVDSUZJRUQQABITCg9JVEVNX0tJTkRfSU5UUk8QARIZChVJVEVNX0tJTkRfU1VCTUlTU0lPTlMQAhIeChpJVEVNX0tJTkRfU1VCTUlTU0lPTl9TVEFURRADEhEKDUlURU1fS0lORF9MT0cQBBIXChNJVEVNX0tJTkRfTE9HX1NUQVRFEAUSEgoOSVRFTV9LSU5EX1NBRkUQBhIXChNJVEVNX0tJTkRfUkVHSVNURVJTEAcSHQoZSVRFTV9LSU5EX1JFR0lTVEVSU19TVEFURRAIEhwKGElURU1fS0lORF9IT1NUX1JFR0lTVEVSUxAJEiIKHklURU1fS0lORF9IT1NUX1JFR0lTVEVSU19TVEFURRAKEhYKEklURU1fS0lORF9UQUtFT1ZFUhALEhwKGElURU1fS0lORF9UQUtFT1ZFUl9TVEFURRAMEhQKEElURU1fS0lORF9CQUxMT1QQDRITCg9JVEVNX0tJTkRfRkVUQ0gQDhITCg9JVEVNX0tJTkRfUkFOR0UQD2IGcHJvdG8z", [file_records, file_session]);
 
 /**
  * First message on a link, both ways.
@@ -480,6 +480,429 @@ export const RegistersSchema: GenMessage<Registers> = /*@__PURE__*/
   messageDesc(file_link, 13);
 
 /**
+ * Ascending epochs; HostRegisterBody.
+ *
+ * @generated from message parley.v1.HostRegisters
+ */
+export type HostRegisters = Message<"parley.v1.HostRegisters"> & {
+  /**
+   * @generated from field: repeated parley.v1.SignedRecord items = 1;
+   */
+  items: SignedRecord[];
+};
+
+/**
+ * Describes the message parley.v1.HostRegisters.
+ * Use `create(HostRegistersSchema)` to create a new message.
+ */
+export const HostRegistersSchema: GenMessage<HostRegisters> = /*@__PURE__*/
+  messageDesc(file_link, 14);
+
+/**
+ * @generated from message parley.v1.HostRegistersState
+ */
+export type HostRegistersState = Message<"parley.v1.HostRegistersState"> & {
+  /**
+   * @generated from field: uint32 epoch = 1;
+   */
+  epoch: number;
+};
+
+/**
+ * Describes the message parley.v1.HostRegistersState.
+ * Use `create(HostRegistersStateSchema)` to create a new message.
+ */
+export const HostRegistersStateSchema: GenMessage<HostRegistersState> = /*@__PURE__*/
+  messageDesc(file_link, 15);
+
+/**
+ * "A member lives here now; this epoch is to be open (or is): what do you have?" A host of an older epoch closes it.
+ *
+ * @generated from message parley.v1.Takeover
+ */
+export type Takeover = Message<"parley.v1.Takeover"> & {
+  /**
+   * @generated from field: uint32 epoch = 1;
+   */
+  epoch: number;
+
+  /**
+   * everything was taken, durably: forget it
+   *
+   * @generated from field: bool done = 2;
+   */
+  done: boolean;
+
+  /**
+   * whose home the asker says it is
+   *
+   * @generated from field: bytes genesis = 3;
+   */
+  genesis: Uint8Array;
+};
+
+/**
+ * Describes the message parley.v1.Takeover.
+ * Use `create(TakeoverSchema)` to create a new message.
+ */
+export const TakeoverSchema: GenMessage<Takeover> = /*@__PURE__*/
+  messageDesc(file_link, 16);
+
+/**
+ * @generated from message parley.v1.TakeoverState
+ */
+export type TakeoverState = Message<"parley.v1.TakeoverState"> & {
+  /**
+   * absent: nothing of this conversation is here
+   *
+   * @generated from field: bytes host_region = 1;
+   */
+  hostRegion: Uint8Array;
+
+  /**
+   * the newest that it knows
+   *
+   * @generated from field: uint32 epoch = 2;
+   */
+  epoch: number;
+
+  /**
+   * of the host that has closed (planned move), or of one that has nothing
+   *
+   * @generated from field: parley.v1.SignedRecord closed = 3;
+   */
+  closed?: SignedRecord | undefined;
+
+  /**
+   * where the member lived before, when nothing has come from there yet
+   *
+   * @generated from field: bytes before_region = 4;
+   */
+  beforeRegion: Uint8Array;
+};
+
+/**
+ * Describes the message parley.v1.TakeoverState.
+ * Use `create(TakeoverStateSchema)` to create a new message.
+ */
+export const TakeoverStateSchema: GenMessage<TakeoverState> = /*@__PURE__*/
+  messageDesc(file_link, 17);
+
+/**
+ * @generated from message parley.v1.BallotNumber
+ */
+export type BallotNumber = Message<"parley.v1.BallotNumber"> & {
+  /**
+   * from 1
+   *
+   * @generated from field: uint32 round = 1;
+   */
+  round: number;
+
+  /**
+   * of the proposer; breaks ties
+   *
+   * @generated from field: bytes region = 2;
+   */
+  region: Uint8Array;
+};
+
+/**
+ * Describes the message parley.v1.BallotNumber.
+ * Use `create(BallotNumberSchema)` to create a new message.
+ */
+export const BallotNumberSchema: GenMessage<BallotNumber> = /*@__PURE__*/
+  messageDesc(file_link, 18);
+
+/**
+ * Single-decree consensus on the register of one epoch. Acceptors are the member regions other than the host before.
+ *
+ * @generated from message parley.v1.Ballot
+ */
+export type Ballot = Message<"parley.v1.Ballot"> & {
+  /**
+   * @generated from field: parley.v1.Ballot.Phase phase = 1;
+   */
+  phase: Ballot_Phase;
+
+  /**
+   * that is to be opened
+   *
+   * @generated from field: uint32 epoch = 2;
+   */
+  epoch: number;
+
+  /**
+   * @generated from field: parley.v1.BallotNumber number = 3;
+   */
+  number?: BallotNumber | undefined;
+
+  /**
+   * promise: what was accepted before, with its value
+   *
+   * @generated from field: parley.v1.BallotNumber accepted = 4;
+   */
+  accepted?: BallotNumber | undefined;
+
+  /**
+   * HostRegisterBody
+   *
+   * @generated from field: bytes value = 5;
+   */
+  value: Uint8Array;
+
+  /**
+   * promise: ClosedBody of the acceptor
+   *
+   * @generated from field: parley.v1.SignedRecord closed = 6;
+   */
+  closed?: SignedRecord | undefined;
+};
+
+/**
+ * Describes the message parley.v1.Ballot.
+ * Use `create(BallotSchema)` to create a new message.
+ */
+export const BallotSchema: GenMessage<Ballot> = /*@__PURE__*/
+  messageDesc(file_link, 19);
+
+/**
+ * @generated from enum parley.v1.Ballot.Phase
+ */
+export const Ballot_Phase = {
+  /**
+   * @generated from enum value: PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: PHASE_PREPARE = 1;
+   */
+  PREPARE: 1,
+
+  /**
+   * @generated from enum value: PHASE_PROMISE = 2;
+   */
+  PROMISE: 2,
+
+  /**
+   * @generated from enum value: PHASE_ACCEPT = 3;
+   */
+  ACCEPT: 3,
+
+  /**
+   * @generated from enum value: PHASE_ACCEPTED = 4;
+   */
+  ACCEPTED: 4,
+
+  /**
+   * number: the one that was promised
+   *
+   * @generated from enum value: PHASE_REFUSED = 5;
+   */
+  REFUSED: 5,
+} as const;
+
+/**
+ * @generated from enum parley.v1.Ballot.Phase
+ */
+export type Ballot_Phase = (typeof Ballot_Phase)[keyof typeof Ballot_Phase] | UnknownEnum;
+
+/**
+ * Describes the enum parley.v1.Ballot.Phase.
+ */
+export const Ballot_PhaseSchema: GenEnum<Ballot_Phase> = /*@__PURE__*/
+  enumDesc(file_link, 19, 0);
+
+/**
+ * Everything after this place; 0.0: a snapshot too.
+ *
+ * @generated from message parley.v1.Fetch
+ */
+export type Fetch = Message<"parley.v1.Fetch"> & {
+  /**
+   * @generated from field: uint32 epoch = 1;
+   */
+  epoch: number;
+
+  /**
+   * @generated from field: uint32 n = 2;
+   */
+  n: number;
+};
+
+/**
+ * Describes the message parley.v1.Fetch.
+ * Use `create(FetchSchema)` to create a new message.
+ */
+export const FetchSchema: GenMessage<Fetch> = /*@__PURE__*/
+  messageDesc(file_link, 20);
+
+/**
+ * @generated from message parley.v1.Range
+ */
+export type Range = Message<"parley.v1.Range"> & {
+  /**
+   * as it was asked
+   *
+   * @generated from field: uint32 after_epoch = 1;
+   */
+  afterEpoch: number;
+
+  /**
+   * @generated from field: uint32 after_n = 2;
+   */
+  afterN: number;
+
+  /**
+   * more follows until here
+   *
+   * @generated from field: uint32 head_epoch = 3;
+   */
+  headEpoch: number;
+
+  /**
+   * @generated from field: uint32 head_n = 4;
+   */
+  headN: number;
+
+  /**
+   * dense and ascending, with all parts that are there
+   *
+   * @generated from field: repeated bytes entry = 5;
+   */
+  entry: Uint8Array[];
+
+  /**
+   * @generated from field: parley.v1.Snapshot snapshot = 6;
+   */
+  snapshot?: Snapshot | undefined;
+};
+
+/**
+ * Describes the message parley.v1.Range.
+ * Use `create(RangeSchema)` to create a new message.
+ */
+export const RangeSchema: GenMessage<Range> = /*@__PURE__*/
+  messageDesc(file_link, 21);
+
+/**
+ * A conversation as a region has it, at the head.
+ *
+ * @generated from message parley.v1.Snapshot
+ */
+export type Snapshot = Message<"parley.v1.Snapshot"> & {
+  /**
+   * entries up to here are gone
+   *
+   * @generated from field: parley.v1.Position low = 1;
+   */
+  low?: Position | undefined;
+
+  /**
+   * @generated from field: parley.v1.Position safe = 2;
+   */
+  safe?: Position | undefined;
+
+  /**
+   * @generated from field: bytes head_hash = 3;
+   */
+  headHash: Uint8Array;
+
+  /**
+   * @generated from field: repeated parley.v1.AuthorTable authors = 4;
+   */
+  authors: AuthorTable[];
+
+  /**
+   * conv is 0
+   *
+   * @generated from field: repeated parley.v1.RegisterUpdate registers = 5;
+   */
+  registers: RegisterUpdate[];
+
+  /**
+   * @generated from field: repeated parley.v1.SignedRecord host_registers = 6;
+   */
+  hostRegisters: SignedRecord[];
+
+  /**
+   * of the member who moved: held at the home before, not safe
+   *
+   * @generated from field: repeated parley.v1.Submissions held = 7;
+   */
+  held: Submissions[];
+};
+
+/**
+ * Describes the message parley.v1.Snapshot.
+ * Use `create(SnapshotSchema)` to create a new message.
+ */
+export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
+  messageDesc(file_link, 22);
+
+/**
+ * The host's table of one author.
+ *
+ * @generated from message parley.v1.AuthorTable
+ */
+export type AuthorTable = Message<"parley.v1.AuthorTable"> & {
+  /**
+   * @generated from field: parley.v1.StreamKey author = 1;
+   */
+  author?: StreamKey | undefined;
+
+  /**
+   * @generated from field: uint32 last = 2;
+   */
+  last: number;
+
+  /**
+   * @generated from field: repeated parley.v1.Placed window = 3;
+   */
+  window: Placed[];
+};
+
+/**
+ * Describes the message parley.v1.AuthorTable.
+ * Use `create(AuthorTableSchema)` to create a new message.
+ */
+export const AuthorTableSchema: GenMessage<AuthorTable> = /*@__PURE__*/
+  messageDesc(file_link, 23);
+
+/**
+ * @generated from message parley.v1.Placed
+ */
+export type Placed = Message<"parley.v1.Placed"> & {
+  /**
+   * @generated from field: uint32 k = 1;
+   */
+  k: number;
+
+  /**
+   * @generated from field: uint32 epoch = 2;
+   */
+  epoch: number;
+
+  /**
+   * @generated from field: uint32 n = 3;
+   */
+  n: number;
+
+  /**
+   * @generated from field: bytes tag = 4;
+   */
+  tag: Uint8Array;
+};
+
+/**
+ * Describes the message parley.v1.Placed.
+ * Use `create(PlacedSchema)` to create a new message.
+ */
+export const PlacedSchema: GenMessage<Placed> = /*@__PURE__*/
+  messageDesc(file_link, 24);
+
+/**
  * @generated from message parley.v1.LinkRequest
  */
 export type LinkRequest = Message<"parley.v1.LinkRequest"> & {
@@ -504,7 +927,7 @@ export type LinkRequest = Message<"parley.v1.LinkRequest"> & {
  * Use `create(LinkRequestSchema)` to create a new message.
  */
 export const LinkRequestSchema: GenMessage<LinkRequest> = /*@__PURE__*/
-  messageDesc(file_link, 14);
+  messageDesc(file_link, 25);
 
 /**
  * @generated from message parley.v1.LinkResponse
@@ -531,7 +954,7 @@ export type LinkResponse = Message<"parley.v1.LinkResponse"> & {
  * Use `create(LinkResponseSchema)` to create a new message.
  */
 export const LinkResponseSchema: GenMessage<LinkResponse> = /*@__PURE__*/
-  messageDesc(file_link, 15);
+  messageDesc(file_link, 26);
 
 /**
  * @generated from message parley.v1.UserQuery
@@ -560,7 +983,7 @@ export type UserQuery = Message<"parley.v1.UserQuery"> & {
  * Use `create(UserQuerySchema)` to create a new message.
  */
 export const UserQuerySchema: GenMessage<UserQuery> = /*@__PURE__*/
-  messageDesc(file_link, 16);
+  messageDesc(file_link, 27);
 
 /**
  * Answer to "records": everything that identifies a user.
@@ -584,7 +1007,7 @@ export type UserRecords = Message<"parley.v1.UserRecords"> & {
  * Use `create(UserRecordsSchema)` to create a new message.
  */
 export const UserRecordsSchema: GenMessage<UserRecords> = /*@__PURE__*/
-  messageDesc(file_link, 17);
+  messageDesc(file_link, 28);
 
 /**
  * @generated from enum parley.v1.ItemKind
@@ -650,6 +1073,55 @@ export const ItemKind = {
    * @generated from enum value: ITEM_KIND_REGISTERS_STATE = 8;
    */
   REGISTERS_STATE: 8,
+
+  /**
+   * HostRegisters: who hosts now; to whoever believes something older
+   *
+   * @generated from enum value: ITEM_KIND_HOST_REGISTERS = 9;
+   */
+  HOST_REGISTERS: 9,
+
+  /**
+   * HostRegistersState: committed up to this epoch
+   *
+   * @generated from enum value: ITEM_KIND_HOST_REGISTERS_STATE = 10;
+   */
+  HOST_REGISTERS_STATE: 10,
+
+  /**
+   * Takeover: a region where a member lives now, to where the conversation was
+   *
+   * @generated from enum value: ITEM_KIND_TAKEOVER = 11;
+   */
+  TAKEOVER: 11,
+
+  /**
+   * TakeoverState: what is there
+   *
+   * @generated from enum value: ITEM_KIND_TAKEOVER_STATE = 12;
+   */
+  TAKEOVER_STATE: 12,
+
+  /**
+   * Ballot: which region opens an epoch when the host before is gone
+   *
+   * @generated from enum value: ITEM_KIND_BALLOT = 13;
+   */
+  BALLOT: 13,
+
+  /**
+   * Fetch: a page of a conversation that is taken over
+   *
+   * @generated from enum value: ITEM_KIND_FETCH = 14;
+   */
+  FETCH: 14,
+
+  /**
+   * Range: the page
+   *
+   * @generated from enum value: ITEM_KIND_RANGE = 15;
+   */
+  RANGE: 15,
 } as const;
 
 /**

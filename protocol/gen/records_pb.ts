@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file records.proto.
  */
 export const file_records: GenFile = /*@__PURE__*/
-  fileDesc("Cg1yZWNvcmRzLnByb3RvEglwYXJsZXkudjEiPQoFR3JhbnQSEAoIcm9vdF9rZXkYASABKAwSDwoHcGF5bG9hZBgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwixAEKCUdyYW50Qm9keRItCgdwdXJwb3NlGAEgASgOMhwucGFybGV5LnYxLkdyYW50Qm9keS5QdXJwb3NlEgsKA2tleRgCIAEoDBISCgpyb290X2Vwb2NoGAMgASgNEhQKDG5vdF9hZnRlcl9tcxgEIAEoBCJRCgdQdXJwb3NlEhcKE1BVUlBPU0VfVU5TUEVDSUZJRUQQABIUChBQVVJQT1NFX01BTklGRVNUEAESFwoTUFVSUE9TRV9PUEVSQVRJT05BTBACImcKDFNpZ25lZFJlY29yZBIPCgdwYXlsb2FkGAEgASgMEhIKCnB1YmxpY19rZXkYAiABKAwSHwoFZ3JhbnQYAyABKAsyEC5wYXJsZXkudjEuR3JhbnQSEQoJc2lnbmF0dXJlGAQgASgMIscBCgxNYW5pZmVzdEJvZHkSDwoHdXNlcl9pZBgBIAEoDBISCgpyb290X2Vwb2NoGAIgASgNEg8KB3ZlcnNpb24YAyABKA0SIgoHZGV2aWNlcxgEIAMoCzIRLnBhcmxleS52MS5EZXZpY2USEwoLaG9tZV9yZWdpb24YBSABKAwSGAoQZmFsbGJhY2tfcmVnaW9ucxgGIAMoDBIXCg9ob21lX2dlbmVyYXRpb24YByABKA0SFQoNcHJldmlvdXNfaGFzaBgIIAEoDCKjAQoGRGV2aWNlEg4KBm51bWJlchgBIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAiABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YAyABKA0SEgoKZGV2aWNlX2tleRgEIAEoDBIbChNzaWduYWxfaWRlbnRpdHlfa2V5GAUgASgMEh4KFnNpZ25hbF9yZWdpc3RyYXRpb25faWQYBiABKA0iZgoKSG9tZVJlY29yZBIlCgRoZWFkGAEgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZBIxChBjb3VudGVyc2lnbmF0dXJlGAIgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZCKfAQoISG9tZUJvZHkSDwoHdXNlcl9pZBgBIAEoDBISCgpyb290X2Vwb2NoGAIgASgNEg8KB3ZlcnNpb24YAyABKA0SFQoNbWFuaWZlc3RfaGFzaBgEIAEoDBITCgtob21lX3JlZ2lvbhgFIAEoDBIYChBmYWxsYmFja19yZWdpb25zGAYgAygMEhcKD2hvbWVfZ2VuZXJhdGlvbhgHIAEoDSJjChRDb3VudGVyc2lnbmF0dXJlQm9keRIRCgloZWFkX2hhc2gYASABKAwSEQoJcmVnaW9uX2lkGAIgASgMEhQKDG5vdF9hZnRlcl9tcxgDIAEoBBIPCgd0aW1lX21zGAQgASgEIrUBCgpSZWdpb25Cb2R5EhEKCXJlZ2lvbl9pZBgBIAEoDBIMCgRuYW1lGAIgASgJEhIKCnJvb3RfZXBvY2gYAyABKA0SDwoHdmVyc2lvbhgEIAEoDRIkCgVub2RlcxgFIAMoCzIVLnBhcmxleS52MS5SZWdpb25Ob2RlEhQKDHJldm9rZWRfa2V5cxgGIAMoDBIUCgxub3RfYWZ0ZXJfbXMYByABKAQSDwoHdGltZV9tcxgIIAEoBCJGCgpSZWdpb25Ob2RlEg8KB3BlZXJfaWQYASABKAkSEgoKbXVsdGlhZGRycxgCIAMoCRITCgtjbGllbnRfdXJscxgDIAMoCSJkChNOb2RlQ2VydGlmaWNhdGVCb2R5EhEKCXJlZ2lvbl9pZBgBIAEoDBIQCghub2RlX2tleRgCIAEoDBISCgpyb290X2Vwb2NoGAMgASgNEhQKDG5vdF9hZnRlcl9tcxgEIAEoBCIzCg1TaWduZWRQcmVrZXlzEg8KB3BheWxvYWQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIpoCCgtQcmVrZXlzQm9keRIPCgd1c2VyX2lkGAEgASgMEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0SIQoGc2lnbmVkGAUgASgLMhEucGFybGV5LnYxLlByZWtleRIsChFsYXN0X3Jlc29ydF9reWJlchgGIAEoCzIRLnBhcmxleS52MS5QcmVrZXkSIwoIb25lX3RpbWUYByADKAsyES5wYXJsZXkudjEuUHJla2V5EikKDm9uZV90aW1lX2t5YmVyGAggAygLMhEucGFybGV5LnYxLlByZWtleRIPCgd0aW1lX21zGAkgASgEIjQKBlByZWtleRIKCgJpZBgBIAEoDRILCgNrZXkYAiABKAwSEQoJc2lnbmF0dXJlGAMgASgMIvEBCgxQcmVrZXlCdW5kbGUSDwoHdXNlcl9pZBgBIAEoDBIOCgZkZXZpY2UYAiABKA0SGgoScmVnaXN0cmF0aW9uX2Vwb2NoGAMgASgNEhwKFHJlZ2lzdHJhdGlvbl92ZXJzaW9uGAQgASgNEiEKBnNpZ25lZBgFIAEoCzIRLnBhcmxleS52MS5QcmVrZXkSIwoIb25lX3RpbWUYBiABKAsyES5wYXJsZXkudjEuUHJla2V5EiAKBWt5YmVyGAcgASgLMhEucGFybGV5LnYxLlByZWtleRIcChRreWJlcl9pc19sYXN0X3Jlc29ydBgIIAEoCGIGcHJvdG8z");
+  fileDesc("Cg1yZWNvcmRzLnByb3RvEglwYXJsZXkudjEiPQoFR3JhbnQSEAoIcm9vdF9rZXkYASABKAwSDwoHcGF5bG9hZBgCIAEoDBIRCglzaWduYXR1cmUYAyABKAwixAEKCUdyYW50Qm9keRItCgdwdXJwb3NlGAEgASgOMhwucGFybGV5LnYxLkdyYW50Qm9keS5QdXJwb3NlEgsKA2tleRgCIAEoDBISCgpyb290X2Vwb2NoGAMgASgNEhQKDG5vdF9hZnRlcl9tcxgEIAEoBCJRCgdQdXJwb3NlEhcKE1BVUlBPU0VfVU5TUEVDSUZJRUQQABIUChBQVVJQT1NFX01BTklGRVNUEAESFwoTUFVSUE9TRV9PUEVSQVRJT05BTBACImcKDFNpZ25lZFJlY29yZBIPCgdwYXlsb2FkGAEgASgMEhIKCnB1YmxpY19rZXkYAiABKAwSHwoFZ3JhbnQYAyABKAsyEC5wYXJsZXkudjEuR3JhbnQSEQoJc2lnbmF0dXJlGAQgASgMIscBCgxNYW5pZmVzdEJvZHkSDwoHdXNlcl9pZBgBIAEoDBISCgpyb290X2Vwb2NoGAIgASgNEg8KB3ZlcnNpb24YAyABKA0SIgoHZGV2aWNlcxgEIAMoCzIRLnBhcmxleS52MS5EZXZpY2USEwoLaG9tZV9yZWdpb24YBSABKAwSGAoQZmFsbGJhY2tfcmVnaW9ucxgGIAMoDBIXCg9ob21lX2dlbmVyYXRpb24YByABKA0SFQoNcHJldmlvdXNfaGFzaBgIIAEoDCKjAQoGRGV2aWNlEg4KBm51bWJlchgBIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAiABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YAyABKA0SEgoKZGV2aWNlX2tleRgEIAEoDBIbChNzaWduYWxfaWRlbnRpdHlfa2V5GAUgASgMEh4KFnNpZ25hbF9yZWdpc3RyYXRpb25faWQYBiABKA0iZgoKSG9tZVJlY29yZBIlCgRoZWFkGAEgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZBIxChBjb3VudGVyc2lnbmF0dXJlGAIgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZCKfAQoISG9tZUJvZHkSDwoHdXNlcl9pZBgBIAEoDBISCgpyb290X2Vwb2NoGAIgASgNEg8KB3ZlcnNpb24YAyABKA0SFQoNbWFuaWZlc3RfaGFzaBgEIAEoDBITCgtob21lX3JlZ2lvbhgFIAEoDBIYChBmYWxsYmFja19yZWdpb25zGAYgAygMEhcKD2hvbWVfZ2VuZXJhdGlvbhgHIAEoDSJjChRDb3VudGVyc2lnbmF0dXJlQm9keRIRCgloZWFkX2hhc2gYASABKAwSEQoJcmVnaW9uX2lkGAIgASgMEhQKDG5vdF9hZnRlcl9tcxgDIAEoBBIPCgd0aW1lX21zGAQgASgEIrUBCgpSZWdpb25Cb2R5EhEKCXJlZ2lvbl9pZBgBIAEoDBIMCgRuYW1lGAIgASgJEhIKCnJvb3RfZXBvY2gYAyABKA0SDwoHdmVyc2lvbhgEIAEoDRIkCgVub2RlcxgFIAMoCzIVLnBhcmxleS52MS5SZWdpb25Ob2RlEhQKDHJldm9rZWRfa2V5cxgGIAMoDBIUCgxub3RfYWZ0ZXJfbXMYByABKAQSDwoHdGltZV9tcxgIIAEoBCJGCgpSZWdpb25Ob2RlEg8KB3BlZXJfaWQYASABKAkSEgoKbXVsdGlhZGRycxgCIAMoCRITCgtjbGllbnRfdXJscxgDIAMoCSJkChNOb2RlQ2VydGlmaWNhdGVCb2R5EhEKCXJlZ2lvbl9pZBgBIAEoDBIQCghub2RlX2tleRgCIAEoDBISCgpyb290X2Vwb2NoGAMgASgNEhQKDG5vdF9hZnRlcl9tcxgEIAEoBCKTAQoKQ2xvc2VkQm9keRIPCgdjb252X2lkGAEgASgMEhEKCXJlZ2lvbl9pZBgCIAEoDBIUCgxiZWZvcmVfZXBvY2gYAyABKA0SDQoFZXBvY2gYBCABKA0SCQoBbhgFIAEoDRIMCgRoYXNoGAYgASgMEhIKCnJvb3RfZXBvY2gYByABKA0SDwoHdGltZV9tcxgIIAEoBCKAAgoQSG9zdFJlZ2lzdGVyQm9keRIPCgdjb252X2lkGAEgASgMEg0KBWVwb2NoGAIgASgNEhMKC2hvc3RfcmVnaW9uGAMgASgMEhEKCWN1dF9lcG9jaBgEIAEoDRINCgVjdXRfbhgFIAEoDRIQCghjdXRfaGFzaBgGIAEoDBInCgZjbG9zZWQYByADKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkEiwKCWhvbWVfaGVhZBgIIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmRIABISCgpyb290X2Vwb2NoGAkgASgNEg8KB3RpbWVfbXMYCiABKARCBwoFcmlnaHQiMwoNU2lnbmVkUHJla2V5cxIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCKaAgoLUHJla2V5c0JvZHkSDwoHdXNlcl9pZBgBIAEoDBIOCgZkZXZpY2UYAiABKA0SGgoScmVnaXN0cmF0aW9uX2Vwb2NoGAMgASgNEhwKFHJlZ2lzdHJhdGlvbl92ZXJzaW9uGAQgASgNEiEKBnNpZ25lZBgFIAEoCzIRLnBhcmxleS52MS5QcmVrZXkSLAoRbGFzdF9yZXNvcnRfa3liZXIYBiABKAsyES5wYXJsZXkudjEuUHJla2V5EiMKCG9uZV90aW1lGAcgAygLMhEucGFybGV5LnYxLlByZWtleRIpCg5vbmVfdGltZV9reWJlchgIIAMoCzIRLnBhcmxleS52MS5QcmVrZXkSDwoHdGltZV9tcxgJIAEoBCI0CgZQcmVrZXkSCgoCaWQYASABKA0SCwoDa2V5GAIgASgMEhEKCXNpZ25hdHVyZRgDIAEoDCLxAQoMUHJla2V5QnVuZGxlEg8KB3VzZXJfaWQYASABKAwSDgoGZGV2aWNlGAIgASgNEhoKEnJlZ2lzdHJhdGlvbl9lcG9jaBgDIAEoDRIcChRyZWdpc3RyYXRpb25fdmVyc2lvbhgEIAEoDRIhCgZzaWduZWQYBSABKAsyES5wYXJsZXkudjEuUHJla2V5EiMKCG9uZV90aW1lGAYgASgLMhEucGFybGV5LnYxLlByZWtleRIgCgVreWJlchgHIAEoCzIRLnBhcmxleS52MS5QcmVrZXkSHAoUa3liZXJfaXNfbGFzdF9yZXNvcnQYCCABKAhiBnByb3RvMw");
 
 /**
  * "This key speaks for this id." Signed by the offline root key, context "parley/grant/v1".
@@ -507,6 +507,144 @@ export const NodeCertificateBodySchema: GenMessage<NodeCertificateBody> = /*@__P
   messageDesc(file_records, 10);
 
 /**
+ * "This region takes nothing more of the epochs below": SignedRecord, context "parley/closed/v1", operational key.
+ * Whatever it is asked later, it never says another place for the same conversation and successor epoch.
+ *
+ * @generated from message parley.v1.ClosedBody
+ */
+export type ClosedBody = Message<"parley.v1.ClosedBody"> & {
+  /**
+   * @generated from field: bytes conv_id = 1;
+   */
+  convId: Uint8Array;
+
+  /**
+   * @generated from field: bytes region_id = 2;
+   */
+  regionId: Uint8Array;
+
+  /**
+   * the epoch that is to be opened
+   *
+   * @generated from field: uint32 before_epoch = 3;
+   */
+  beforeEpoch: number;
+
+  /**
+   * its head, a whole place; 0.0: it has nothing of this conversation
+   *
+   * @generated from field: uint32 epoch = 4;
+   */
+  epoch: number;
+
+  /**
+   * @generated from field: uint32 n = 5;
+   */
+  n: number;
+
+  /**
+   * of the chain at that place; at 0.0 the conversation's id
+   *
+   * @generated from field: bytes hash = 6;
+   */
+  hash: Uint8Array;
+
+  /**
+   * @generated from field: uint32 root_epoch = 7;
+   */
+  rootEpoch: number;
+
+  /**
+   * @generated from field: uint64 time_ms = 8;
+   */
+  timeMs: bigint;
+};
+
+/**
+ * Describes the message parley.v1.ClosedBody.
+ * Use `create(ClosedBodySchema)` to create a new message.
+ */
+export const ClosedBodySchema: GenMessage<ClosedBody> = /*@__PURE__*/
+  messageDesc(file_records, 11);
+
+/**
+ * Who hosts an epoch, and where what came before was cut: SignedRecord, context "parley/host-register/v1", by the operational
+ * key of the new host. The payload as received is hashed into the chain.
+ *
+ * @generated from message parley.v1.HostRegisterBody
+ */
+export type HostRegisterBody = Message<"parley.v1.HostRegisterBody"> & {
+  /**
+   * @generated from field: bytes conv_id = 1;
+   */
+  convId: Uint8Array;
+
+  /**
+   * @generated from field: uint32 epoch = 2;
+   */
+  epoch: number;
+
+  /**
+   * @generated from field: bytes host_region = 3;
+   */
+  hostRegion: Uint8Array;
+
+  /**
+   * the last place that stands of all that came before
+   *
+   * @generated from field: uint32 cut_epoch = 4;
+   */
+  cutEpoch: number;
+
+  /**
+   * @generated from field: uint32 cut_n = 5;
+   */
+  cutN: number;
+
+  /**
+   * @generated from field: bytes cut_hash = 6;
+   */
+  cutHash: Uint8Array;
+
+  /**
+   * ClosedBody: of the host before (planned), or of the other member regions (forced)
+   *
+   * @generated from field: repeated parley.v1.SignedRecord closed = 7;
+   */
+  closed: SignedRecord[];
+
+  /**
+   * @generated from oneof parley.v1.HostRegisterBody.right
+   */
+  right: {
+    /**
+     * direct: HomeBody of the smaller userId, home generation = epoch
+     *
+     * @generated from field: parley.v1.SignedRecord home_head = 8;
+     */
+    value: SignedRecord;
+    case: "homeHead";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: uint32 root_epoch = 9;
+   */
+  rootEpoch: number;
+
+  /**
+   * @generated from field: uint64 time_ms = 10;
+   */
+  timeMs: bigint;
+};
+
+/**
+ * Describes the message parley.v1.HostRegisterBody.
+ * Use `create(HostRegisterBodySchema)` to create a new message.
+ */
+export const HostRegisterBodySchema: GenMessage<HostRegisterBody> = /*@__PURE__*/
+  messageDesc(file_records, 12);
+
+/**
  * A device's prekeys, signed by its device key: SignedPrekeys.payload, context "parley/prekeys/v1".
  *
  * @generated from message parley.v1.SignedPrekeys
@@ -532,7 +670,7 @@ export type SignedPrekeys = Message<"parley.v1.SignedPrekeys"> & {
  * Use `create(SignedPrekeysSchema)` to create a new message.
  */
 export const SignedPrekeysSchema: GenMessage<SignedPrekeys> = /*@__PURE__*/
-  messageDesc(file_records, 11);
+  messageDesc(file_records, 13);
 
 /**
  * @generated from message parley.v1.PrekeysBody
@@ -597,7 +735,7 @@ export type PrekeysBody = Message<"parley.v1.PrekeysBody"> & {
  * Use `create(PrekeysBodySchema)` to create a new message.
  */
 export const PrekeysBodySchema: GenMessage<PrekeysBody> = /*@__PURE__*/
-  messageDesc(file_records, 12);
+  messageDesc(file_records, 14);
 
 /**
  * @generated from message parley.v1.Prekey
@@ -628,7 +766,7 @@ export type Prekey = Message<"parley.v1.Prekey"> & {
  * Use `create(PrekeySchema)` to create a new message.
  */
 export const PrekeySchema: GenMessage<Prekey> = /*@__PURE__*/
-  messageDesc(file_records, 13);
+  messageDesc(file_records, 15);
 
 /**
  * What it takes to set a session up. One-time keys in it were never given before.
@@ -686,5 +824,5 @@ export type PrekeyBundle = Message<"parley.v1.PrekeyBundle"> & {
  * Use `create(PrekeyBundleSchema)` to create a new message.
  */
 export const PrekeyBundleSchema: GenMessage<PrekeyBundle> = /*@__PURE__*/
-  messageDesc(file_records, 14);
+  messageDesc(file_records, 16);
 

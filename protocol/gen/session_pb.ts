@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file session.proto.
  */
 export const file_session: GenFile = /*@__PURE__*/
-  fileDesc("Cg1zZXNzaW9uLnByb3RvEglwYXJsZXkudjEicwoLU2lnbkluSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIMCgRtb2RlGAIgASgNEg0KBW5vbmNlGAMgASgMEhEKCWVwaGVtZXJhbBgEIAEoDBIRCglyZWdpb25faWQYBSABKAwSEAoIYXVkaWVuY2UYBiABKAkiLQoKU2lnbkluTm9kZRIMCgRib2R5GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCKCAQoOU2lnbkluTm9kZUJvZHkSDQoFbm9uY2UYASABKAwSEQoJZXBoZW1lcmFsGAIgASgMEg8KB2Jvb3RfaWQYAyABKAwSDwoHdGltZV9tcxgEIAEoBBIsCgtjZXJ0aWZpY2F0ZRgFIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQiLgoLU2lnbkluUHJvb2YSDAoEYm9keRgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwixwEKD1NpZ25JblByb29mQm9keRIPCgd1c2VyX2lkGAEgASgMEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0SFwoPc2Vzc2lvbl9jb3VudGVyGAUgASgEEhUKDW1hbmlmZXN0X2hhc2gYBiABKAwSKQoIbWFuaWZlc3QYByABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkImYKC1NpZ25JblJlYWR5EiUKB3Nlc3Npb24YASABKAsyEi5wYXJsZXkudjEuU2Vzc2lvbkgAEiUKB3JlZnVzYWwYAiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAQgkKB291dGNvbWUisQEKB1Nlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoDBIVCg1tYW5pZmVzdF9oYXNoGAIgASgMEhgKEGhvbWVfcmVjb3JkX2hhc2gYAyABKAwSEgoKaHR0cF90b2tlbhgEIAEoDBIdChVodHRwX3Rva2VuX2V4cGlyZXNfbXMYBSABKAQSFwoPZnJhbWVfbWF4X2J5dGVzGAYgASgNEhUKDWluX2ZsaWdodF9tYXgYByABKA0iqwEKB1JlZnVzYWwSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBXJldHJ5GAMgASgIEhYKDnJldHJ5X2FmdGVyX21zGAQgASgNEiwKBWZhY3RzGAUgAygLMh0ucGFybGV5LnYxLlJlZnVzYWwuRmFjdHNFbnRyeRosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibgoQQ29udmVyc2F0aW9uTmFtZRILCgNyZWYYASABKA0SDwoHY29udl9pZBgCIAEoDBIPCgdnZW5lc2lzGAMgASgMEisKDGhvbWVfcmVjb3JkcxgEIAMoCzIVLnBhcmxleS52MS5Ib21lUmVjb3JkIuUBCgtEZXZpY2VGcmFtZRIqCgVuYW1lcxgBIAMoCzIbLnBhcmxleS52MS5Db252ZXJzYXRpb25OYW1lEioKC3N1Ym1pc3Npb25zGAIgAygLMhUucGFybGV5LnYxLlN1Ym1pc3Npb24SIgoHY3Vyc29ycxgDIAMoCzIRLnBhcmxleS52MS5DdXJzb3ISHgoFcHVsbHMYBCADKAsyDy5wYXJsZXkudjEuUHVsbBIsCglyZWdpc3RlcnMYBSADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUSDAoEcGluZxgGIAEoDSKqAgoJSG9tZUZyYW1lEioKBW5hbWVzGAEgAygLMhsucGFybGV5LnYxLkNvbnZlcnNhdGlvbk5hbWUSJAoIdmVyZGljdHMYAiADKAsyEi5wYXJsZXkudjEuVmVyZGljdBIjCgdlbnRyaWVzGAMgAygLMhIucGFybGV5LnYxLkVudHJpZXMSIQoGYmVoaW5kGAQgAygLMhEucGFybGV5LnYxLkJlaGluZBIsCglyZWdpc3RlcnMYBSADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUSIgoHbm90aWNlcxgGIAMoCzIRLnBhcmxleS52MS5Ob3RpY2USDAoEcG9uZxgHIAEoDRIjCgdyZWZ1c2FsGAggASgLMhIucGFybGV5LnYxLlJlZnVzYWwivAEKClN1Ym1pc3Npb24SDAoEY29udhgBIAEoDRIJCgFrGAIgASgNEgsKA3RhZxgDIAEoDBILCgNyZXYYBCABKA0SDAoEa2luZBgFIAEoDRIaChJtZW1iZXJzaGlwX3ZlcnNpb24YBiABKA0SMQoNZW5jcnlwdGVkX2ZvchgHIAMoCzIaLnBhcmxleS52MS5NYW5pZmVzdFZlcnNpb24SHgoFcGFydHMYCCADKAsyDy5wYXJsZXkudjEuUGFydCJGCg9NYW5pZmVzdFZlcnNpb24SDgoGbWVtYmVyGAEgASgNEhIKCnJvb3RfZXBvY2gYAiABKA0SDwoHdmVyc2lvbhgDIAEoDSI0CgRQYXJ0Eg4KBm1lbWJlchgBIAEoDRIOCgZkZXZpY2UYAiABKA0SDAoEYm9keRgDIAEoDCJACgZDdXJzb3ISDAoEY29udhgBIAEoDRINCgVlcG9jaBgCIAEoDRIJCgFuGAMgASgNEg4KBnJld2luZBgEIAEoCCJBCgRQdWxsEgwKBGNvbnYYASABKA0SDQoFZXBvY2gYAiABKA0SCQoBbhgDIAEoDRIRCgltYXhfYnl0ZXMYBCABKA0imAMKB1ZlcmRpY3QSDAoEY29udhgBIAEoDRIJCgFrGAIgASgNEgsKA3JldhgDIAEoDRIoCglzZXF1ZW5jZWQYBCABKAsyEy5wYXJsZXkudjEuUG9zaXRpb25IABIgCgRoZWxkGAUgASgLMhAucGFybGV5LnYxLkVtcHR5SAASIAoEcGFzdBgGIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBmJlaGluZBgHIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiAKBHNhZmUYCCABKAsyEC5wYXJsZXkudjEuRW1wdHlIABIiCgR3YWl0GAkgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIABIqCgVzdGFsZRgKIAEoCzIZLnBhcmxleS52MS5TdGFsZU1hbmlmZXN0c0gAEiMKBWZpbmFsGAsgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIABImCgVtb3ZlZBgMIAEoCzIVLnBhcmxleS52MS5Ib21lUmVjb3JkSAASCwoDdGFnGA0gASgMQgkKB291dGNvbWUiBwoFRW1wdHkiJAoIUG9zaXRpb24SDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSJKCg5TdGFsZU1hbmlmZXN0cxIMCgRjb2RlGAEgASgJEioKBm5ld2VzdBgCIAMoCzIaLnBhcmxleS52MS5NYW5pZmVzdFZlcnNpb24ijgEKB0VudHJpZXMSDAoEY29udhgBIAEoDRINCgVlbnRyeRgCIAMoDBIRCgloZWFkX2hhc2gYAyABKAwSDAoEcGFnZRgEIAEoCBISCgpoZWFkX2Vwb2NoGAUgASgNEg4KBmhlYWRfbhgGIAEoDRIhCgRiYXNlGAcgASgLMhMucGFybGV5LnYxLlBvc2l0aW9uIl4KBkJlaGluZBIMCgRjb252GAEgASgNEhIKCmhlYWRfZXBvY2gYAiABKA0SDgoGaGVhZF9uGAMgASgNEhIKCmZyb21fZXBvY2gYBCABKA0SDgoGZnJvbV9uGAUgASgNImsKDlJlZ2lzdGVyVXBkYXRlEgwKBGNvbnYYASABKA0SDAoEa2luZBgCIAEoDRIOCgZtZW1iZXIYAyABKA0SDgoGZGV2aWNlGAQgASgNEg8KB3ZlcnNpb24YBSABKAQSDAoEYm9keRgGIAEoDCL2AQoGTm90aWNlEiwKC3ByZWtleXNfbG93GAEgASgLMhUucGFybGV5LnYxLlByZWtleXNMb3dIABIrCghtYW5pZmVzdBgCIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmRIABIsCgtob21lX3JlY29yZBgDIAEoCzIVLnBhcmxleS52MS5Ib21lUmVjb3JkSAASLwoTc2lnbmVkX2luX2Vsc2V3aGVyZRgEIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEioKCmh0dHBfdG9rZW4YBSABKAsyFC5wYXJsZXkudjEuSHR0cFRva2VuSABCBgoEd2hhdCIuCglIdHRwVG9rZW4SDQoFdG9rZW4YASABKAwSEgoKZXhwaXJlc19tcxgCIAEoBCI2CgpQcmVrZXlzTG93EhAKCG9uZV90aW1lGAEgASgNEhYKDm9uZV90aW1lX2t5YmVyGAIgASgNYgZwcm90bzM", [file_records]);
+  fileDesc("Cg1zZXNzaW9uLnByb3RvEglwYXJsZXkudjEicwoLU2lnbkluSGVsbG8SDwoHdmVyc2lvbhgBIAEoDRIMCgRtb2RlGAIgASgNEg0KBW5vbmNlGAMgASgMEhEKCWVwaGVtZXJhbBgEIAEoDBIRCglyZWdpb25faWQYBSABKAwSEAoIYXVkaWVuY2UYBiABKAkiLQoKU2lnbkluTm9kZRIMCgRib2R5GAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCKCAQoOU2lnbkluTm9kZUJvZHkSDQoFbm9uY2UYASABKAwSEQoJZXBoZW1lcmFsGAIgASgMEg8KB2Jvb3RfaWQYAyABKAwSDwoHdGltZV9tcxgEIAEoBBIsCgtjZXJ0aWZpY2F0ZRgFIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQiLgoLU2lnbkluUHJvb2YSDAoEYm9keRgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwixwEKD1NpZ25JblByb29mQm9keRIPCgd1c2VyX2lkGAEgASgMEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0SFwoPc2Vzc2lvbl9jb3VudGVyGAUgASgEEhUKDW1hbmlmZXN0X2hhc2gYBiABKAwSKQoIbWFuaWZlc3QYByABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkImYKC1NpZ25JblJlYWR5EiUKB3Nlc3Npb24YASABKAsyEi5wYXJsZXkudjEuU2Vzc2lvbkgAEiUKB3JlZnVzYWwYAiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAQgkKB291dGNvbWUisQEKB1Nlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoDBIVCg1tYW5pZmVzdF9oYXNoGAIgASgMEhgKEGhvbWVfcmVjb3JkX2hhc2gYAyABKAwSEgoKaHR0cF90b2tlbhgEIAEoDBIdChVodHRwX3Rva2VuX2V4cGlyZXNfbXMYBSABKAQSFwoPZnJhbWVfbWF4X2J5dGVzGAYgASgNEhUKDWluX2ZsaWdodF9tYXgYByABKA0iqwEKB1JlZnVzYWwSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBXJldHJ5GAMgASgIEhYKDnJldHJ5X2FmdGVyX21zGAQgASgNEiwKBWZhY3RzGAUgAygLMh0ucGFybGV5LnYxLlJlZnVzYWwuRmFjdHNFbnRyeRosCgpGYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibgoQQ29udmVyc2F0aW9uTmFtZRILCgNyZWYYASABKA0SDwoHY29udl9pZBgCIAEoDBIPCgdnZW5lc2lzGAMgASgMEisKDGhvbWVfcmVjb3JkcxgEIAMoCzIVLnBhcmxleS52MS5Ib21lUmVjb3JkIuUBCgtEZXZpY2VGcmFtZRIqCgVuYW1lcxgBIAMoCzIbLnBhcmxleS52MS5Db252ZXJzYXRpb25OYW1lEioKC3N1Ym1pc3Npb25zGAIgAygLMhUucGFybGV5LnYxLlN1Ym1pc3Npb24SIgoHY3Vyc29ycxgDIAMoCzIRLnBhcmxleS52MS5DdXJzb3ISHgoFcHVsbHMYBCADKAsyDy5wYXJsZXkudjEuUHVsbBIsCglyZWdpc3RlcnMYBSADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUSDAoEcGluZxgGIAEoDSLPAgoJSG9tZUZyYW1lEioKBW5hbWVzGAEgAygLMhsucGFybGV5LnYxLkNvbnZlcnNhdGlvbk5hbWUSJAoIdmVyZGljdHMYAiADKAsyEi5wYXJsZXkudjEuVmVyZGljdBIjCgdlbnRyaWVzGAMgAygLMhIucGFybGV5LnYxLkVudHJpZXMSIQoGYmVoaW5kGAQgAygLMhEucGFybGV5LnYxLkJlaGluZBIsCglyZWdpc3RlcnMYBSADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUSIgoHbm90aWNlcxgGIAMoCzIRLnBhcmxleS52MS5Ob3RpY2USDAoEcG9uZxgHIAEoDRIjCgdyZWZ1c2FsGAggASgLMhIucGFybGV5LnYxLlJlZnVzYWwSIwoFbW92ZXMYCSADKAsyFC5wYXJsZXkudjEuSG9zdE1vdmVkIkUKCUhvc3RNb3ZlZBIMCgRjb252GAEgASgNEioKCXJlZ2lzdGVycxgCIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQivAEKClN1Ym1pc3Npb24SDAoEY29udhgBIAEoDRIJCgFrGAIgASgNEgsKA3RhZxgDIAEoDBILCgNyZXYYBCABKA0SDAoEa2luZBgFIAEoDRIaChJtZW1iZXJzaGlwX3ZlcnNpb24YBiABKA0SMQoNZW5jcnlwdGVkX2ZvchgHIAMoCzIaLnBhcmxleS52MS5NYW5pZmVzdFZlcnNpb24SHgoFcGFydHMYCCADKAsyDy5wYXJsZXkudjEuUGFydCJGCg9NYW5pZmVzdFZlcnNpb24SDgoGbWVtYmVyGAEgASgNEhIKCnJvb3RfZXBvY2gYAiABKA0SDwoHdmVyc2lvbhgDIAEoDSI0CgRQYXJ0Eg4KBm1lbWJlchgBIAEoDRIOCgZkZXZpY2UYAiABKA0SDAoEYm9keRgDIAEoDCJACgZDdXJzb3ISDAoEY29udhgBIAEoDRINCgVlcG9jaBgCIAEoDRIJCgFuGAMgASgNEg4KBnJld2luZBgEIAEoCCJBCgRQdWxsEgwKBGNvbnYYASABKA0SDQoFZXBvY2gYAiABKA0SCQoBbhgDIAEoDRIRCgltYXhfYnl0ZXMYBCABKA0imAMKB1ZlcmRpY3QSDAoEY29udhgBIAEoDRIJCgFrGAIgASgNEgsKA3JldhgDIAEoDRIoCglzZXF1ZW5jZWQYBCABKAsyEy5wYXJsZXkudjEuUG9zaXRpb25IABIgCgRoZWxkGAUgASgLMhAucGFybGV5LnYxLkVtcHR5SAASIAoEcGFzdBgGIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBmJlaGluZBgHIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiAKBHNhZmUYCCABKAsyEC5wYXJsZXkudjEuRW1wdHlIABIiCgR3YWl0GAkgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIABIqCgVzdGFsZRgKIAEoCzIZLnBhcmxleS52MS5TdGFsZU1hbmlmZXN0c0gAEiMKBWZpbmFsGAsgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIABImCgVtb3ZlZBgMIAEoCzIVLnBhcmxleS52MS5Ib21lUmVjb3JkSAASCwoDdGFnGA0gASgMQgkKB291dGNvbWUiBwoFRW1wdHkiJAoIUG9zaXRpb24SDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSJKCg5TdGFsZU1hbmlmZXN0cxIMCgRjb2RlGAEgASgJEioKBm5ld2VzdBgCIAMoCzIaLnBhcmxleS52MS5NYW5pZmVzdFZlcnNpb24ijgEKB0VudHJpZXMSDAoEY29udhgBIAEoDRINCgVlbnRyeRgCIAMoDBIRCgloZWFkX2hhc2gYAyABKAwSDAoEcGFnZRgEIAEoCBISCgpoZWFkX2Vwb2NoGAUgASgNEg4KBmhlYWRfbhgGIAEoDRIhCgRiYXNlGAcgASgLMhMucGFybGV5LnYxLlBvc2l0aW9uIl4KBkJlaGluZBIMCgRjb252GAEgASgNEhIKCmhlYWRfZXBvY2gYAiABKA0SDgoGaGVhZF9uGAMgASgNEhIKCmZyb21fZXBvY2gYBCABKA0SDgoGZnJvbV9uGAUgASgNImsKDlJlZ2lzdGVyVXBkYXRlEgwKBGNvbnYYASABKA0SDAoEa2luZBgCIAEoDRIOCgZtZW1iZXIYAyABKA0SDgoGZGV2aWNlGAQgASgNEg8KB3ZlcnNpb24YBSABKAQSDAoEYm9keRgGIAEoDCL2AQoGTm90aWNlEiwKC3ByZWtleXNfbG93GAEgASgLMhUucGFybGV5LnYxLlByZWtleXNMb3dIABIrCghtYW5pZmVzdBgCIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmRIABIsCgtob21lX3JlY29yZBgDIAEoCzIVLnBhcmxleS52MS5Ib21lUmVjb3JkSAASLwoTc2lnbmVkX2luX2Vsc2V3aGVyZRgEIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEioKCmh0dHBfdG9rZW4YBSABKAsyFC5wYXJsZXkudjEuSHR0cFRva2VuSABCBgoEd2hhdCIuCglIdHRwVG9rZW4SDQoFdG9rZW4YASABKAwSEgoKZXhwaXJlc19tcxgCIAEoBCI2CgpQcmVrZXlzTG93EhAKCG9uZV90aW1lGAEgASgNEhYKDm9uZV90aW1lX2t5YmVyGAIgASgNYgZwcm90bzM", [file_records]);
 
 /**
  * @generated from message parley.v1.SignInHello
@@ -466,6 +466,13 @@ export type HomeFrame = Message<"parley.v1.HomeFrame"> & {
    * @generated from field: parley.v1.Refusal refusal = 8;
    */
   refusal?: Refusal | undefined;
+
+  /**
+   * before any entry of the epochs they open
+   *
+   * @generated from field: repeated parley.v1.HostMoved moves = 9;
+   */
+  moves: HostMoved[];
 };
 
 /**
@@ -474,6 +481,34 @@ export type HomeFrame = Message<"parley.v1.HomeFrame"> & {
  */
 export const HomeFrameSchema: GenMessage<HomeFrame> = /*@__PURE__*/
   messageDesc(file_session, 10);
+
+/**
+ * The conversation has another host; epochs ascend.
+ *
+ * @generated from message parley.v1.HostMoved
+ */
+export type HostMoved = Message<"parley.v1.HostMoved"> & {
+  /**
+   * the home's ref
+   *
+   * @generated from field: uint32 conv = 1;
+   */
+  conv: number;
+
+  /**
+   * HostRegisterBody
+   *
+   * @generated from field: repeated parley.v1.SignedRecord registers = 2;
+   */
+  registers: SignedRecord[];
+};
+
+/**
+ * Describes the message parley.v1.HostMoved.
+ * Use `create(HostMovedSchema)` to create a new message.
+ */
+export const HostMovedSchema: GenMessage<HostMoved> = /*@__PURE__*/
+  messageDesc(file_session, 11);
 
 /**
  * @generated from message parley.v1.Submission
@@ -533,7 +568,7 @@ export type Submission = Message<"parley.v1.Submission"> & {
  * Use `create(SubmissionSchema)` to create a new message.
  */
 export const SubmissionSchema: GenMessage<Submission> = /*@__PURE__*/
-  messageDesc(file_session, 11);
+  messageDesc(file_session, 12);
 
 /**
  * @generated from message parley.v1.ManifestVersion
@@ -560,7 +595,7 @@ export type ManifestVersion = Message<"parley.v1.ManifestVersion"> & {
  * Use `create(ManifestVersionSchema)` to create a new message.
  */
 export const ManifestVersionSchema: GenMessage<ManifestVersion> = /*@__PURE__*/
-  messageDesc(file_session, 12);
+  messageDesc(file_session, 13);
 
 /**
  * Ciphertext for one device of one member.
@@ -591,7 +626,7 @@ export type Part = Message<"parley.v1.Part"> & {
  * Use `create(PartSchema)` to create a new message.
  */
 export const PartSchema: GenMessage<Part> = /*@__PURE__*/
-  messageDesc(file_session, 13);
+  messageDesc(file_session, 14);
 
 /**
  * @generated from message parley.v1.Cursor
@@ -625,7 +660,7 @@ export type Cursor = Message<"parley.v1.Cursor"> & {
  * Use `create(CursorSchema)` to create a new message.
  */
 export const CursorSchema: GenMessage<Cursor> = /*@__PURE__*/
-  messageDesc(file_session, 14);
+  messageDesc(file_session, 15);
 
 /**
  * Asks for entries after (epoch, n), ascending, at most max_bytes of them.
@@ -659,7 +694,7 @@ export type Pull = Message<"parley.v1.Pull"> & {
  * Use `create(PullSchema)` to create a new message.
  */
 export const PullSchema: GenMessage<Pull> = /*@__PURE__*/
-  messageDesc(file_session, 15);
+  messageDesc(file_session, 16);
 
 /**
  * @generated from message parley.v1.Verdict
@@ -760,7 +795,7 @@ export type Verdict = Message<"parley.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_session, 16);
+  messageDesc(file_session, 17);
 
 /**
  * @generated from message parley.v1.Empty
@@ -773,7 +808,7 @@ export type Empty = Message<"parley.v1.Empty"> & {
  * Use `create(EmptySchema)` to create a new message.
  */
 export const EmptySchema: GenMessage<Empty> = /*@__PURE__*/
-  messageDesc(file_session, 17);
+  messageDesc(file_session, 18);
 
 /**
  * @generated from message parley.v1.Position
@@ -795,7 +830,7 @@ export type Position = Message<"parley.v1.Position"> & {
  * Use `create(PositionSchema)` to create a new message.
  */
 export const PositionSchema: GenMessage<Position> = /*@__PURE__*/
-  messageDesc(file_session, 18);
+  messageDesc(file_session, 19);
 
 /**
  * @generated from message parley.v1.StaleManifests
@@ -819,7 +854,7 @@ export type StaleManifests = Message<"parley.v1.StaleManifests"> & {
  * Use `create(StaleManifestsSchema)` to create a new message.
  */
 export const StaleManifestsSchema: GenMessage<StaleManifests> = /*@__PURE__*/
-  messageDesc(file_session, 19);
+  messageDesc(file_session, 20);
 
 /**
  * A run of entries of one conversation, ascending and dense.
@@ -878,7 +913,7 @@ export type Entries = Message<"parley.v1.Entries"> & {
  * Use `create(EntriesSchema)` to create a new message.
  */
 export const EntriesSchema: GenMessage<Entries> = /*@__PURE__*/
-  messageDesc(file_session, 20);
+  messageDesc(file_session, 21);
 
 /**
  * A conversation in which this device is behind; it pulls.
@@ -919,7 +954,7 @@ export type Behind = Message<"parley.v1.Behind"> & {
  * Use `create(BehindSchema)` to create a new message.
  */
 export const BehindSchema: GenMessage<Behind> = /*@__PURE__*/
-  messageDesc(file_session, 21);
+  messageDesc(file_session, 22);
 
 /**
  * Latest wins. Kinds: 1 delivered (position), 2 read (sealed under the writer key).
@@ -969,7 +1004,7 @@ export type RegisterUpdate = Message<"parley.v1.RegisterUpdate"> & {
  * Use `create(RegisterUpdateSchema)` to create a new message.
  */
 export const RegisterUpdateSchema: GenMessage<RegisterUpdate> = /*@__PURE__*/
-  messageDesc(file_session, 22);
+  messageDesc(file_session, 23);
 
 /**
  * @generated from message parley.v1.Notice
@@ -1020,7 +1055,7 @@ export type Notice = Message<"parley.v1.Notice"> & {
  * Use `create(NoticeSchema)` to create a new message.
  */
 export const NoticeSchema: GenMessage<Notice> = /*@__PURE__*/
-  messageDesc(file_session, 23);
+  messageDesc(file_session, 24);
 
 /**
  * @generated from message parley.v1.HttpToken
@@ -1042,7 +1077,7 @@ export type HttpToken = Message<"parley.v1.HttpToken"> & {
  * Use `create(HttpTokenSchema)` to create a new message.
  */
 export const HttpTokenSchema: GenMessage<HttpToken> = /*@__PURE__*/
-  messageDesc(file_session, 24);
+  messageDesc(file_session, 25);
 
 /**
  * @generated from message parley.v1.PrekeysLow
@@ -1064,5 +1099,5 @@ export type PrekeysLow = Message<"parley.v1.PrekeysLow"> & {
  * Use `create(PrekeysLowSchema)` to create a new message.
  */
 export const PrekeysLowSchema: GenMessage<PrekeysLow> = /*@__PURE__*/
-  messageDesc(file_session, 25);
+  messageDesc(file_session, 26);
 
