@@ -268,7 +268,7 @@ export class Parley extends Profile implements AsyncDisposable {
     const { status, at, code } = message
     if (status === 'cancelled' || status === 'failed') throw failure(status, code)
     const delivered = this.#profile.db.get('conversations', [conv])?.delivered ?? NOWHERE
-    const reached = { waiting: 0, held: 1, sequenced: at <= delivered ? 3 : 2 }[status]
+    const reached = { waiting: 0, held: 1, unconfirmed: 0, sequenced: at <= delivered ? 3 : 2 }[status]
     if (reached >= { held: 1, sequenced: 2, delivered: 3 }[stage]) return at
     const promise = this.#waiters.wait(conv, k, stage, delivered)
     if (status === 'sequenced') this.#waiters.hear({ type: 'state', conv, k, state: 'sequenced', at, code })

@@ -14,6 +14,7 @@ import { readDevice, readHomeRegion, readOwnManifest } from './account.ts'
 import type { ConnectionState } from './connection.ts'
 import { type Contact, contactOf, listContacts } from './contacts.ts'
 import { historyPage } from './history.ts'
+import { authorText } from './rules/conversation.ts'
 import type { DeviceEvent, Message } from './rules/ports.ts'
 import type { DeviceDb } from './rules/schema.ts'
 
@@ -126,6 +127,11 @@ export class Profile extends EventEmitter<ParleyEvents> {
     const value = Buffer.alloc(8)
     value.writeBigUInt64BE(BigInt(at))
     this.#db.transaction((tx) => tx.put('self', { name: `reader ${reader} ${user}`, value: new Uint8Array(value) }))
+  }
+
+  /** A message that came past a reader, lost its place when the host moved, and has another one now. */
+  wasRead({ conv, member, device, k }: Message): boolean {
+    return this.#db.get('voided', [conv, authorText(member, device), k])?.wasRead === true
   }
 
   /** To those who listen for its type, and to those who listen for every `event`. */

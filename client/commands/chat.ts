@@ -121,6 +121,7 @@ class Chat {
     const who = mine ? styleText('dim', 'you') : styleText('bold', this.#name)
     const unread = styleText('dim', kind === 'gone' ? '(no longer there)' : '(cannot be read yet; asked for again)')
     const says = kind === 'text' || kind === 'data' ? printable(body) : unread
+    if (message.status === 'unconfirmed') return `${when} ${who}: ${says}${styleText('dim', '  (to be confirmed)')}`
     return `${when} ${who}: ${says}${mine ? `  ${styleText('dim', this.#ticks(message))}` : ''}`
   }
 

@@ -114,7 +114,7 @@ class Printer {
     let upTo = this.#at(user)
     for (const message of messages) {
       if (this.isDone) break
-      if (!message.mine) await this.#print(message)
+      if (!message.mine && this.#isNew(message)) await this.#print(message)
       upTo = message.at
     }
     if (upTo === this.#at(user)) return false
@@ -123,6 +123,12 @@ class Printer {
     this.#parley.moveReader(READER, user, upTo)
     await this.#parley.markRead(user, upTo)
     return messages.length === PAGE
+  }
+
+  /** What has lost its place comes when it has one again, and not a second time. */
+  #isNew(message: Message): boolean {
+    if (message.status === 'unconfirmed' || message.status === 'cancelled') return false
+    return this.#flags.again || !this.#parley.wasRead(message)
   }
 
   async #print(message: Message): Promise<void> {
@@ -141,7 +147,7 @@ async function receive(flags: ReceiveFlags): Promise<void> {
   let wake = Promise.withResolvers<void>()
   const heard = (event: ParleyEvent): void => {
     if (event.type === 'message' && event.late) printer.later(event.message)
-    if (event.type === 'message') wake.resolve()
+    if (event.type === 'message' || event.type === 'confirmed') wake.resolve()
     if (event.type === 'connection' && event.state.is === 'stopped' && event.state.error) wake.reject(event.state.error)
   }
   parley.on('event', heard)

@@ -87,6 +87,15 @@ const STEPS: readonly string[] = [
     FROM formerEntries JOIN conversationNumbers USING (conv) ORDER BY number, at;
   DROP TABLE formerEntries;
   `,
+  `
+  CREATE TABLE hosts (
+    conv TEXT NOT NULL, epoch INTEGER NOT NULL, register BLOB NOT NULL, PRIMARY KEY (conv, epoch)
+  ) STRICT;
+  CREATE TABLE voided (
+    conv TEXT NOT NULL, author TEXT NOT NULL, k INTEGER NOT NULL, tag BLOB NOT NULL, waits INTEGER NOT NULL,
+    wasRead INTEGER NOT NULL, PRIMARY KEY (conv, author, k)
+  ) WITHOUT ROWID, STRICT;
+  `,
 ]
 
 export const LAYOUT_VERSION = STEPS.length

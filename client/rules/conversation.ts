@@ -1,16 +1,21 @@
 // A conversation as the engine holds it in memory: the durable row, the outbox without its bytes, and what belongs to
 // the present session.
+import { fromBinary } from '@bufbuild/protobuf'
 import {
   type ConvId,
+  type Cut,
   convIdBytes,
   convIdOfGenesis,
   type DeviceKey,
   type EntryHeader,
+  HostRegisterBodySchema,
   NOWHERE,
   ParleyError,
   type Position,
+  positionOf,
   type RegisterUpdate,
   readGenesis,
+  SignedRecordSchema,
   type UserId,
 } from '#protocol'
 import { STATE_KEYS_KEPT } from '../limits.ts'
@@ -50,6 +55,8 @@ export type Conversation = {
   askedAtMs: number
   /** A read mark whose state key has not been read yet. */
   keptMark: RegisterUpdate | undefined
+  /** Ascending: where the log moved to another host. */
+  cuts: readonly Cut[]
   /** Newest first, at most STATE_KEYS_KEPT. */
   stateKeys: readonly StateKeyRow[]
   /** The newest hashes of the chain, to compare what others have seen with. */
@@ -106,6 +113,7 @@ export function openConversation(db: DbReader, row: ConversationRow, self: UserI
     askedAt: NOWHERE,
     askedAtMs: Number.NEGATIVE_INFINITY,
     keptMark: undefined,
+    cuts: all(db, 'hosts', row.conv).map(({ register }) => storedCut(register)),
     stateKeys: db.scan('stateKeys', {
       index: undefined,
       prefix: [row.conv],
@@ -115,6 +123,13 @@ export function openConversation(db: DbReader, row: ConversationRow, self: UserI
     }),
     hashes: new Map(),
   }
+}
+
+/** Of a host register that was verified before it was stored. */
+function storedCut(bytes: Uint8Array): Cut {
+  const { payload } = fromBinary(SignedRecordSchema, bytes)
+  const { epoch, cutEpoch, cutN } = fromBinary(HostRegisterBodySchema, payload)
+  return { epoch, cut: positionOf(cutEpoch, cutN), payload }
 }
 
 /** The lowest k that is not safe, one above the last when all are. */

@@ -43,8 +43,12 @@ type Input =
   | { readonly type: 'prekeys'; readonly counts: { readonly oneTime: number; readonly oneTimeKyber: number } }
   | { readonly type: 'poke'; readonly conv: Conversation; readonly what: 'touch' | 'pull' | 'rewind' }
 
+const ANSWERS: ReadonlySet<Input['type']> = new Set(['found', 'bundle', 'failed'])
+
 /** These read tables that a turn has perhaps not written yet, so they begin a turn of their own. */
-const BEGINS_TURN: ReadonlySet<Input['type']> = new Set(['found', 'bundle', 'failed'])
+function beginsTurn(input: Input): boolean {
+  return ANSWERS.has(input.type) || (input.type === 'frame' && input.frame.moves.length > 0)
+}
 
 export type Device = {
   /** Signed in. A session before it counts as ended. */
@@ -174,9 +178,8 @@ class Engine {
 
   #take(): Input[] {
     let count = 1
-    if (!BEGINS_TURN.has(this.#queue[0]!.type)) {
-      while (count < Math.min(this.#queue.length, TURN_INPUTS_MAX) && !BEGINS_TURN.has(this.#queue[count]!.type))
-        count++
+    if (!beginsTurn(this.#queue[0]!)) {
+      while (count < Math.min(this.#queue.length, TURN_INPUTS_MAX) && !beginsTurn(this.#queue[count]!)) count++
     }
     return this.#queue.splice(0, count)
   }

@@ -14,6 +14,7 @@ import {
 } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import { type Core, conversationOf, putRow, type SessionState, say, type Turn } from './core.ts'
+import { takeMoves } from './cuts.ts'
 import { readKept, takeBehindHead, takeEntries } from './inbound.ts'
 import type { Answer, LookUps } from './look-ups.ts'
 import { takeRegister } from './marks.ts'
@@ -34,6 +35,10 @@ export async function takeFrame(parts: FrameParts, turn: Turn, frame: HomeFrame)
     const conversation = genesis[0] === GENESIS_DIRECT ? conversationOf(core, turn, genesis) : undefined
     session.theirs.set(ref, conversation)
     for (const record of homeRecords) if (!isKnown(core, conversation, record)) learnRecord(core, turn, record)
+  }
+  for (const { conv, registers } of frame.moves) {
+    const conversation = named(session, conv)
+    if (conversation) takeMoves(core, turn, conversation, registers)
   }
   for (const verdict of frame.verdicts) {
     const conversation = session.mine[verdict.conv - 1]

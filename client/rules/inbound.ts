@@ -18,6 +18,7 @@ import {
 import { HASHES_KEPT, REWIND_AGAIN_MS } from '../limits.ts'
 import { authorOf, type Conversation, isSameDevice, parseAuthor } from './conversation.ts'
 import { type Core, lies, messageOf, putRow, say, type Turn } from './core.ts'
+import { takeAfterCut } from './cuts.ts'
 import type { LookUps } from './look-ups.ts'
 import { addStateKey, ownEntry } from './outbound.ts'
 import { readBehindHole, readRun } from './reader.ts'
@@ -35,9 +36,9 @@ export async function takeEntries(
   lookUps: LookUps,
 ): Promise<void> {
   const before = conversation.row.cursor
-  const dense = readRun(conversation.row, conversation.id, run.entry)
+  const dense = readRun(conversation.row, conversation.id, run.entry, conversation.cuts)
   const isHole = dense.gap !== undefined && run.page && dense.gap === conversation.hole
-  const beyond = isHole ? readBehindHole(run.entry, run.headHash) : undefined
+  const beyond = isHole ? readBehindHole(run.entry, run.headHash, conversation.cuts) : undefined
   const { taken, state, gap } = beyond ?? dense
   if (beyond) say(turn, { type: 'expired', conv: conversation.id, after: before, before: conversation.hole! })
   conversation.hole = run.page ? gap : undefined
@@ -104,12 +105,15 @@ async function takeEntry(
   const { self } = core.ports
   const mine = header.member === conversation.me
   if (mine && isSameDevice(header, self)) return ownEntry(core, turn, conversation, header)
+  const before = takeAfterCut(turn, conversation, header)
+  if (before === 'as it was') return
   if (header.kind !== KIND_CONTENT && header.kind !== KIND_SUPPLEMENT) return
   const user = conversation.members[header.member]
   if (!user) return lies(turn, conversation, `an entry of member ${header.member}, who is none`, header.at)
   const author = authorOf(header)
   const known = turn.draft.get('messages', [conversation.id, author, header.k])
-  if (known) return lies(turn, conversation, `k ${header.k} of ${author} has two numbers`, header.at)
+  if (known && before === 'unknown')
+    return lies(turn, conversation, `k ${header.k} of ${author} has two numbers`, header.at)
   const part = readParts(bytes).find(
     ({ member, device }) => member === conversation.me && (device === self.device || device === 0),
   )

@@ -2,6 +2,7 @@
 // step of slot.ts decides. Encrypting and sending follow at the end of the turn (sealing.ts, wire-out.ts).
 import {
   type EntryHeader,
+  isVoid,
   NOWHERE,
   ParleyError,
   type Position,
@@ -95,6 +96,11 @@ function apply(core: Core, turn: Turn, conversation: Conversation, k: number, ev
   const numbered = facts.at !== NOWHERE && step.slot !== slot
   if (step.slot !== slot) setSlot(turn, conversation, { ...slot, ...step.slot, at: numbered ? facts.at : slot.at })
   for (const effect of step.effects) carryOut(core, turn, conversation, k, effect, facts)
+}
+
+/** A forced cut: the number of k lies beyond it, or stands and is not safe yet. */
+export function stepCut(core: Core, turn: Turn, conversation: Conversation, k: number, fate: 'void' | 'kept'): void {
+  apply(core, turn, conversation, k, { type: 'cut', fate }, NO_FACTS)
 }
 
 function carryOut(
@@ -249,9 +255,11 @@ export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, 
     case 'held':
       step({ type: 'held' })
       return
-    case 'sequenced':
-      numbered(core, turn, conversation, k, positionOf(outcome.value.epoch, outcome.value.n), tag, undefined)
+    case 'sequenced': {
+      const at = positionOf(outcome.value.epoch, outcome.value.n)
+      if (!isVoid(at, conversation.cuts)) numbered(core, turn, conversation, k, at, tag, undefined)
       return
+    }
     case 'safe':
       takeSafe(core, turn, conversation, k)
       return

@@ -12,6 +12,7 @@ import type {
   Position,
   PrekeyBundle,
   Random,
+  RegionId,
   SignedPrekeys,
   UserId,
 } from '#protocol'
@@ -105,6 +106,10 @@ export type DeviceEvent =
   | { readonly type: 'old-copy'; readonly conv: ConvId; readonly k: number }
   /** What stood between these two places is no longer at the home: this device will never have it. */
   | { readonly type: 'expired'; readonly conv: ConvId; readonly after: Position; readonly before: Position }
+  /** Another region hosts the conversation; so many of the others' messages have lost their places and will get new ones. */
+  | { readonly type: 'host-moved'; readonly conv: ConvId; readonly host: RegionId; readonly unconfirmed: number }
+  /** A message that had lost its place stands again, as it was, or (`cancelled`) was never said. */
+  | { readonly type: 'confirmed'; readonly message: Message }
   /** The home or host said what cannot be true. */
   | { readonly type: 'host-lies'; readonly conv: ConvId; readonly at: Position; readonly what: string }
   /** A write failed: nothing is acknowledged any more, the profile has to be opened again. */

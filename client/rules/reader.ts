@@ -2,14 +2,14 @@
 // the chain of hashes is computed over every header that is taken, so that heads can be compared and audited.
 import {
   type ConvId,
+  type Cut,
   chainHash,
   checkEntry,
   convIdBytes,
   entryPosition,
-  epochOf,
+  hashBefore,
   NOWHERE,
-  nextOf,
-  nOf,
+  nextPlace,
   type Position,
 } from '#protocol'
 
@@ -27,21 +27,21 @@ export type Run = {
   readonly gap: Position | undefined
 }
 
-function follows(cursor: Position, at: Position): boolean {
-  if (cursor === NOWHERE) return nOf(at) === 1 && epochOf(at) >= 1
-  return at === nextOf(cursor)
-}
-
 /** Throws a ParleyError when something is no entry at all. */
-export function readRun(state: ReaderState, conv: ConvId, entries: readonly Uint8Array[]): Run {
+export function readRun(
+  state: ReaderState,
+  conv: ConvId,
+  entries: readonly Uint8Array[],
+  cuts: readonly Cut[] = [],
+): Run {
   const taken: Taken[] = []
   let { cursor, hash } = state
   for (const bytes of entries) {
     checkEntry(bytes)
     const at = entryPosition(bytes)
     if (at <= cursor) continue
-    if (!follows(cursor, at)) return { taken, state: { cursor, hash }, gap: at }
-    hash = chainHash(cursor === NOWHERE ? convIdBytes(conv) : hash, bytes)
+    if (at !== nextPlace(cursor, cuts)) return { taken, state: { cursor, hash }, gap: at }
+    hash = chainHash(hashBefore(cursor, cursor === NOWHERE ? convIdBytes(conv) : hash, cuts), bytes)
     cursor = at
     taken.push({ at, bytes, hash })
   }
@@ -52,7 +52,11 @@ export function readRun(state: ReaderState, conv: ConvId, entries: readonly Uint
  * A run that begins behind a hole: what was before it has expired at the home. The chain cannot be followed through the
  * hole, so its hash at the end is the home's word, until what others have seen confirms it. Undefined when there is none.
  */
-export function readBehindHole(entries: readonly Uint8Array[], headHash: Uint8Array): Run | undefined {
+export function readBehindHole(
+  entries: readonly Uint8Array[],
+  headHash: Uint8Array,
+  cuts: readonly Cut[] = [],
+): Run | undefined {
   const [first, ...rest] = entries
   if (!first || headHash.length !== HASH_BYTES) return undefined
   checkEntry(first)
@@ -60,7 +64,7 @@ export function readBehindHole(entries: readonly Uint8Array[], headHash: Uint8Ar
   for (const bytes of rest) {
     checkEntry(bytes)
     const at = entryPosition(bytes)
-    if (at !== nextOf(taken.at(-1)!.at)) return undefined
+    if (at !== nextPlace(taken.at(-1)!.at, cuts)) return undefined
     taken.push({ at, bytes, hash: headHash })
   }
   return { taken, state: { cursor: taken.at(-1)!.at, hash: headHash }, gap: undefined }

@@ -4,7 +4,7 @@
 // Asking is capped in every direction: per entry, per conversation, and per k on the author's side. So two devices that
 // cannot read each other at all fall silent instead of asking each other for ever.
 import type { AgainBody, RetryBody } from '#crypto'
-import { type EntryHeader, NOWHERE, type Position } from '#protocol'
+import { type EntryHeader, isVoid, NOWHERE, type Position } from '#protocol'
 import { AGAIN_PER_K_MAX, ASKED_MAX, ASKS_PER_ENTRY_MAX } from '../limits.ts'
 import { authorOf, type Conversation } from './conversation.ts'
 import { type Core, messageOf, ownMessage, putRow, say, type Turn } from './core.ts'
@@ -79,7 +79,8 @@ export function askOldest(core: Core, turn: Turn, conversation: Conversation, au
 /** Somebody could not read this device's k: once more, as a supplement. */
 export function answerRetry(core: Core, turn: Turn, conversation: Conversation, retry: RetryBody): void {
   const message = ownMessage(core, turn, conversation, retry.k)
-  if (!message || message.at === NOWHERE || message.at !== retry.at || message.answered >= AGAIN_PER_K_MAX) return
+  if (!message || message.at === NOWHERE || message.answered >= AGAIN_PER_K_MAX) return
+  if (message.at !== retry.at && !isVoid(retry.at, conversation.cuts)) return
   turn.draft.put('messages', { ...message, answered: message.answered + 1 })
   newOwn(core, turn, conversation, 'again', message.kind === 'again' ? message.body : refer(message.at, message.k))
 }

@@ -69,7 +69,8 @@ export type SealedRow = { readonly conv: ConvId; readonly k: number; readonly su
 
 export const MESSAGE_KINDS = ['text', 'data', 'retry', 'again', 'unreadable', 'gone'] as const
 export type MessageKind = (typeof MESSAGE_KINDS)[number]
-export type MessageStatus = 'waiting' | 'held' | 'sequenced' | 'cancelled' | 'failed'
+/** `unconfirmed`: its place was cut off when the host moved, and it does not stand in the new epoch yet. */
+export type MessageStatus = 'waiting' | 'held' | 'sequenced' | 'unconfirmed' | 'cancelled' | 'failed'
 
 export type MessageRow = {
   readonly conv: ConvId
@@ -92,6 +93,21 @@ export type MessageRow = {
 
 /** The log as it came: with these headers anybody can compute the heads again. */
 export type EntryRow = { readonly conv: ConvId; readonly at: Position; readonly header: Uint8Array }
+
+/** SignedRecord of a host register, serialised: what opened an epoch of this conversation. */
+export type HostRow = { readonly conv: ConvId; readonly epoch: number; readonly register: Uint8Array }
+
+/** What was taken from a log and then cut off: it comes again, and is the same if its tag is. */
+export type VoidedRow = {
+  readonly conv: ConvId
+  readonly author: string
+  readonly k: number
+  readonly tag: Uint8Array
+  /** It has not come again yet. */
+  readonly waits: boolean
+  /** A reader of this profile had come past it: it is not handed out a second time. */
+  readonly wasRead: boolean
+}
 
 export type UnreadRow = {
   readonly conv: ConvId
@@ -119,6 +135,8 @@ export type Tables = {
   sealed: SealedRow
   messages: MessageRow
   entries: EntryRow
+  hosts: HostRow
+  voided: VoidedRow
   unread: UnreadRow
   stateKeys: StateKeyRow
   jobs: JobRow
@@ -198,6 +216,12 @@ export const schema: { readonly [T in TableName]: TableShape<Tables[T]> } = {
     indexes: { place: ['conv', 'at', 'author', 'k'] },
   },
   entries: { columns: { conv: 'conversation', at: 'integer', header: 'blob' }, key: ['conv', 'at'], indexes: {} },
+  hosts: { columns: { conv: 'text', epoch: 'integer', register: 'blob' }, key: ['conv', 'epoch'], indexes: {} },
+  voided: {
+    columns: { conv: 'text', author: 'text', k: 'integer', tag: 'blob', waits: 'boolean', wasRead: 'boolean' },
+    key: ['conv', 'author', 'k'],
+    indexes: {},
+  },
   unread: {
     columns: {
       conv: 'text',

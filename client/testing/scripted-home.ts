@@ -14,15 +14,14 @@ import {
   type DeviceKey,
   EmptySchema,
   EntriesSchema,
-  type Grant,
-  GrantBody_Purpose,
-  GrantBodySchema,
-  grant,
+  epochOf,
   type Home,
   type HomeFrame,
   HomeFrameSchema,
+  HostMovedSchema,
   KIND_SKIP,
   type Manifest,
+  NOWHERE,
   nOf,
   openHomeRecord,
   openManifest,
@@ -34,12 +33,12 @@ import {
   positionOf,
   type Random,
   type RegionId,
+  type RegionSigner,
   RegisterUpdateSchema,
   readGenesis,
   readHeader,
-  regionIdOfRootKey,
   type SignedPrekeys,
-  type SigningKey,
+  type SignedRecord,
   type Submission,
   selectParts,
   signingKey,
@@ -49,19 +48,13 @@ import {
   writeEntry,
 } from '#protocol'
 import type { Directory, HomeSession } from '../rules.ts'
+import { headOf, type Log, moveLog, newLog, placeAfter } from './scripted-log.ts'
+import { testRegion } from './test-region.ts'
 
 const DAY_MS = 86_400_000
 
 export type Outcome = Verdict['outcome']
 export type Person = { readonly account: NewAccount; manifest: Manifest; home: Home }
-
-type Log = {
-  readonly genesis: Uint8Array
-  readonly members: readonly UserId[]
-  readonly entries: Uint8Array[]
-  readonly numbered: Map<string, { at: Position; tag: Uint8Array }>
-  readonly last: Map<string, number>
-}
 
 type Session = {
   readonly user: UserId
@@ -96,28 +89,12 @@ export class ScriptedHome {
   bundles = 0
   uploads: SignedPrekeys[] = []
   readonly ended: ParleyError[] = []
-  readonly #root
-  readonly #operational
-  readonly #grant
+  readonly keys: RegionSigner
 
   constructor(clock: Clock, random: Random) {
     this.clock = clock
-    this.#root = signingKey(random.bytes(32))
-    this.#operational = signingKey(random.bytes(32))
-    this.region = regionIdOfRootKey(this.#root.publicKey)
-    this.#grant = grant(
-      create(GrantBodySchema, {
-        purpose: GrantBody_Purpose.OPERATIONAL,
-        key: this.#operational.publicKey,
-        rootEpoch: 1,
-        notAfterMs: 0n,
-      }),
-      this.#root,
-    )
-  }
-
-  get keys(): { operational: SigningKey; grant: Grant } {
-    return { operational: this.#operational, grant: this.#grant }
+    this.keys = testRegion(random)
+    this.region = this.keys.regionId
   }
 
   register(random: Random): Person {
@@ -132,7 +109,7 @@ export class ScriptedHome {
   admit(account: NewAccount): Person {
     const now = this.clock.now()
     const manifest = openManifest(account.manifest, now)
-    const record = countersign(account.head, this.region, this.#operational, this.#grant, now, now + DAY_MS)
+    const record = countersign(account.head, this.region, this.keys.operational, this.keys.grant, now, now + DAY_MS)
     const person = { account, manifest, home: openHomeRecord(record, now) }
     this.people.set(manifest.userId, person)
     return person
@@ -205,17 +182,18 @@ export class ScriptedHome {
     for (const [conv, log] of this.logs) {
       if (!log.members.includes(session.user)) continue
       const from = this.cursors.get(`${textOf(session.user, session.device)} ${conv}`) ?? 0
-      if (from >= log.entries.length) {
+      const head = headOf(log)
+      if (from >= head) {
         session.live.add(conv)
         continue
       }
       frame.behind.push(
         create(BehindSchema, {
           conv: this.#refOf(session, conv, frame),
-          headEpoch: 1,
-          headN: log.entries.length,
-          fromEpoch: from > 0 ? 1 : 0,
-          fromN: from,
+          headEpoch: epochOf(head),
+          headN: nOf(head),
+          fromEpoch: epochOf(from as Position),
+          fromN: nOf(from as Position),
         }),
       )
     }
@@ -239,17 +217,23 @@ export class ScriptedHome {
       const conv = convIdOf(name.convId)
       session.theirs.set(name.ref, conv)
       if (!this.logs.has(conv)) this.#open(conv, name.genesis)
+      this.#tellMoves(session, conv, NOWHERE, answer)
       const last = this.logs.get(conv)!.last.get(textOf(session.user, session.device))
       if (this.safe && last) answer.verdicts.push(safeVerdict(name.ref, last))
     }
     for (const cursor of frame.cursors) {
       const conv = session.theirs.get(cursor.conv)!
       const key = `${textOf(session.user, session.device)} ${conv}`
-      if (cursor.rewind) this.#page(session, conv, cursor.n, answer, false)
-      else this.cursors.set(key, Math.max(this.cursors.get(key) ?? 0, cursor.n))
+      const at = positionOf(cursor.epoch, cursor.n)
+      this.#tellMoves(session, conv, at, answer)
+      if (cursor.rewind) this.#page(session, conv, at, answer, false)
+      else this.cursors.set(key, Math.max(this.cursors.get(key) ?? 0, at))
       this.#tellDelivered(conv, session)
     }
-    for (const pull of frame.pulls) this.#page(session, session.theirs.get(pull.conv)!, pull.n, answer, true)
+    for (const { conv, epoch, n } of frame.pulls) {
+      this.#tellMoves(session, session.theirs.get(conv)!, positionOf(epoch, n), answer)
+      this.#page(session, session.theirs.get(conv)!, positionOf(epoch, n), answer, true)
+    }
     const fresh = new Map<ConvId, Uint8Array[]>()
     for (const submission of frame.submissions) {
       const conv = session.theirs.get(submission.conv)!
@@ -267,7 +251,7 @@ export class ScriptedHome {
   #open(conv: ConvId, genesis: Uint8Array): void {
     const read = readGenesis(genesis)
     if (read.kind !== 'direct') throw new Error('only direct conversations')
-    this.logs.set(conv, { genesis, members: read.members, entries: [], numbered: new Map(), last: new Map() })
+    this.logs.set(conv, newLog(genesis, read.members))
     for (const session of this.sessions.values()) if (read.members.includes(session.user)) session.live.add(conv)
   }
 
@@ -298,7 +282,7 @@ export class ScriptedHome {
       })
     }
     if (k === last + 1) {
-      const at = positionOf(1, log.entries.length + 1)
+      const at = placeAfter(log)
       const header = {
         ...session.device,
         kind: submission.kind,
@@ -316,7 +300,7 @@ export class ScriptedHome {
       fresh.set(conv, [...(fresh.get(conv) ?? []), entry])
     }
     const { at, tag } = log.numbered.get(`${author} ${k}`)!
-    const value = create(PositionSchema, { epoch: 1, n: nOf(at) })
+    const value = create(PositionSchema, { epoch: epochOf(at), n: nOf(at) })
     return this.#verdict(submission, { case: 'sequenced', value }, tag)
   }
 
@@ -325,8 +309,23 @@ export class ScriptedHome {
     return selectParts(entry, (m, device) => m === member && (device === 0 || device === session.device.device))
   }
 
-  #page(session: Session, conv: ConvId, after: number, frame: HomeFrame, page: boolean): void {
+  /** The host moved: what lies behind the cut is void. */
+  move(conv: ConvId, record: SignedRecord): void {
+    const cut = moveLog(this.logs.get(conv)!, record, this.clock.now())
+    for (const [name, at] of this.cursors) if (name.endsWith(conv)) this.cursors.set(name, Math.min(at, cut))
+  }
+
+  #tellMoves(session: Session, conv: ConvId, cursor: Position, frame: HomeFrame): void {
+    const { moves, cuts } = this.logs.get(conv)!
+    const registers = moves.filter((_, i) => cuts[i]!.epoch > epochOf(cursor))
+    if (registers.length === 0) return
+    frame.moves.push(create(HostMovedSchema, { conv: this.#refOf(session, conv, frame), registers }))
+  }
+
+  #page(session: Session, conv: ConvId, from: Position, frame: HomeFrame, page: boolean): void {
     const log = this.logs.get(conv)!
+    const after = log.entries.filter((entry) => readHeader(entry).at <= from).length
+    const head = headOf(log)
     const slice = log.entries.slice(after, after + 20)
     if (after + slice.length >= log.entries.length) session.live.add(conv)
     frame.entries.push(
@@ -334,8 +333,8 @@ export class ScriptedHome {
         conv: this.#refOf(session, conv, frame),
         entry: slice.map((entry) => this.#forDevice(session, log, entry)),
         page,
-        headEpoch: log.entries.length > 0 ? 1 : 0,
-        headN: log.entries.length,
+        headEpoch: epochOf(head),
+        headN: nOf(head),
       }),
     )
   }
@@ -350,7 +349,7 @@ export class ScriptedHome {
         create(EntriesSchema, {
           conv: this.#refOf(session, conv, frame),
           entry: entries.map((entry) => this.#forDevice(session, log, entry)),
-          headEpoch: 1,
+          headEpoch: epochOf(head),
           headN: nOf(head),
         }),
       )
@@ -360,10 +359,10 @@ export class ScriptedHome {
 
   #tellDelivered(conv: ConvId, from: Session): void {
     const log = this.logs.get(conv)!
-    const n = this.cursors.get(`${textOf(from.user, from.device)} ${conv}`) ?? 0
-    if (n === 0) return
+    const at = this.cursors.get(`${textOf(from.user, from.device)} ${conv}`) ?? 0
+    if (at === 0) return
     const member = log.members.indexOf(from.user)
-    const update = create(RegisterUpdateSchema, { kind: 1, member, version: BigInt(positionOf(1, n)) })
+    const update = create(RegisterUpdateSchema, { kind: 1, member, version: BigInt(at) })
     this.#spread(from, conv, update)
   }
 
