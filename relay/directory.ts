@@ -141,9 +141,14 @@ function rulesPort(
     },
     learnHome(home) {
       const account = accounts.known(home.userId)
-      if (account) return compareVersions(home, account.home) >= 0
-      return node.directory.learnHome(home)
+      if (!account) return node.directory.learnHome(home)
+      const newer = compareVersions(home, account.home)
+      if (newer <= 0 || home.homeRegion === parts.region) return newer >= 0
+      if (!node.directory.learnHome(home)) return false
+      accounts.leave(home)
+      return true
     },
+    formerHome: (user) => accounts.known(user)?.former,
   }
 }
 

@@ -158,7 +158,9 @@ async function openRules(base: Base, parts: RulesParts): Promise<RelayEngine> {
   const { clock, random, events, secrets, fail } = base
   const links = linkAdapter(parts.node.links, (error) => events.process.fault('link', error))
   const { directory } = parts
-  const ports = { region: secrets.keys.regionId, clock, random, links: links.port, directory, events: events.relay }
+  const { keys } = secrets
+  const common = { region: keys.regionId, signer: keys, clock, random }
+  const ports = { ...common, links: links.port, directory, events: events.relay }
   const engine = createRelay(ports, parts.store, RULE_LIMITS, fail)
   parts.attach(engine)
   await engine.takeOver(parts.replayed)

@@ -42,6 +42,7 @@ function directoryOf(known: ReadonlyMap<UserId, Known>): DirectoryPort {
     knownManifest: (user) => known.get(user)?.manifest,
     findManifest: async (user) => known.get(user)?.manifest,
     learnHome: () => false,
+    formerHome: () => undefined,
   }
 }
 
@@ -87,6 +88,7 @@ export async function openStocking(dataDir: string, clock: Clock, random: Random
     links: NO_LINKS,
     directory: directoryOf(known),
     events: NO_EVENTS,
+    signer: keys,
   }
   const engine = createRelay(ports, store, RULE_LIMITS, fail)
   attach(engine)

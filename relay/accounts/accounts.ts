@@ -14,19 +14,26 @@ import {
   type UserId,
 } from '#protocol'
 import { ACCOUNTS_CACHED_MAX } from '../limits.ts'
+import type { FormerHome } from '../rules/ports.ts'
 import { countersignHead, type RegionKeys } from './countersigner.ts'
 import type { AccountRows } from './rows.ts'
 import { checkHead, checkSuccessor, compareManifests } from './succession.ts'
 import { createTurns } from './turns.ts'
 
-export type Account = { readonly home: Home; readonly manifest: Manifest }
+/** `former`: where somebody lived before they moved here. */
+export type Account = { readonly home: Home; readonly manifest: Manifest; readonly former?: FormerHome | undefined }
 
 /** Who may open an account here: `undefined`, or why not. */
 export type Policy = (request: { readonly user: UserId; readonly address: string }) => ParleyError | undefined
 
 export type Accounts = {
   /** A new account, or a newer manifest of one that lives here. The same again answers the same. */
-  register(manifest: SignedRecord, head: SignedRecord, address: string): Promise<Account>
+  register(
+    manifest: SignedRecord,
+    head: SignedRecord,
+    address: string,
+    former?: FormerHome | undefined,
+  ): Promise<Account>
   /** A newer manifest of an account that lives here; `unknown_user` otherwise. */
   replaceManifest(manifest: SignedRecord, head: SignedRecord): Promise<Account>
   /** Pending state: for decisions here. */
@@ -37,6 +44,8 @@ export type Accounts = {
   known(user: UserId): Account | undefined
   /** Resolves when `counter` is committed as the last one of this device; `old_profile` when it is not above the last. */
   raiseSessionCounter(user: UserId, device: DeviceKey, counter: bigint): Promise<void>
+  /** Somebody of this region lives elsewhere now, as their newer home record says: the account is given up. */
+  leave(home: Home): void
   /** Countersigns the person's head anew. */
   renew(user: UserId): Promise<Account | undefined>
 }
@@ -71,7 +80,7 @@ async function load(user: UserId, parts: AccountsParts, cache: Cache): Promise<A
   // What was written while the rows were read is newer than what was read.
   const meanwhile = cache.get(user)
   if (meanwhile || !records) return meanwhile
-  const account = openStored(records, parts)
+  const account = { ...openStored(records, parts), former: await parts.rows.former(user) }
   cache.set(user, account)
   return account
 }
@@ -79,6 +88,7 @@ async function load(user: UserId, parts: AccountsParts, cache: Cache): Promise<A
 function write(account: Account, parts: AccountsParts, cache: Cache): void {
   parts.rows.putManifest(account.manifest.userId, account.manifest.record)
   parts.rows.putHome(account.manifest.userId, account.home.record)
+  if (account.former) parts.rows.putFormer(account.manifest.userId, account.former)
   cache.set(account.manifest.userId, account)
 }
 
@@ -95,6 +105,7 @@ async function accept(
   if (current) {
     if (compareManifests(current.manifest, candidate.manifest) === 'same') return { account: current, what: 'same' }
     checkSuccessor(current.manifest, candidate.manifest)
+    if (!candidate.former) candidate = { ...candidate, former: current.former }
   } else {
     const refusal = ifUnknown()
     if (refusal) throw refusal
@@ -110,6 +121,7 @@ export function createAccounts(parts: AccountsParts): Accounts {
   const change = async (
     manifest: SignedRecord,
     head: SignedRecord,
+    former: FormerHome | undefined,
     ifUnknown: (user: UserId) => ParleyError | undefined,
   ): Promise<Account> => {
     const now = parts.clock.now()
@@ -117,7 +129,7 @@ export function createAccounts(parts: AccountsParts): Accounts {
     if (opened.homeRegion !== parts.keys.regionId) {
       throw new ParleyError('not_home', 'the manifest names another region as home', { home: opened.homeRegion })
     }
-    const candidate = { manifest: opened, home: countersignHead(head, parts.keys, now) }
+    const candidate = { manifest: opened, home: countersignHead(head, parts.keys, now), former }
     checkHead(candidate.manifest, candidate.home, parts.keys.regionId)
     const user = opened.userId
     const { account, what } = await turns(user, () => accept(candidate, parts, cache, () => ifUnknown(user)))
@@ -126,9 +138,15 @@ export function createAccounts(parts: AccountsParts): Accounts {
     return account
   }
   return {
-    register: (manifest, head, address) => change(manifest, head, (user) => parts.policy({ user, address })),
+    register: (manifest, head, address, former) =>
+      change(manifest, head, former, (user) => parts.policy({ user, address })),
     replaceManifest: (manifest, head) =>
-      change(manifest, head, (user) => new ParleyError('unknown_user', 'no account of this region', { user })),
+      change(
+        manifest,
+        head,
+        undefined,
+        (user) => new ParleyError('unknown_user', 'no account of this region', { user }),
+      ),
     find: (user) => load(user, parts, cache),
     async findCommitted(user) {
       const account = await load(user, parts, cache)
@@ -136,6 +154,10 @@ export function createAccounts(parts: AccountsParts): Accounts {
       return account
     },
     known: (user) => cache.get(user),
+    leave({ userId }) {
+      cache.delete(userId)
+      parts.rows.deleteAccount(userId)
+    },
     async raiseSessionCounter(user, device, counter) {
       await turns(user, async () => {
         const last = await parts.rows.sessionCounter(user, device)
@@ -151,8 +173,8 @@ export function createAccounts(parts: AccountsParts): Accounts {
     async renew(user) {
       const account = await load(user, parts, cache)
       if (!account) return undefined
-      const { home, manifest } = account
-      const renewed = { home: countersignHead(home.record.head!, parts.keys, parts.clock.now()), manifest }
+      const { home, manifest, former } = account
+      const renewed = { home: countersignHead(home.record.head!, parts.keys, parts.clock.now()), manifest, former }
       // A manifest that was replaced while rows were read has a newer home record anyway.
       if (cache.get(user) !== account) return cache.get(user)
       write(renewed, parts, cache)

@@ -10,6 +10,7 @@ import {
   SignedRecordSchema,
   type UserId,
 } from '#protocol'
+import type { FormerHome } from '../rules/ports.ts'
 import type { Store } from '../store/types.ts'
 import type { Shelf } from './shelf.ts'
 
@@ -35,6 +36,18 @@ export function accountRows(store: Store) {
     },
     putManifest(user: UserId, manifest: SignedRecord): void {
       store.put(partition(user), 'manifest', toBinary(SignedRecordSchema, manifest))
+    },
+    /** Somebody lives elsewhere now; what is kept for a return, as counters, stays. */
+    deleteAccount(user: UserId): void {
+      store.delete(USERS, user)
+      for (const name of ['home', 'manifest', 'former']) store.delete(partition(user), name)
+    },
+    async former(user: UserId): Promise<FormerHome | undefined> {
+      const bytes = await store.get(partition(user), 'former')
+      return bytes ? (JSON.parse(Buffer.from(bytes).toString()) as FormerHome) : undefined
+    },
+    putFormer(user: UserId, former: FormerHome): void {
+      store.put(partition(user), 'former', Buffer.from(JSON.stringify(former)))
     },
     async sessionCounter(user: UserId, device: DeviceKey): Promise<bigint> {
       const bytes = await store.get(partition(user), `session/${deviceName(device)}`)

@@ -26,6 +26,7 @@ function recordingRelay() {
     items: () => undefined,
     tick: () => undefined,
     manifestChanged: () => undefined,
+    homeChanged: () => undefined,
   }
   return { relay, sessions, frames }
 }

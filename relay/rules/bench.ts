@@ -2,8 +2,10 @@
 // appends can be held back. Everything that leaves is encoded and decoded, as it would be.
 import { create } from '@bufbuild/protobuf'
 import {
+  type Clock,
   type ConvId,
   compareIds,
+  compareVersions,
   countersign,
   type DeviceFrame,
   DeviceFrameSchema,
@@ -24,6 +26,7 @@ import {
   type ParleyError,
   type Position,
   type RegionId,
+  type RegionSigner,
   type RelayItem,
   SimulatedClock,
   type Submission,
@@ -39,7 +42,7 @@ import type { Backend, Store } from '../store/types.ts'
 import type { Founding } from './conversation-rows.ts'
 import { createRelay, lateHooks } from './engine.ts'
 import { RULE_LIMITS, type RuleLimits } from './limits.ts'
-import type { DeviceSession, Item, Relay } from './ports.ts'
+import type { DeviceSession, FormerHome, Item, Relay } from './ports.ts'
 
 export const START_MS = Date.UTC(2026, 0, 1)
 
@@ -145,6 +148,8 @@ export type Bench = {
   readonly wanted: RegionId[]
   readonly homes: Map<UserId, Home>
   readonly manifests: Map<UserId, Manifest>
+  /** Where people who moved here lived before. */
+  readonly former: Map<UserId, FormerHome>
   /** Appends no longer resolve … */
   hold(): void
   /** … until they all do. */
@@ -161,21 +166,32 @@ export type Bench = {
   restart(): Promise<Bench>
 }
 
-export type BenchOptions = { readonly limits?: Partial<RuleLimits>; readonly disk?: SimulatedDisk }
+export type BenchOptions = {
+  readonly limits?: Partial<RuleLimits>
+  readonly disk?: SimulatedDisk
+  readonly signer?: RegionSigner
+  /** The time of a disk that outlives a crash; what the process before was waiting for never comes. */
+  readonly time?: { clock: SimulatedClock }
+  /** What the node knows of people, also after a restart. */
+  readonly known?: Pick<Bench, 'homes' | 'manifests' | 'former'>
+}
 
 /** The node of `here`, which knows these people. */
 export async function openBench(here: RegionId, people: readonly Side[], options: BenchOptions = {}): Promise<Bench> {
-  const clock = new SimulatedClock(START_MS)
+  const clock = new SimulatedClock(options.time?.clock.now() ?? START_MS)
+  const time = options.time ?? { clock }
+  time.clock = clock
   const random = simulatedRandom(1)
   const faults = { appendMs: [0, 0], writeMs: [0, 0], readMs: [0, 0] } as const
-  const disk = options.disk ?? new SimulatedDisk({ clock, random, faults })
+  const disk = options.disk ?? new SimulatedDisk({ clock: clockOf(time), random, faults })
   const out: Output[] = []
   const cut: Bench['cut'] = []
   const refused: string[] = []
   const up = new Set<RegionId>()
   const wanted: RegionId[] = []
-  const homes = new Map(people.map((p) => [p.userId, p.home]))
-  const manifests = new Map(people.map((p) => [p.userId, p.manifest]))
+  const homes = options.known?.homes ?? new Map(people.map((p) => [p.userId, p.home]))
+  const manifests = options.known?.manifests ?? new Map(people.map((p) => [p.userId, p.manifest]))
+  const former = options.known?.former ?? new Map<UserId, FormerHome>()
   const { backend, hold, release } = holding(disk.open())
   const fail = (error: Error): void => {
     throw error
@@ -211,10 +227,14 @@ export async function openBench(here: RegionId, people: readonly Side[], options
       knownManifest: (user: UserId) => manifests.get(user),
       findManifest: async (user: UserId) => manifests.get(user),
       learnHome: (home: Home) => {
+        const known = homes.get(home.userId)
+        if (known && compareVersions(home, known) <= 0) return false
         homes.set(home.userId, home)
         return true
       },
+      formerHome: (user: UserId) => former.get(user),
     },
+    signer: options.signer ?? makeRegion(),
     events: {
       submitted() {},
       sequenced() {},
@@ -233,7 +253,24 @@ export async function openBench(here: RegionId, people: readonly Side[], options
   const { relay } = engine
   let sessions = 0
   return {
-    ...{ here, clock, disk, relay, store, out, cut, refused, up, wanted, homes, manifests, hold, release, settle },
+    ...{
+      here,
+      clock,
+      disk,
+      relay,
+      store,
+      out,
+      cut,
+      refused,
+      up,
+      wanted,
+      homes,
+      manifests,
+      former,
+      hold,
+      release,
+      settle,
+    },
     async pass(ms) {
       clock.advanceTo(clock.now() + ms)
       relay.tick()
@@ -257,10 +294,16 @@ export async function openBench(here: RegionId, people: readonly Side[], options
     async restart() {
       store.abandon()
       disk.crash()
-      return openBench(here, people, { ...options, disk })
+      return openBench(here, people, { ...options, disk, time, known: { homes, manifests, former } })
     },
   }
 }
+
+const clockOf = (time: { clock: SimulatedClock }): Clock => ({
+  now: () => time.clock.now(),
+  monotonic: () => time.clock.monotonic(),
+  after: (ms, callback) => time.clock.after(ms, callback),
+})
 
 function testSession(side: Side, id: string, relay: Relay, out: Output[]): TestSession {
   const { device, registrationEpoch, registrationVersion } = side.person.device

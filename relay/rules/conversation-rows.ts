@@ -6,13 +6,17 @@
 //   w<author><block>           16 ks of an author's window, see window.ts
 //   r<author><k>               a held submission (at the author's home): rev, kind, stop, bytes
 //   m<kind><member><device>    a register
+//   a<epoch>                   a host register
+//   b<place>                   an entry that another region handed over
 //
 // Partition `k`, key convId: conversations of which entries are kept. Partition `i/<userId>`, key convId: the inbox row. Partition `f/<regionId>`, key `<convId> <stream>`: a lag row.
 import {
   type ConvId,
   convIdBytes,
+  entryPosition,
   type Genesis,
   NOWHERE,
+  nextPlace,
   ParleyError,
   type Position,
   type RegionId,
@@ -22,16 +26,27 @@ import {
   type UserId,
 } from '#protocol'
 import type { RangeOptions, Store } from '../store/types.ts'
+import { type BallotNumber, newAcceptor } from './ballots.ts'
 import { ByteReader, ByteWriter, putU53 } from './bytes.ts'
-import { type Author, authorOf, type Conversation, type FeedState, type Held, type Register } from './conversation.ts'
+import {
+  type Author,
+  authorOf,
+  type Conversation,
+  type FeedState,
+  type Held,
+  type Member,
+  type Register,
+} from './conversation.ts'
+import { readStored } from './epochs.ts'
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
 
 export const conversationPartition = (id: ConvId): string => `c/${id}`
 export const inboxPartition = (user: UserId): string => `i/${user}`
 export const feedPartition = (region: RegionId): string => `f/${region}`
-/** Names of streams: the log, `s<author>` the submissions of one device, `g<register>` a register. */
+/** Names of streams: the log, `s<author>` the submissions of one device, `g<register>` a register, the host registers. */
 export const LOG_STREAM = 'l'
+export const HOST_STREAM = 'h'
 export const registerStream = (name: string): string => `g${name}`
 /** Partition of the conversations of which entries are kept: where a restart and the retention look. */
 export const KEPT = 'k'
@@ -40,6 +55,8 @@ export const HEAD_KEY = 'h'
 export const POSITION_KEY = '!'
 export const heldKey = (author: Author, k: number): string => `r${author.key}${hex(k, 8)}`
 export const blockKey = (author: Author, block: number): string => `w${author.key}${hex(block, 8)}`
+export const hostKey = (epoch: number): string => `a${hex(epoch, 8)}`
+export const handedOverKey = (at: Position): string => `b${hex(at, 14)}`
 export const registerName = (r: { kind: number; member: number; device: number }): string =>
   hex(r.kind, 2) + hex(r.member, 8) + hex(r.device, 2)
 export const lagKey = (conv: ConvId, stream: string): string => `${conv} ${stream}`
@@ -66,7 +83,7 @@ export type Founding = {
   readonly epoch: number
 }
 
-function newFeedState(region: RegionId): FeedState {
+export function newFeedState(region: RegionId): FeedState {
   return {
     region,
     acked: new Map(),
@@ -100,6 +117,10 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
     host: founding.host,
     hostedHere: founding.host === here,
     epoch: founding.epoch,
+    moves: [],
+    closedBefore: 0,
+    acceptor: newAcceptor,
+    handedOver: NOWHERE,
     head: NOWHERE,
     settled: NOWHERE,
     hash: convIdBytes(founding.id),
@@ -119,10 +140,50 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
 
 const STATE_VERSION = 2
 
-export function writeState(conv: Conversation): Uint8Array {
+export function writeState(conv: Conversation, here: RegionId): Uint8Array {
   const out = new ByteWriter().u8(STATE_VERSION).lp(conv.genesisBytes).u32(conv.members.length)
   for (const member of conv.members) out.raw(regionIdBytes(member.region))
-  return out.raw(regionIdBytes(conv.host)).u32(conv.epoch).done()
+  out.raw(regionIdBytes(conv.host)).u32(conv.epoch)
+  if (hasMoved(conv, here)) writeMoved(out, conv, here)
+  return out.done()
+}
+
+/** Lives here, and what was said before they came is still on its way. */
+const isAwaited = ({ region, local }: Member, here: RegionId): boolean => region === here && !local
+
+const hasMoved = (conv: Conversation, here: RegionId): boolean =>
+  conv.moves.length > 0 ||
+  conv.closedBefore > 0 ||
+  conv.handedOver > NOWHERE ||
+  conv.members.some((member) => isAwaited(member, here))
+
+function writeBallot(out: ByteWriter, number: BallotNumber | undefined): void {
+  out.u32(number?.round ?? 0)
+  if (number) out.raw(regionIdBytes(number.region))
+}
+
+function readBallot(from: ByteReader): BallotNumber | undefined {
+  const round = from.u32()
+  return round === 0 ? undefined : { round, region: regionIdOf(from.raw(32)) }
+}
+
+function writeMoved(out: ByteWriter, conv: Conversation, here: RegionId): void {
+  const { members, closedBefore, acceptor, handedOver } = conv
+  for (const member of members) out.u8(isAwaited(member, here) ? 1 : 0)
+  out.u53(handedOver).u32(closedBefore)
+  writeBallot(out, acceptor.promised)
+  writeBallot(out, acceptor.accepted?.number)
+  out.lp(acceptor.accepted?.value ?? new Uint8Array(0))
+}
+
+function readMoved(from: ByteReader, conv: Conversation): void {
+  for (const member of conv.members) if (from.u8() === 1) member.local = false
+  conv.handedOver = from.u53() as Position
+  conv.closedBefore = from.u32()
+  const promised = readBallot(from)
+  const number = readBallot(from)
+  const value = from.lp().slice()
+  conv.acceptor = { promised, accepted: number && { number, value } }
 }
 
 /** 64 bytes: so many need no memory of their own. */
@@ -149,6 +210,9 @@ function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation 
   const members = users.map((userId, i) => ({ userId, region: regions[i]! }))
   const host = regionIdOf(from.raw(32))
   const conv = newConversation({ id, genesisBytes, genesis, members, host, epoch: from.u32() }, here)
+  if (!from.atEnd) readMoved(from, conv)
+  // Only who hosts it now is remembered of a conversation that left: nobody is owed anything.
+  if (!conv.members.some(({ local }) => local)) conv.feeds.clear()
   conv.dirty = false
   conv.stateDirty = false
   return conv
@@ -233,6 +297,8 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
   const conv = readState(id, state, here)
   const head = await store.get(partition, HEAD_KEY)
   if (head) readHead(conv, head)
+  if (conv.epoch > 1)
+    for await (const [, value] of rowsOf(store, partition, 'a', 'b')) conv.moves = [...conv.moves, readStored(value)]
   for await (const [key, value] of rowsOf(store, partition, 'm', 's')) {
     if (key[0] === 'm') {
       const register = readRegister(key, value)
@@ -251,8 +317,8 @@ export async function loadConversation(store: Store, id: ConvId, here: RegionId)
       const { stream } = readLagKey(key)
       const from = readNumber(value)
       feed.lag.set(stream, from)
-      // What is safe was acknowledged by everybody (and may be gone), and so is, of submissions, what stands in the replica.
-      const surely = stream === LOG_STREAM ? conv.safe : (conv.authors.get(stream.slice(1))?.last ?? 0)
+      // What is gone was acknowledged by everybody, and so is, of submissions, what stands in the replica.
+      const surely = stream === LOG_STREAM ? conv.low : (conv.authors.get(stream.slice(1))?.last ?? 0)
       feed.acked.set(stream, Math.max(from - 1, surely))
     }
     // What is not owed by a lag row was acknowledged: nothing of a conversation that is not loaded waits in a window.
@@ -269,5 +335,40 @@ export function readEntries(
   to: Position,
   maxBytes: number,
 ): Promise<Uint8Array[]> {
-  return store.entries(conv.partition, after < conv.low ? conv.low : after, to, maxBytes)
+  const from = after < conv.low ? conv.low : after
+  if (from < conv.handedOver) return readHandedOver(store, conv, from, to, maxBytes)
+  return store.entries(conv.partition, from, to, maxBytes)
+}
+
+/** What was handed over takes the place of what stands in the log at the same place: it may have more parts. */
+async function readHandedOver(
+  store: Store,
+  conv: Conversation,
+  after: Position,
+  to: Position,
+  maxBytes: number,
+): Promise<Uint8Array[]> {
+  const byPlace = new Map<number, Uint8Array>()
+  for (const entry of await store.entries(conv.partition, after, to, maxBytes)) byPlace.set(entryPosition(entry), entry)
+  let bytes = 0
+  const [from, end] = [handedOverKey((after + 1) as Position), handedOverKey((to + 1) as Position)]
+  for await (const [, entry] of rowsOf(store, conv.partition, from, end)) {
+    if (bytes > 0 && bytes + entry.length > maxBytes) break
+    byPlace.set(entryPosition(entry), entry)
+    bytes += entry.length
+  }
+  // Either read may have been cut: what is dense from the start is whole.
+  const out: Uint8Array[] = []
+  let size = 0
+  let head = after
+  const places = [...byPlace.keys()].sort((a, b) => a - b)
+  for (const at of places) {
+    const entry = byPlace.get(at)!
+    const follows = head <= conv.low || at === nextPlace(head, conv.moves)
+    if (!follows || (size > 0 && size + entry.length > maxBytes)) break
+    out.push(entry)
+    size += entry.length
+    head = at as Position
+  }
+  return out
 }

@@ -7,14 +7,18 @@ import {
   type EntryHeader,
   epochOf,
   type Genesis,
+  type HostRegister,
+  hashBefore,
   NOWHERE,
   nextOf,
   nOf,
   type Position,
+  nextPlace as placeBehind,
   positionOf,
   type RegionId,
   type UserId,
 } from '#protocol'
+import type { Acceptor } from './ballots.ts'
 import type { InboxRow } from './inbox.ts'
 import { Window } from './window.ts'
 
@@ -46,8 +50,9 @@ export type Author = DeviceKey & {
 
 export type Member = {
   readonly userId: UserId
-  readonly region: RegionId
-  readonly local: boolean
+  region: RegionId
+  /** Lives here, and nothing that was said before they came is still on its way. */
+  local: boolean
   /** Of a local member: what inboxes.ts keeps; none while every device has everything. */
   inbox: InboxRow | undefined
   /** Whether the store has a row of it. */
@@ -110,9 +115,18 @@ export type Conversation = {
   readonly genesisBytes: Uint8Array
   readonly genesis: Genesis
   readonly members: readonly Member[]
-  readonly host: RegionId
-  readonly hostedHere: boolean
-  readonly epoch: number
+  host: RegionId
+  hostedHere: boolean
+  /** Of the newest host register, or the first. */
+  epoch: number
+  /** Ascending epochs: how it came to be where it is. */
+  moves: readonly HostRegister[]
+  /** This region takes nothing more of epochs below; 0: it has closed nothing. */
+  closedBefore: number
+  /** What it said about the register of the epoch `closedBefore`. */
+  acceptor: Acceptor
+  /** Up to here entries were handed over by another region, and lie in rows of their own; 0: none were. */
+  handedOver: Position
   head: Position
   hash: Uint8Array
   /** The head in the newest commit that counts: what may leave this node. */
@@ -171,8 +185,12 @@ export function isSameDevice(a: DeviceKey, b: DeviceKey): boolean {
   )
 }
 
+/** What was asked of this region: to take, acknowledge and push nothing more until the next host register. */
+export const isClosed = (conv: Conversation): boolean => conv.closedBefore > conv.epoch
+
 /** The place that the next entry takes. */
 export function nextPlace(conv: Conversation): Position {
+  if (conv.moves.length > 0) return placeBehind(conv.head, conv.moves)
   return epochOf(conv.head) === conv.epoch ? nextOf(conv.head) : positionOf(conv.epoch, 1)
 }
 
@@ -180,7 +198,8 @@ export function nextPlace(conv: Conversation): Position {
 export function advance(conv: Conversation, author: Author, header: EntryHeader, entry: Uint8Array): void {
   if (header.at !== nextPlace(conv)) throw new Error('an entry was taken out of order')
   if (header.k !== author.last + 1) throw new Error(`k ${header.k} was numbered after ${author.last}`)
-  conv.hash = chainHash(conv.hash, entry)
+  const before = conv.moves.length > 0 ? hashBefore(conv.head, conv.hash, conv.moves) : conv.hash
+  conv.hash = chainHash(before, entry)
   if (conv.low === conv.head && conv.head === NOWHERE) conv.low = positionOf(epochOf(header.at), 0)
   conv.head = header.at
   conv.activityMs = header.timeMs

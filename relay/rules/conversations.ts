@@ -103,6 +103,20 @@ export class Conversations {
     return conv
   }
 
+  /** A conversation that was built up from what another region has; takes the place of one that had left. */
+  adopt(conv: Conversation): void {
+    const before = this.#loaded.get(conv.id)
+    if (before) this.#dirty.delete(before)
+    this.#keep(conv)
+    this.moved(conv)
+  }
+
+  /** What hardly ever changes has changed. */
+  moved(conv: Conversation): void {
+    conv.stateDirty = true
+    this.changed(conv)
+  }
+
   #keep(conv: Conversation): void {
     this.#loaded.set(conv.id, conv)
   }
@@ -141,7 +155,7 @@ export class Conversations {
   /** Writes what changed into the commit that is being closed. */
   closing(commit: number): void {
     for (const conv of this.#dirty) {
-      if (conv.stateDirty) this.#store.put(conv.partition, STATE_KEY, writeState(conv))
+      if (conv.stateDirty) this.#store.put(conv.partition, STATE_KEY, writeState(conv, this.#here))
       this.#store.put(conv.partition, HEAD_KEY, writeHead(conv))
       conv.stateDirty = false
       conv.dirty = false

@@ -1,6 +1,6 @@
 // What the parts of a relay's rules share: the ports, the store, the conversations in use, the sessions and the feeds;
 // and the outbox, in which what must not leave before its commit waits for it.
-import type { RegionId } from '#protocol'
+import type { ConvId, RegionId, UserId } from '#protocol'
 import type { Store } from '../store/types.ts'
 import type { Conversations, Load } from './conversations.ts'
 import type { Feeds } from './feeds.ts'
@@ -17,6 +17,8 @@ export type Core = {
   readonly feeds: Feeds
   readonly outbox: Outbox
   readonly load: Load
+  /** Somebody lives here now, and what was said before they came is still on its way. */
+  readonly isAwaited: (conv: ConvId, user: UserId) => boolean
   /** What happened since it was told the last time. */
   readonly counts: { submitted: number; sequenced: number }
 }

@@ -17,7 +17,9 @@ import {
   positionOf,
   refusalOf,
   type Submission,
+  type UserId,
 } from '#protocol'
+import type { Arriving } from './arriving.ts'
 import { authorOf, type Conversation, memberOf } from './conversation.ts'
 import { inboxPartition, readEntries } from './conversation-rows.ts'
 import type { Core } from './core.ts'
@@ -25,6 +27,7 @@ import { ensureLocal, foundingOf, learnHomes, membersOf } from './founding.ts'
 import { isDeviceOf } from './host.ts'
 import { readInboxRow } from './inbox.ts'
 import type { Log } from './log.ts'
+import type { Moves } from './moves.ts'
 import type { DeviceSession } from './ports.ts'
 import type { Registers } from './registers.ts'
 import type { Naming, SessionState } from './sessions.ts'
@@ -33,17 +36,33 @@ import type { Submissions } from './submissions.ts'
 /** Inbox rows that are offered to a device when it signs in; the others when it has caught up with these. */
 const BEHIND_MAX = 4_096
 
+export type DeviceParts = {
+  readonly log: Log
+  readonly submissions: Submissions
+  readonly registers: Registers
+  readonly moves: Moves
+  readonly arriving: Arriving
+  /** People of whom newer home records came. */
+  readonly moved: (users: readonly UserId[]) => void
+}
+
 export class Devices {
   readonly #core: Core
   readonly #log: Log
   readonly #submissions: Submissions
   readonly #registers: Registers
+  readonly #moves: Moves
+  readonly #arriving: Arriving
+  readonly #moved: (users: readonly UserId[]) => void
 
-  constructor(core: Core, log: Log, submissions: Submissions, registers: Registers) {
+  constructor(core: Core, parts: DeviceParts) {
     this.#core = core
-    this.#log = log
-    this.#submissions = submissions
-    this.#registers = registers
+    this.#log = parts.log
+    this.#submissions = parts.submissions
+    this.#registers = parts.registers
+    this.#moves = parts.moves
+    this.#arriving = parts.arriving
+    this.#moved = parts.moved
   }
 
   /** Offers the conversations in which the device is behind, newest first; everything else is live. */
@@ -79,8 +98,9 @@ export class Devices {
   }
 
   #offer(session: SessionState, conv: Conversation): void {
-    const member = memberOf(conv, session.port.userId)
+    const member = this.#served(session, conv) && memberOf(conv, session.port.userId)
     if (member === undefined || !this.#core.sessions.isOpen(session) || session.views.has(conv.id)) return
+    if (conv.moves.length > 0) this.#moves.tellDevice(session, conv)
     const { inboxes, sessions } = this.#core
     const at = inboxes.cursorOf(conv, conv.members[member]!, session.device)
     if (at < conv.head) sessions.behind(session, conv, at, this.#gateOf(conv))
@@ -156,11 +176,11 @@ export class Devices {
     if (!membersOf(id, name.genesis).includes(session.port.userId)) {
       throw new ParleyError('not_member', 'not a member of this conversation')
     }
-    learnHomes(name.homeRecords, ports.directory, ports.clock.now())
+    this.#moved(learnHomes(name.homeRecords, ports.directory, ports.clock.now()))
     session.deviceRefs.push({ id, conv: undefined, member: -1, author: undefined })
     session.deviceRefOf.set(id, name.ref)
     convs.with(id, (conv) => {
-      const now = conv ?? this.#found(id, name.genesis)
+      const now = this.#served(session, conv) ?? this.#found(id, name.genesis)
       if (now) this.#came(session, now)
       else this.#lookUp(session, id, name.genesis)
     })
@@ -173,15 +193,36 @@ export class Devices {
     load(Promise.all(users.map((user) => ports.directory.findHome(user).catch(() => undefined))), () => {
       if (!this.#core.sessions.isOpen(session)) return
       convs.with(id, (conv) => {
-        const now = conv ?? this.#found(id, genesis)
+        const now = this.#served(session, conv) ?? this.#found(id, genesis)
         if (now) this.#came(session, now)
         else session.unfounded.set(id, genesis)
       })
     })
   }
 
+  /** A conversation that is still on its way here is none yet for whom it comes. */
+  #served(session: SessionState, conv: Conversation | undefined): Conversation | undefined {
+    const member = conv && memberOf(conv, session.port.userId)
+    return member !== undefined && conv!.members[member]!.local ? conv : undefined
+  }
+
+  /** Somebody's conversations are here: told as if the device had just come. */
+  arrived(conv: Conversation, users: readonly UserId[]): void {
+    for (const user of users) {
+      for (const session of this.#core.sessions.ofUser(user)) {
+        session.unfounded.delete(conv.id)
+        if (session.opening) session.opening.add(conv.id)
+        else {
+          if (session.deviceRefOf.has(conv.id)) this.#came(session, conv)
+          this.#offer(session, conv)
+        }
+      }
+    }
+  }
+
   #found(id: ConvId, genesis: Uint8Array): Conversation | undefined {
     const { ports, convs } = this.#core
+    if (!this.#arriving.mayFound(id, genesis, undefined) || convs.get(id)) return undefined
     try {
       const founding = foundingOf(id, genesis, (user) => ports.directory.knownHome(user))
       ensureLocal(founding, ports.region)
@@ -197,6 +238,7 @@ export class Devices {
     const member = memberOf(conv, session.port.userId)
     if (member === undefined || !this.#core.sessions.isOpen(session)) return
     const author = authorOf(conv, member, session.port.device)
+    this.#moves.tellDevice(session, conv)
     this.#submissions.repeatStops(session, conv, author)
     this.#registers.tellAll(session, conv, member)
   }
@@ -209,7 +251,8 @@ export class Devices {
 
   /** The conversation if it is in memory, and what the device is in it. */
   #loaded(session: SessionState, naming: Naming): Conversation | undefined {
-    const conv = this.#core.convs.get(naming.id)
+    const loaded = this.#core.convs.get(naming.id)
+    const conv = loaded && naming.member >= 0 && naming.conv === loaded ? loaded : this.#served(session, loaded)
     if (naming.conv !== conv) {
       naming.conv = conv
       naming.author = undefined
@@ -222,7 +265,7 @@ export class Devices {
   #named(session: SessionState, ref: number, then: (conv: Conversation, member: number) => void): void {
     const naming = this.#naming(session, ref)
     this.#core.convs.with(naming.id, (conv) => {
-      const member = conv && memberOf(conv, session.port.userId)
+      const member = this.#served(session, conv) && memberOf(conv!, session.port.userId)
       if (conv && member !== undefined && this.#core.sessions.isOpen(session))
         this.#guard(session, () => then(conv, member))
     })
@@ -256,13 +299,13 @@ export class Devices {
     const { id } = naming
     this.#core.convs.with(id, (conv) => {
       if (!this.#core.sessions.isOpen(session)) return
-      if (conv) {
-        this.#loaded(session, naming)
+      if (conv && this.#loaded(session, naming)) {
         this.#guard(session, () => this.#submitted(session, naming, conv, submission))
         return
       }
-      const genesis = session.unfounded.get(id)
-      if (session.unfounded.delete(id)) this.#lookUp(session, id, genesis!)
+      const genesis = session.unfounded.get(id) ?? conv?.genesisBytes
+      session.unfounded.delete(id)
+      if (genesis) this.#lookUp(session, id, genesis)
       const refusal = refusalOf(new ParleyError('unreachable', 'the home of a member is not known here', {}, 1_000))
       const outcome = { case: 'wait' as const, value: refusal }
       this.#core.sessions.verdict(session, id, { k: submission.k, rev: submission.rev, outcome }, 0)

@@ -2,10 +2,12 @@
 // then one frame per socket and one item per stream leave. What has to be read first is loaded, and goes on in a turn of
 // its own. Commits bracket the turns: before one is closed the changed conversations are written into it, after it
 // counts what waited for it leaves.
-import { type ConvId, type HomeRecord, type RegionId, limits as wire } from '#protocol'
+import { type ConvId, type HomeRecord, type RegionId, type UserId, limits as wire } from '#protocol'
 import type { Replayed, Store, StoreHooks } from '../store/types.ts'
+import { Arriving } from './arriving.ts'
+import { Builder } from './building.ts'
 import type { Conversation } from './conversation.ts'
-import { KEPT, LOG_STREAM } from './conversation-rows.ts'
+import { HOST_STREAM, KEPT, LOG_STREAM } from './conversation-rows.ts'
 import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
 import { Devices } from './devices.ts'
@@ -13,8 +15,10 @@ import { Feeds } from './feeds.ts'
 import { Inboxes } from './inboxes.ts'
 import { Introductions } from './introductions.ts'
 import { LagServer } from './lag-server.ts'
+import { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
 import { Log } from './log.ts'
+import { Moves } from './moves.ts'
 import type { DeviceSession, Item, Owed, Relay, RelayHooks, RelayPorts } from './ports.ts'
 import { Regions } from './regions.ts'
 import { Registers } from './registers.ts'
@@ -58,6 +62,8 @@ class Engine implements RelayEngine, Relay {
   readonly #registers: Registers
   readonly #devices: Devices
   readonly #regions: Regions
+  readonly #moves: Moves
+  readonly #arriving: Arriving
   #depth = 0
   #sweptMs: number
   #ended = false
@@ -98,6 +104,7 @@ class Engine implements RelayEngine, Relay {
         (region, item) => ports.links.send(region, item),
       ),
       load,
+      isAwaited: (id, user) => this.#arriving.isAwaited(id, user),
       counts: { submitted: 0, sequenced: 0 },
     }
     this.#introductions = new Introductions(ports.links, recordsOf)
@@ -110,8 +117,24 @@ class Engine implements RelayEngine, Relay {
     )
     this.#submissions = new Submissions(this.#core, this.#log, this.#senders, limits)
     this.#registers = new Registers(this.#core, this.#senders, this.#introductions)
-    this.#devices = new Devices(this.#core, this.#log, this.#submissions, this.#registers)
-    this.#regions = new Regions(this.#core, this.#log, this.#submissions, this.#senders, this.#registers, this.#lag)
+    const common = { core: this.#core, log: this.#log, lag: this.#lag, introductions: this.#introductions }
+    this.#moves = new Moves({ ...common, submissions: this.#submissions })
+    const leaving = new Leaving(this.#core, this.#moves)
+    this.#arriving = new Arriving({
+      ...{ ...common, submissions: this.#submissions, moves: this.#moves, leaving, limits },
+      builder: new Builder(this.#core, this.#log),
+      arrived: (conv, users) => this.#devices.arrived(conv, users),
+    })
+    const parts = {
+      ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
+      ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving },
+      moving: { moves: this.#moves, arriving: this.#arriving, leaving },
+      moved: (users: readonly UserId[]) => {
+        for (const user of users) this.#arriving.homeChanged(user)
+      },
+    }
+    this.#devices = new Devices(this.#core, parts)
+    this.#regions = new Regions(this.#core, parts)
   }
 
   // --- turns
@@ -147,6 +170,7 @@ class Engine implements RelayEngine, Relay {
     else if (wantsSafe(conv)) this.#regions.askSafe(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)
     this.#registers.opened(conv)
+    this.#arriving.check(conv)
   }
 
   // --- commits
@@ -173,8 +197,8 @@ class Engine implements RelayEngine, Relay {
         else this.#lag.lagged(region)
       }
     }
-    for (const { conv, region, stream } of this.#core.feeds.registersDue(commit))
-      this.#registers.send(conv, region, stream)
+    for (const { conv, region, stream } of this.#core.feeds.registersDue(commit)) this.#resume(conv, region, stream)
+    this.#moves.committed()
   }
 
   #tellCounts(): void {
@@ -199,7 +223,8 @@ class Engine implements RelayEngine, Relay {
       const author = conv.authors.get(stream.slice(1))
       if (author && conv.host === region) this.#senders.pumpSubmissions(conv, author, maxBytes, done)
       else done(0)
-    } else done(this.#registers.send(conv, region, stream))
+    } else if (stream === HOST_STREAM) done(this.#moves.tell(conv, region))
+    else done(this.#registers.send(conv, region, stream))
   }
 
   // --- the relay
@@ -241,6 +266,7 @@ class Engine implements RelayEngine, Relay {
       const feed = conv.feeds.get(region)
       if (!feed) continue
       feed.sent.clear()
+      this.#arriving.check(conv)
       if (!conv.hostedHere && wantsSafe(conv)) this.#regions.askSafe(conv)
     }
   }
@@ -263,10 +289,15 @@ class Engine implements RelayEngine, Relay {
     this.#turn(() => this.#devices.manifestChanged(manifest))
   }
 
+  homeChanged(user: UserId): void {
+    this.#turn(() => this.#arriving.homeChanged(user))
+  }
+
   tick(): void {
     const now = this.#ports.clock.monotonic()
     this.#turn(() => {
       this.#submissions.tick()
+      this.#arriving.tick()
       this.#registers.tick()
       if (now - this.#sweptMs >= this.#limits.sweepMs) {
         this.#sweptMs = now
@@ -340,6 +371,7 @@ function wantsSafe(conv: Conversation): boolean {
 /** The highest point of a stream, pending changes included. */
 function streamHead(conv: Conversation, stream: string): number {
   if (stream === LOG_STREAM) return conv.head
+  if (stream === HOST_STREAM) return conv.epoch
   if (stream.startsWith('g')) return conv.registers.get(stream.slice(1))?.version ?? 0
   const author = conv.authors.get(stream.slice(1))
   if (!author) return 0

@@ -240,7 +240,7 @@ async function step(m: Machine, random: Random): Promise<void> {
     const to = from + below(3)
     m.heads.set(line.name, to)
     if (line.stream === LOG_STREAM) conv.head = to as Position
-    store.put(conversationPartition(conv.id), STATE_KEY, writeState(conv))
+    store.put(conversationPartition(conv.id), STATE_KEY, writeState(conv, HERE))
     feeds.concern(conv, line.region, line.stream, isDense(line) ? from : to, to)
   } else if (what < 12) {
     // Only submissions leave before their commit.

@@ -8,7 +8,15 @@ import type { Clock, ConvId, RegionId } from '#protocol'
 import type { Replayed, Store } from '../store/types.ts'
 import { ByteReader, ByteWriter } from './bytes.ts'
 import type { Conversation, FeedState, Gathered, WindowItem } from './conversation.ts'
-import { feedPartition, lagKey, POSITION_KEY, readNumber, rowsOf, writeNumber } from './conversation-rows.ts'
+import {
+  feedPartition,
+  HOST_STREAM,
+  lagKey,
+  POSITION_KEY,
+  readNumber,
+  rowsOf,
+  writeNumber,
+} from './conversation-rows.ts'
 
 export type FeedLimits = {
   /** Commits × streams of one destination that wait in the journal. */
@@ -164,7 +172,7 @@ export class Feeds {
       if (items) items.push(item)
       else feed.window.set(stream, [item])
       this.#store.note(annotation(d.region, conv.id, stream, from))
-      if (stream.startsWith('g')) this.#registers.push({ item, region: d.region })
+      if (stream.startsWith('g') || stream === HOST_STREAM) this.#registers.push({ item, region: d.region })
     }
     d.gathered.length = 0
     d.position = d.window.length > 0 ? d.window[0]!.commit - 1 : commit
@@ -251,6 +259,27 @@ export class Feeds {
     feed.gathered.delete(stream)
     this.#putLag(region, conv, stream, point + 1)
     return false
+  }
+
+  /** Everything of a stream from this point on is owed to the region, and served from the tables. */
+  owe(conv: Conversation, region: RegionId, stream: string, from: number): void {
+    if (!feedOf(conv, region).lag.has(stream)) this.#putLag(region, conv, stream, from)
+  }
+
+  /** The conversation moved: what was owed to this region had another meaning, or is owed to somebody else now. */
+  forget(conv: Conversation, region: RegionId): void {
+    const feed = conv.feeds.get(region)
+    if (!feed) return
+    const d = this.#to(region)
+    for (const items of feed.window.values()) for (const item of items) item.done = true
+    for (const stream of feed.lag.keys()) this.#store.delete(feedPartition(region), lagKey(conv.id, stream))
+    const others = d.gathered.filter((item) => item.conv !== conv)
+    d.gathered.splice(0, d.gathered.length, ...others)
+    for (const [name, item] of d.promotable) {
+      if (item.conv !== conv) continue
+      d.promotable.delete(name)
+      conv.pins--
+    }
   }
 
   /** The highest point of a stream, pending changes included. */

@@ -18,6 +18,8 @@ import {
 import type { Founding } from './conversation-rows.ts'
 import type { DirectoryPort } from './ports.ts'
 
+/** Later epochs begin with their host registers, whatever the home generation. */
+const FIRST_EPOCH = 1
 /** Home records that one name or intro may carry. */
 const HOMES_MAX = 2
 
@@ -26,19 +28,23 @@ const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolea
 
 /**
  * Verifies and learns the home records that came with a message; what is known already costs nothing. One that does not
- * hold (any more) is passed over: whether enough is known is asked when a conversation is founded.
+ * hold (any more) is passed over: whether enough is known is asked when a conversation is founded. Returns who moved.
  */
-export function learnHomes(records: readonly HomeRecord[], directory: DirectoryPort, nowMs: number): void {
+export function learnHomes(records: readonly HomeRecord[], directory: DirectoryPort, nowMs: number): UserId[] {
+  const moved: UserId[] = []
   for (const record of records.slice(0, HOMES_MAX)) {
     try {
       const head = record.head && decode(HomeBodySchema, record.head.payload, limits.RECORD_MAX_BYTES)
       const known = head && directory.knownHome(userIdOf(head.userId))
       if (known && sameBytes(known.record.countersignature?.signature, record.countersignature?.signature)) continue
-      directory.learnHome(openHomeRecord(record, nowMs))
+      const home = openHomeRecord(record, nowMs)
+      const generation = known?.homeGeneration ?? home.homeGeneration
+      if (directory.learnHome(home) && home.homeGeneration > generation) moved.push(home.userId)
     } catch (error) {
       if (!(error instanceof ParleyError)) throw error
     }
   }
+  return moved
 }
 
 export function membersOf(id: ConvId, genesisBytes: Uint8Array): readonly UserId[] {
@@ -62,7 +68,7 @@ export function foundingOf(id: ConvId, genesisBytes: Uint8Array, homeOf: (user: 
     genesis: readGenesis(genesisBytes),
     members: homes.map((h) => ({ userId: h.userId, region: h.homeRegion })),
     host: homes[0]!.homeRegion,
-    epoch: homes[0]!.homeGeneration,
+    epoch: FIRST_EPOCH,
   }
 }
 

@@ -96,6 +96,8 @@ function itemLines(item: RelayItem): string[] {
         (r) => `${verb} register ${r.kind} of ${r.member}: ${Number(r.version & 0xffff_ffffn)}`,
       )
     }
+    default:
+      return [`moving: item ${item.kind}`]
   }
 }
 

@@ -62,6 +62,21 @@ export class Inboxes {
     return true
   }
 
+  /** Whoever is told elsewhere needs no row here any more. */
+  leave(conv: Conversation, member: Member): void {
+    member.inbox = undefined
+    member.inboxStored = true
+    this.#moved.delete(member)
+    this.#changed(conv, member)
+  }
+
+  /** Everything after `before` is to be read. */
+  arrived(conv: Conversation, member: Member, before: Position): void {
+    member.inbox = undefined
+    this.#moved.delete(member)
+    if (before < conv.head) this.fellBehind(conv, member, before)
+  }
+
   /** Something came after `before`. */
   fellBehind(conv: Conversation, member: Member, before: Position): void {
     if (member.inbox) {

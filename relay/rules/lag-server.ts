@@ -64,6 +64,20 @@ export class LagServer {
     this.#queues.delete(region)
   }
 
+  /** The conversation moved: nothing of it is served to this region until it is owed again. */
+  forget(conv: Conversation, region: RegionId): void {
+    const queue = this.#queues.get(region)
+    if (!queue) return
+    const waiting = queue.waiting.filter((item) => item.conv !== conv)
+    conv.pins -= queue.waiting.length - waiting.length
+    queue.waiting.splice(0, queue.waiting.length, ...waiting)
+    for (const [name, serving] of queue.serving) {
+      if (serving.conv !== conv) continue
+      queue.serving.delete(name)
+      conv.pins--
+    }
+  }
+
   /** A stream got a lag row. */
   lagged(region: RegionId): void {
     this.#queue(region).cursor ??= ''
@@ -96,7 +110,7 @@ export class LagServer {
   #enqueue(region: RegionId, queue: Queue, key: string): void {
     const { conv: id, stream } = readLagKey(key)
     this.#core.convs.with(id, (conv) => {
-      if (!conv || this.#queues.get(region) !== queue || queue.serving.has(key)) return
+      if (!conv?.feeds.has(region) || this.#queues.get(region) !== queue || queue.serving.has(key)) return
       conv.pins++
       queue.waiting.push({ conv, stream })
       this.run(region)
@@ -140,7 +154,8 @@ export class LagServer {
   acknowledged(conv: Conversation, region: RegionId, stream: string): void {
     const queue = this.#queues.get(region)
     const serving = queue?.serving.get(lagKey(conv.id, stream))
-    if (!queue || !serving || (feedOf(conv, region).acked.get(stream) ?? 0) < serving.upTo) return
+    if (!queue || !serving || !conv.feeds.has(region) || (feedOf(conv, region).acked.get(stream) ?? 0) < serving.upTo)
+      return
     this.#turnOver(region, queue, serving, true)
     this.run(region)
   }

@@ -15,6 +15,10 @@ export type RuleLimits = {
   readonly lagAgainMs: number
   /** Unsent bytes of a device's socket beyond which it is no longer pushed to. */
   readonly sessionBacklogBytes: number
+  /** How long a region that takes a conversation over waits for those who have it before it goes on without them, ms. */
+  readonly takeoverPatienceMs: number
+  /** How often it asks, ms. */
+  readonly takeoverAgainMs: number
   readonly held: number
   readonly heldBytes: number
 }
@@ -31,6 +35,8 @@ export const RULE_LIMITS: RuleLimits = {
   lagTurnBytes: 64 * 1024,
   lagAgainMs: 5_000,
   sessionBacklogBytes: 1024 * 1024,
+  takeoverPatienceMs: 10_000,
+  takeoverAgainMs: 1_000,
   held: 2_048,
   heldBytes: 64 * 1024 * 1024,
 }

@@ -1,9 +1,21 @@
 // Taking entries: the host when it numbers one, a replica when the host's feed brings one. Either way the head moves,
 // the entry is put into the store, local members' inboxes fall behind, and live devices are pushed to.
 import { create, toBinary } from '@bufbuild/protobuf'
-import { type EntryHeader, earlier, epochOf, ItemKind, nOf, type Position, SafeSchema, type UserId } from '#protocol'
+import {
+  type EntryHeader,
+  earlier,
+  epochOf,
+  ItemKind,
+  keptOf,
+  NOWHERE,
+  nextPlace,
+  nOf,
+  type Position,
+  SafeSchema,
+  type UserId,
+} from '#protocol'
 import { type Author, advance, type Conversation, heldAt } from './conversation.ts'
-import { heldKey, LOG_STREAM } from './conversation-rows.ts'
+import { handedOverKey, heldKey, LOG_STREAM } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import type { SessionState } from './sessions.ts'
 
@@ -126,10 +138,21 @@ export class Log {
 
   /** A region keeps an entry until its members' devices have it and every member region has it. */
   #dropEntries(conv: Conversation): void {
+    // Somebody who has just come to live here will read from where they were, wherever that is.
+    if (conv.members.some(({ region, local }) => !local && region === this.#core.ports.region)) return
     let low = earlier(conv.safe, conv.settled)
+    // The new home of a member who left has not taken over yet what was kept for them here.
+    if (conv.hostedHere)
+      for (const feed of conv.feeds.values()) low = earlier(low, (feed.acked.get(LOG_STREAM) ?? NOWHERE) as Position)
     for (const member of conv.members) if (member.local) low = earlier(low, this.#core.inboxes.lowest(conv, member))
-    if (low <= conv.low || epochOf(low) !== epochOf(conv.low)) return
+    // A cursor that was void when it came stands for the cut behind which it lies.
+    if (conv.moves.length > 0) low = keptOf(low, conv.moves)
+    if (low <= conv.low || (conv.moves.length === 0 && epochOf(low) !== epochOf(conv.low))) return
     this.#core.store.trim(conv.partition, low, conv.head)
+    for (let at = conv.low; at < earlier(low, conv.handedOver); ) {
+      at = nextPlace(at, conv.moves)
+      this.#core.store.delete(conv.partition, handedOverKey(at))
+    }
     conv.low = low
     this.#core.convs.changed(conv)
   }

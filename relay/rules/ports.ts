@@ -9,6 +9,7 @@ import type {
   ParleyError,
   Random,
   RegionId,
+  RegionSigner,
   UserId,
 } from '#protocol'
 import type { StoreHooks } from '../store/types.ts'
@@ -42,6 +43,9 @@ export type DeviceSession = {
   close(reason: ParleyError | undefined): void
 }
 
+/** `gone`: the person says that it will not answer any more; what only it had is given up. */
+export type FormerHome = { readonly region: RegionId; readonly gone: boolean }
+
 /** Verified records. `known*` answer from memory, synchronously; `find*` may ask the DHT and other regions. */
 export type DirectoryPort = {
   knownHome(user: UserId): Home | undefined
@@ -52,6 +56,8 @@ export type DirectoryPort = {
   findManifest(user: UserId, home: Home): Promise<Manifest | undefined>
   /** Takes a verified home record that came with a message; false when a newer one is known. */
   learnHome(home: Home): boolean
+  /** Of somebody who moved here: where they lived before, as far as that is known. */
+  formerHome(user: UserId): FormerHome | undefined
 }
 
 export type RelayPorts = {
@@ -61,6 +67,8 @@ export type RelayPorts = {
   readonly links: LinkPort
   readonly directory: DirectoryPort
   readonly events: RelayEvents
+  /** Speaks for the region: what it closed, what it hosts. */
+  readonly signer: RegionSigner
 }
 
 /** Passed in by the owner, who owns the store: the relay puts its changes into commits, and lets out what they gate. */
@@ -100,4 +108,6 @@ export type Relay = {
   tick(): void
   /** A manifest of a local user was replaced: sessions of devices that left it end. */
   manifestChanged(manifest: Manifest): void
+  /** Somebody lives elsewhere now, as the directory knows: their conversations follow. */
+  homeChanged(user: UserId): void
 }

@@ -23,14 +23,17 @@ import {
   readHeader,
   type StreamKey,
   type Submission,
+  type UserId,
 } from '#protocol'
-import { type Author, authorOf, type Conversation, nextPlace } from './conversation.ts'
+import { type Author, authorOf, type Conversation, isClosed, nextPlace } from './conversation.ts'
 import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes } from './founding.ts'
 import { isDeviceOf } from './host.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
+import { hasLocal } from './moves.ts'
+import { isDeposed, isMoving, type MovingItem, type MovingParts, takeMoving } from './moving-items.ts'
 import type { Item } from './ports.ts'
 import type { Registers } from './registers.ts'
 import type { Senders } from './senders.ts'
@@ -43,6 +46,19 @@ const REFUSED_MAX = 1_000
 /** No honest node says this, whatever it believes. */
 const CUTTING: ReadonlySet<RefusalCode> = new Set(['malformed', 'too_large', 'too_many', 'bad_id'])
 
+type AboutItem = Exclude<RelayItem, MovingItem | { kind: typeof ItemKind.INTRO }>
+
+export type RegionParts = {
+  readonly log: Log
+  readonly submissions: Submissions
+  readonly senders: Senders
+  readonly registers: Registers
+  readonly lag: LagServer
+  readonly moving: MovingParts
+  /** People of whom newer home records came. */
+  readonly moved: (users: readonly UserId[]) => void
+}
+
 export class Regions {
   readonly #core: Core
   readonly #log: Log
@@ -50,19 +66,23 @@ export class Regions {
   readonly #senders: Senders
   readonly #registers: Registers
   readonly #lag: LagServer
+  readonly #moving: MovingParts
+  readonly #moved: (users: readonly UserId[]) => void
   readonly #unverified = new Map<string, Submission[][]>()
   /** Replicas that owe their host an acknowledgement of what they had already. */
   readonly #again = new Set<Conversation>()
   /** Items of a region refused since the last sweep. */
   readonly #refused = new Map<RegionId, number>()
 
-  constructor(core: Core, log: Log, submissions: Submissions, senders: Senders, registers: Registers, lag: LagServer) {
+  constructor(core: Core, parts: RegionParts) {
     this.#core = core
-    this.#log = log
-    this.#submissions = submissions
-    this.#senders = senders
-    this.#registers = registers
-    this.#lag = lag
+    this.#log = parts.log
+    this.#submissions = parts.submissions
+    this.#senders = parts.senders
+    this.#registers = parts.registers
+    this.#lag = parts.lag
+    this.#moving = parts.moving
+    this.#moved = parts.moved
   }
 
   item(region: RegionId, item: Item): void {
@@ -72,8 +92,13 @@ export class Regions {
       this.#intro(region, item.conv, said.value)
       return
     }
+    if (isMoving(said)) {
+      this.#with(region, item.conv, (conv) => takeMoving(this.#moving, region, item.conv, conv, said))
+      return
+    }
     this.#with(region, item.conv, (conv) => {
       if (!conv) throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
+      if (!conv.feeds.has(region) && this.#moving.moves.tell(conv, region) > 0) return
       if (!conv.feeds.has(region)) throw new ParleyError('not_member', 'no member of this conversation lives there')
       this.#about(region, conv, said)
     })
@@ -107,9 +132,10 @@ export class Regions {
 
   #intro(region: RegionId, id: ConvId, intro: Intro): void {
     const { ports, convs } = this.#core
-    learnHomes(intro.homeRecords, ports.directory, ports.clock.now())
+    this.#moved(learnHomes(intro.homeRecords, ports.directory, ports.clock.now()))
     this.#with(region, id, (conv) => {
-      if (conv) return
+      if (conv && hasLocal(conv)) return
+      if (!this.#moving.arriving.mayFound(id, intro.genesis, region) || conv) return
       const founding = foundingOf(id, intro.genesis, (user) => ports.directory.knownHome(user))
       ensureLocal(founding, ports.region)
       if (!founding.members.some((m) => m.region === region)) {
@@ -119,13 +145,14 @@ export class Regions {
     })
   }
 
-  #about(region: RegionId, conv: Conversation, item: Exclude<RelayItem, { kind: typeof ItemKind.INTRO }>): void {
+  #about(region: RegionId, conv: Conversation, item: AboutItem): void {
+    if (isDeposed(conv, region)) return
     switch (item.kind) {
       case ItemKind.SUBMISSIONS:
         this.#onSubmissions(region, conv, this.#author(region, conv, item.value.author), item.value.items)
         return
       case ItemKind.SUBMISSION_STATE: {
-        if (conv.host !== region) throw new ParleyError('not_host', 'a verdict of a region that is not the host')
+        if (conv.host !== region) throw this.#deposed(conv, region, 'a verdict of a region that is not the host')
         const author = this.#localAuthor(conv, item.value.author)
         this.#submissions.onState(conv, author, item.value)
         this.#lag.acknowledged(conv, region, author.stream)
@@ -138,7 +165,7 @@ export class Regions {
         this.#onLogState(region, conv, item.value)
         return
       case ItemKind.SAFE: {
-        if (conv.host !== region) throw new ParleyError('not_host', '`safe` of a region that is not the host')
+        if (conv.host !== region) throw this.#deposed(conv, region, '`safe` of a region that is not the host')
         // What this replica lacks cannot be safe: it is a member region itself.
         this.#log.safeUpTo(conv, earlier(place(item.value), conv.settled))
         return
@@ -155,9 +182,15 @@ export class Regions {
     }
   }
 
+  /** A region that believes something older hears who hosts now, and is refused. */
+  #deposed(conv: Conversation, region: RegionId, why: string): ParleyError {
+    this.#moving.moves.tell(conv, region)
+    return new ParleyError('not_host', why)
+  }
+
   #author(region: RegionId, conv: Conversation, key: StreamKey | undefined): Author {
     if (!key) throw new ParleyError('malformed', 'submissions of nobody')
-    if (!conv.hostedHere) throw new ParleyError('not_host', 'this region does not host the conversation')
+    if (!conv.hostedHere) throw this.#deposed(conv, region, 'this region does not host the conversation')
     if (conv.members[key.member]?.region !== region)
       throw new ParleyError('not_home', 'submissions of somebody who does not live there')
     return authorOf(conv, key.member, key)
@@ -194,7 +227,8 @@ export class Regions {
         if (!directory.knownManifest(user)) return
         this.#core.convs.with(conv.id, (now) => {
           for (const batch of batches)
-            if (now) this.#submissions.fromRegion(now, authorOf(now, author.member, author), region, batch)
+            if (now?.hostedHere && now.feeds.has(region))
+              this.#submissions.fromRegion(now, authorOf(now, author.member, author), region, batch)
         })
       },
     )
@@ -203,7 +237,7 @@ export class Regions {
   /** A replica takes only the next of the log; older is acknowledged again, newer is a gap. */
   #onLog(region: RegionId, conv: Conversation, log: { entry: Uint8Array[]; headHash: Uint8Array }): void {
     if (conv.host !== region)
-      throw new ParleyError('not_host', 'entries of a region that does not host the conversation')
+      throw this.#deposed(conv, region, 'entries of a region that does not host the conversation')
     for (const bytes of log.entry) {
       const header = readHeader(bytes)
       if (header.at <= conv.head) {
@@ -238,17 +272,18 @@ export class Regions {
   /** After a commit: what a replica has now, durably. */
   acknowledge(conv: Conversation): void {
     this.#again.delete(conv)
+    if (isClosed(conv) || !hasLocal(conv)) return
     this.#sendLogState(conv, conv.settled, false)
   }
 
   /** End of a turn. */
   flush(): void {
-    for (const conv of this.#again) this.#sendLogState(conv, conv.settled, false)
+    for (const conv of this.#again) if (!isClosed(conv)) this.#sendLogState(conv, conv.settled, false)
     this.#again.clear()
   }
 
   #onLogState(region: RegionId, conv: Conversation, state: LogState): void {
-    if (!conv.hostedHere) throw new ParleyError('not_host', 'this region does not host the conversation')
+    if (!conv.hostedHere) throw this.#deposed(conv, region, 'this region does not host the conversation')
     const at = place(state)
     if (at > conv.settled) throw new ParleyError('malformed', 'acknowledged more than there is')
     const { feeds } = this.#core
@@ -265,6 +300,7 @@ export class Regions {
 
   /** A home asks its host, by acknowledging again, how far everything is safe. */
   askSafe(conv: Conversation): void {
+    if (isClosed(conv) || !hasLocal(conv)) return
     this.#sendLogState(conv, conv.settled, false)
   }
 }

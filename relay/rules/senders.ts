@@ -66,7 +66,8 @@ export class Senders {
       done?.(from)
       return
     }
-    const entries = this.#core.store.peekEntries(conv.partition, from, conv.settled, maxBytes)
+    const known = from >= conv.handedOver
+    const entries = known ? this.#core.store.peekEntries(conv.partition, from, conv.settled, maxBytes) : undefined
     const end = entries?.[entries.length - 1]
     if (end) {
       const last = entryPosition(end)
@@ -77,6 +78,7 @@ export class Senders {
     feed.reading.add(LOG_STREAM)
     this.#core.load(readEntries(this.#core.store, conv, from as Position, conv.settled, maxBytes), (list) => {
       feed.reading.delete(LOG_STREAM)
+      if (conv.feeds.get(region) !== feed || !conv.hostedHere) return
       const end = list[list.length - 1]
       const last = end ? entryPosition(end) : from
       const still = (feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0) === from
@@ -139,6 +141,7 @@ export class Senders {
   }
 
   #sendBatch({ conv, author, items }: SubmissionBatch): void {
+    if (!conv.feeds.has(conv.host)) return
     const body = create(SubmissionsSchema, {
       author: {
         member: author.member,
@@ -161,7 +164,11 @@ export class Senders {
 
   /** Sends held submissions that may be in flight and were not sent yet, ascending. */
   pumpSubmissions(conv: Conversation, author: Author, maxBytes: number, done?: (sent: number) => void): void {
-    const feed = feedOf(conv, conv.host)
+    const feed = conv.feeds.get(conv.host)
+    if (!feed) {
+      done?.(0)
+      return
+    }
     const stream = author.stream
     const from = Math.max(feed.sent.get(stream) ?? 0, author.last)
     const due =
@@ -173,6 +180,7 @@ export class Senders {
     feed.reading.add(stream)
     this.#core.load(this.#readHeld(conv, author, due, maxBytes), (found) => {
       feed.reading.delete(stream)
+      if (conv.feeds.get(conv.host) !== feed) return
       let sent = Math.max(feed.sent.get(stream) ?? 0, author.last)
       for (const { held, submission } of found) {
         const now = findHeld(author, held.k)

@@ -7,6 +7,8 @@ import {
   HomeRecordSchema,
   limits,
   type Position,
+  type SignedRecord,
+  SignedRecordSchema,
   sizeOfOwn,
   VerdictSchema,
 } from '#protocol'
@@ -34,6 +36,7 @@ export type Draft = {
   readonly verdicts: VerdictInit[]
   /** Number of a conversation and k, in turns. */
   readonly safe: number[]
+  readonly moves: { conv: number; registers: SignedRecord[] }[]
   readonly runs: Run[]
   readonly behind: { conv: number; headEpoch: number; headN: number; fromEpoch: number; fromN: number }[]
   readonly registers: {
@@ -54,6 +57,7 @@ export function newDraft(): Draft {
     sequenced: [],
     sequencedRefs: [],
     verdicts: [],
+    moves: [],
     safe: [],
     runs: [],
     behind: [],
@@ -129,6 +133,10 @@ function addDraft(frames: Frames, draft: Draft, device: number): void {
     frames.room(sizeOfName(name), 1 + name.homeRecords.length)
     to.name(name)
   }
+  for (const moved of draft.moves) {
+    frames.room(sizeOfMove(moved), 1 + moved.registers.length)
+    to.moved(moved)
+  }
   for (let i = 0; i < draft.sequenced.length; i++) {
     frames.room(ITEM_BYTES, 1)
     to.sequenced(draft.sequencedRefs[i]!, draft.sequenced[i]!)
@@ -178,6 +186,12 @@ const headOf = ({ conv, headHash, page, head, base }: Run) => ({ conv, headHash,
 function sizeOfName({ homeRecords }: Draft['names'][number]): number {
   let bytes = NAME_BYTES
   for (const record of homeRecords) bytes += toBinary(HomeRecordSchema, record).length + 8
+  return bytes
+}
+
+function sizeOfMove({ registers }: Draft['moves'][number]): number {
+  let bytes = NAME_BYTES
+  for (const record of registers) bytes += toBinary(SignedRecordSchema, record).length + 8
   return bytes
 }
 

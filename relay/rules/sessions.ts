@@ -7,6 +7,7 @@ import {
   type DeviceKey,
   epochOf,
   type HomeRecord,
+  limits,
   nOf,
   type ParleyError,
   type Position,
@@ -37,6 +38,8 @@ export type SessionState = {
   readonly deviceRefOf: Map<ConvId, number>
   readonly homeRefs: Map<ConvId, number>
   readonly views: Map<ConvId, View>
+  /** The newest epoch whose host register the device was told. */
+  readonly toldEpochs: Map<ConvId, number>
   /** Conversations that were named and could not be founded: genesis. */
   readonly unfounded: Map<ConvId, Uint8Array>
   /** While the inbox is being read: conversations that got something meanwhile. */
@@ -74,6 +77,7 @@ export class Sessions {
       deviceRefOf: new Map(),
       homeRefs: new Map(),
       views: new Map(),
+      toldEpochs: new Map(),
       unfounded: new Map(),
       opening: new Set(),
       unread: undefined,
@@ -245,6 +249,19 @@ export class Sessions {
       version: BigInt(register.version),
       body: register.body,
     })
+  }
+
+  /** Where the conversation moved to, once in a session. At the new host it waits for its commit, elsewhere it counts. */
+  moved(session: SessionState, conv: Conversation, gate: number): void {
+    const told = session.toldEpochs.get(conv.id) ?? 0
+    const fresh = conv.moves.filter(({ epoch }) => epoch > told)
+    if (fresh.length === 0) return
+    session.toldEpochs.set(conv.id, conv.epoch)
+    const ref = this.#ref(session, conv)
+    for (let i = 0; i < fresh.length; i += limits.HOST_REGISTERS_MAX) {
+      const registers = fresh.slice(i, i + limits.HOST_REGISTERS_MAX).map(({ record }) => record)
+      this.#draft(session, gate).moves.push({ conv: ref, registers })
+    }
   }
 
   pong(session: SessionState, ping: number, gate: number): void {

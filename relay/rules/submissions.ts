@@ -16,7 +16,7 @@ import {
   VerdictSchema,
   writeEntry,
 } from '#protocol'
-import { type Author, type Conversation, findHeld, type Held, nextPlace, putHeld } from './conversation.ts'
+import { type Author, type Conversation, findHeld, type Held, isClosed, nextPlace, putHeld } from './conversation.ts'
 import { heldKey, readHeld, writeHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
@@ -92,12 +92,13 @@ export class Submissions {
   }
 
   #keep(conv: Conversation, author: Author, submission: Submission, size: number): void {
-    if (conv.hostedHere) {
+    if (conv.hostedHere && !isClosed(conv)) {
       this.#numberOwn(conv, author, submission, size)
       return
     }
     const held = heldOf(submission, size)
     this.#wait(conv, author, held, packSubmission(submission))
+    if (conv.hostedHere) return
     this.#core.feeds.concern(conv, conv.host, author.stream, held.k, held.k)
     const feed = feedOf(conv, conv.host)
     // A new rev of something that was sent already goes again from there.
@@ -137,6 +138,11 @@ export class Submissions {
     this.#stopWith(conv, author, held, packSubmission(submission), verdict)
   }
 
+  /** A conversation is hosted here now: what its authors' home held is numbered. */
+  numberWaiting(conv: Conversation): void {
+    for (const author of conv.authors.values()) if (conv.members[author.member]?.local) this.#numberHeld(conv, author)
+  }
+
   /** At a host that is also the home: what was kept behind a stop is numbered as soon as it is next. */
   #numberHeld(conv: Conversation, author: Author): void {
     const next = findHeld(author, author.last + 1)
@@ -145,6 +151,7 @@ export class Submissions {
     load(store.get(conv.partition, heldKey(author, next.k)), (row) => {
       convs.with(conv.id, (now) => {
         if (now !== conv || !row || findHeld(author, author.last + 1) !== next) return
+        if (!conv.hostedHere || isClosed(conv)) return
         const submission = unpackSubmission(readHeld(next.k, row).submission)
         const outcome = hostTake(conv, author, submission, this.#manifestOf(conv))
         if (outcome.do !== 'append') return this.#stop(conv, author, next, row, outcome)
@@ -205,7 +212,9 @@ export class Submissions {
   fromRegion(conv: Conversation, author: Author, region: RegionId, items: readonly Submission[]): void {
     const { store } = this.#core
     let verdict: Verdict | undefined
-    for (const submission of items) {
+    const closed = isClosed(conv)
+    if (closed) verdict = waitVerdict({ k: items[0]?.k ?? 1, rev: 0 }, 'closing', 'this conversation moves', 1_000)
+    for (const submission of closed ? [] : items) {
       const outcome = store.hasRoom() ? hostTake(conv, author, submission, this.#manifestOf(conv)) : undefined
       if (outcome?.do === 'append') this.#append(conv, author, submission)
       else if (outcome?.do !== 'duplicate') {

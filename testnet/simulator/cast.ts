@@ -14,6 +14,7 @@ import {
   openHomeRecord,
   openManifest,
   type RegionId,
+  type RegionSigner,
   regionIdBytes,
   regionIdOfRootKey,
   type SigningKey,
@@ -117,6 +118,13 @@ function makePerson(name: string, region: SimRegion, random: ReturnType<typeof s
   })
   return { userId, name, region: region.id, versions }
 }
+
+/** What speaks for a region. */
+export const signerOf = (region: SimRegion): RegionSigner => ({
+  regionId: region.id,
+  operational: region.key,
+  grant: operationalGrant(region),
+})
 
 function operationalGrant(region: SimRegion) {
   const body = create(GrantBodySchema, {

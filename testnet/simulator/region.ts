@@ -2,7 +2,7 @@
 // one may not have noticed yet.
 import type { Home, Manifest, Random, UserId } from '#protocol'
 import { type DirectoryPort, type LinkPort, SimulatedDisk } from '#relay/rules'
-import type { SimPerson, SimRecords, SimRegion } from './cast.ts'
+import { type SimPerson, type SimRecords, type SimRegion, signerOf } from './cast.ts'
 import { Kept, watched } from './durable.ts'
 import { type NodeClock, ROUNDING_MS } from './node-clock.ts'
 import { RelayNode } from './relay-node.ts'
@@ -79,6 +79,7 @@ export class SimRegionNodes {
         this.learn(home.userId, home.version - 1)
         return true
       },
+      formerHome: () => undefined,
     }
   }
 
@@ -90,6 +91,7 @@ export class SimRegionNodes {
       ...{ region: is.id, name, clock },
       random: random(name),
       directory: this.#directory(),
+      signer: signerOf(is),
       links: links(() => node),
       open: (opener) => this.#open(opener),
       // Whoever does not own the disk any more learns nothing from what it holds by now.

@@ -1,6 +1,6 @@
 // One relay process of a simulated network: the real rules over the real store, on the disk of its region. It can be
 // crashed or paused at any moment, and another process can take its disk over.
-import type { Manifest, Random, RegionId } from '#protocol'
+import type { Manifest, Random, RegionId, RegionSigner } from '#protocol'
 import {
   type Backend,
   createRelay,
@@ -51,6 +51,7 @@ export type RelayNodeOptions = {
   readonly random: Random
   readonly links: LinkPort
   readonly directory: DirectoryPort
+  readonly signer: RegionSigner
   /** Opens the disk as its newest owner. */
   readonly open: (node: RelayNode) => Backend
   readonly holds: (node: RelayNode, partition: string, key: string) => boolean
@@ -113,9 +114,9 @@ export class RelayNode {
   }
 
   #ports(): RelayPorts {
-    const { region, clock, random, links, directory, refused, demoted } = this.#options
+    const { region, clock, random, links, directory, signer, refused, demoted } = this.#options
     return {
-      ...{ region, clock, random, links, directory },
+      ...{ region, clock, random, links, directory, signer },
       events: { submitted() {}, sequenced() {}, delivered() {}, held() {}, refused, demoted },
     }
   }

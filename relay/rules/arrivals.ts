@@ -1,0 +1,130 @@
+// A conversation that comes to a region because a member lives there now: whom to ask, and when what was asked is enough.
+// If the member's home record makes this region the host, it first has to end the epoch before: with the statement of
+// the old host if that answers (a planned move), else with those of more than half of the other member regions.
+import type { Closed, RegionId } from '#protocol'
+import { type Accepted, majorityOf, mayPropose, newProposer, onPromise, type Proposer } from './ballots.ts'
+import { othersThan } from './epochs.ts'
+
+/** What a region said it has: who hosts it, `undefined` for nothing; and where it was closed, or that it is nowhere. */
+export type Answer = {
+  readonly host: RegionId | undefined
+  readonly epoch: number
+  readonly closed: Closed | undefined
+  /** Nothing is there yet: this is where it should have come from. */
+  readonly before: RegionId | undefined
+}
+
+export type Arrival = {
+  /** The epoch that this region is to open; 0: it is to be a replica. */
+  readonly opens: number
+  readonly here: RegionId
+  /** It is hosted here: all that can come is what was not delivered yet where somebody lived. */
+  readonly hosted: boolean
+  /** Where the members live, or lived until they came here, but for the one who decides about the host. */
+  readonly others: readonly RegionId[]
+  /** Regions that may have the conversation, in the order in which they are preferred. */
+  readonly candidates: readonly RegionId[]
+  /** What they kept for somebody who came may be nowhere else: no time is too long. */
+  readonly required: readonly RegionId[]
+  readonly answers: ReadonlyMap<RegionId, Answer>
+  readonly sinceMs: number
+}
+
+export type Plan =
+  | { readonly do: 'ask'; readonly regions: readonly RegionId[] }
+  /** Take everything from there. For a host: the region has closed. */
+  | { readonly do: 'take'; readonly from: RegionId; readonly closed: Closed | undefined }
+  /** The old host is gone: let the others close. */
+  | { readonly do: 'ballot'; readonly acceptors: readonly RegionId[] }
+  /** Nobody has anything of it. For a host: the one who would know says so. */
+  | { readonly do: 'begin'; readonly closed: Closed | undefined }
+  /** It is hosted here already, in an earlier epoch: end that one. */
+  | { readonly do: 'own' }
+
+export function newArrival(init: Omit<Arrival, 'answers'>): Arrival {
+  const candidates = [...new Set(init.candidates)].filter((region) => region !== init.here)
+  return { ...init, candidates, answers: new Map() }
+}
+
+export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arrival {
+  const answers = new Map(arrival.answers).set(from, answer)
+  const { host, before } = answer
+  const named = [host, before].filter((region) => region !== undefined && region !== arrival.here)
+  const candidates = [...new Set([...arrival.candidates, ...(named as RegionId[])])]
+  if (!before || before === arrival.here) return { ...arrival, answers, candidates }
+  const instead = (regions: readonly RegionId[]): RegionId[] => regions.map((r) => (r === from ? before : r))
+  return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }
+}
+
+/** Somebody who has to be heard has not answered. */
+export function isIncomplete({ required, answers }: Arrival): boolean {
+  return required.some((region) => !answers.has(region))
+}
+
+/** The host of the newest epoch that anybody spoke of. */
+function newestHost(arrival: Arrival): RegionId | undefined {
+  let newest: Answer | undefined
+  for (const answer of arrival.answers.values()) {
+    if (answer.host !== undefined && (!newest || answer.epoch > newest.epoch)) newest = answer
+  }
+  return newest?.host
+}
+
+/**
+ * What to do now; asked again after every answer and from time to time. `before`: where the person lived who decides, as
+ * far as this region knows. `patient`: whoever is silent may still answer.
+ */
+export function planOf(arrival: Arrival, before: RegionId | undefined, patient: boolean): Plan {
+  const silent = arrival.candidates.filter((region) => !arrival.answers.has(region))
+  return arrival.opens > 0 ? hostPlan(arrival, before, patient, silent) : replicaPlan(arrival, patient, silent)
+}
+
+function hostPlan(arrival: Arrival, before: RegionId | undefined, patient: boolean, silent: RegionId[]): Plan {
+  const said = newestHost(arrival)
+  const host = said ?? before
+  if (host === arrival.here && arrival.hosted)
+    return silent.length > 0 && patient ? { do: 'ask', regions: silent } : { do: 'own' }
+  const answer = host === undefined ? undefined : arrival.answers.get(host)
+  if (host !== undefined && answer?.host === host && answer.closed)
+    return { do: 'take', from: host, closed: answer.closed }
+  if (silent.length > 0 && patient) return { do: 'ask', regions: silent }
+  // Nobody spoke of it, and the one who would have hosted it says that there is nothing.
+  if (said === undefined && answer?.closed) return { do: 'begin', closed: answer.closed }
+  const acceptors = othersThan(host, arrival.others)
+  return acceptors.length > 0 ? { do: 'ballot', acceptors } : { do: 'ask', regions: arrival.candidates }
+}
+
+/** The member's former home has what is not delivered yet; the host has the rest. */
+function replicaPlan(arrival: Arrival, patient: boolean, silent: RegionId[]): Plan {
+  for (const region of arrival.candidates) {
+    const answer = arrival.answers.get(region)
+    if (answer === undefined && patient) break
+    if (answer?.host !== undefined) return { do: 'take', from: region, closed: undefined }
+  }
+  const enough = silent.length === 0 || (!patient && (arrival.answers.size > 0 || arrival.hosted))
+  return enough ? { do: 'begin', closed: undefined } : { do: 'ask', regions: silent }
+}
+
+/** A proposer who has heard enough; the others' statements give the cut. */
+export type Forcing = { readonly proposer: Proposer; readonly closed: ReadonlyMap<RegionId, Closed> }
+
+export function newForcing(acceptors: readonly RegionId[], round: number, here: RegionId): Forcing {
+  return { proposer: newProposer(acceptors, { round, region: here }), closed: new Map() }
+}
+
+export function onStatement(
+  forcing: Forcing,
+  from: RegionId,
+  number: Proposer['number'],
+  accepted: Accepted | undefined,
+  closed: Closed,
+): Forcing {
+  const proposer = onPromise(forcing.proposer, from, number, accepted)
+  if (proposer === forcing.proposer) return forcing
+  return { proposer, closed: new Map(forcing.closed).set(from, closed) }
+}
+
+/** Statements of more than half; the wait for the others is the caller's patience. */
+export function mayCut({ proposer, closed }: Forcing): boolean {
+  return mayPropose(proposer) && closed.size >= majorityOf(proposer.acceptors)
+}

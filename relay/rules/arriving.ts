@@ -1,0 +1,503 @@
+// A conversation comes to a region: somebody lives here now. What they had elsewhere is asked for, taken page by page and
+// built up; if this region is to host it, the epoch before is ended first. Until then nobody who came is served here.
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  type Ballot,
+  Ballot_Phase,
+  BallotSchema,
+  type Closed,
+  type ConvId,
+  convIdBytes,
+  epochOf,
+  FetchSchema,
+  type Home,
+  hostRegisterPayload,
+  IntroSchema,
+  ItemKind,
+  NOWHERE,
+  nOf,
+  openClosed,
+  openHostRegister,
+  ParleyError,
+  positionOf,
+  type Range,
+  type RegionId,
+  readHostRegister,
+  regionIdBytes,
+  regionIdOf,
+  signClosed,
+  signHostRegister,
+  TakeoverSchema,
+  type TakeoverState,
+  type UserId,
+} from '#protocol'
+import {
+  type Arrival,
+  type Forcing,
+  isIncomplete,
+  mayCut,
+  newArrival,
+  newForcing,
+  onAnswer,
+  onStatement,
+  planOf,
+} from './arrivals.ts'
+import { type AcceptorAnswer, type BallotNumber, isChosen, onAccepted, propose, roundAfter } from './ballots.ts'
+import { type Builder, type Building, newBuilding } from './building.ts'
+import type { Conversation } from './conversation.ts'
+import { inboxPartition, readNumber, rowsOf, writeNumber } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { foundingOf, membersOf } from './founding.ts'
+import type { Introductions } from './introductions.ts'
+import type { Leaving } from './leaving.ts'
+import type { RuleLimits } from './limits.ts'
+import { hasLocal, type Moves } from './moves.ts'
+import type { Submissions } from './submissions.ts'
+
+/** Partition of the rounds in which this region proposed, key convId: none is used twice. */
+const ROUNDS = 'b'
+
+type Coming = {
+  readonly id: ConvId
+  readonly genesis: Uint8Array
+  readonly users: readonly UserId[]
+  readonly homes: readonly Home[]
+  /** Those who came. */
+  readonly awaited: readonly UserId[]
+  arrival: Arrival
+  forcing: Forcing | undefined
+  round: number
+  /** What was decided, or is signed by the old host alone. */
+  payload: Uint8Array | undefined
+  building: Building | undefined
+  readonly asked: Map<string, number>
+}
+
+export type ArrivingParts = {
+  readonly core: Core
+  readonly moves: Moves
+  readonly leaving: Leaving
+  readonly builder: Builder
+  readonly introductions: Introductions
+  readonly submissions: Submissions
+  readonly limits: Pick<RuleLimits, 'takeoverAgainMs' | 'takeoverPatienceMs'>
+  /** Those who came are served from now on. */
+  readonly arrived: (conv: Conversation, users: readonly UserId[]) => void
+}
+
+export class Arriving {
+  readonly #parts: ArrivingParts
+  readonly #coming = new Map<ConvId, Coming>()
+
+  constructor(parts: ArrivingParts) {
+    this.#parts = parts
+  }
+
+  isAwaited(id: ConvId, user: UserId): boolean {
+    return this.#coming.get(id)?.awaited.includes(user) === true
+  }
+
+  isProposing(id: ConvId): boolean {
+    return this.#coming.get(id)?.forcing !== undefined
+  }
+
+  /** In use here: one that had left is as good as none. */
+  #existing(id: ConvId): Conversation | undefined {
+    const conv = this.#parts.core.convs.get(id)
+    return conv && hasLocal(conv) ? conv : undefined
+  }
+
+  /**
+   * True when there is nothing to wait for before a conversation that is not here is founded: nobody ever moved. `hint`:
+   * a region that spoke of it.
+   */
+  mayFound(id: ConvId, genesis: Uint8Array, hint: RegionId | undefined): boolean {
+    const { directory, region: here } = this.#parts.core.ports
+    const homes = membersOf(id, genesis).map((user) => directory.knownHome(user))
+    if (!homes.some((home) => home?.homeRegion === here && home.homeGeneration > 1)) return true
+    this.begin(id, genesis, hint)
+    return false
+  }
+
+  /** Starts or goes on, if there is something to take over at all. */
+  begin(id: ConvId, genesis: Uint8Array, hint: RegionId | undefined): void {
+    const { core } = this.#parts
+    const { directory, region: here, clock } = core.ports
+    const users = membersOf(id, genesis)
+    const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
+    if (homes.length < users.length) return
+    const before = this.#coming.get(id)
+    const same = before?.homes.every((home, i) => home.homeGeneration === homes[i]!.homeGeneration)
+    if (before && same) {
+      this.#guarded(before, () => this.#step(before))
+      return
+    }
+    const existing = this.#existing(id)
+    const host = homes[0]!
+    const isNewer = host.homeGeneration > Math.max(existing?.epoch ?? 1, 1)
+    const opens = host.homeRegion === here && isNewer ? host.homeGeneration : 0
+    const awaited = users.filter((_, m) => homes[m]!.homeRegion === here && existing?.members[m]?.local !== true)
+    this.#coming.delete(id)
+    if (opens === 0 && awaited.length === 0) return
+    const former = awaited.flatMap((user) => directory.formerHome(user) ?? [])
+    const required = former.flatMap(({ region, gone }) => (gone || region === here ? [] : region))
+    const regions = homes.map(({ homeRegion }) => homeRegion)
+    const others = users.flatMap((user, m) => {
+      if (m === 0) return []
+      return (awaited.includes(user) ? (directory.formerHome(user)?.region ?? here) : homes[m]!.homeRegion) ?? []
+    })
+    const hints = [
+      ...(existing && opens > 0 ? [existing.host] : []),
+      ...former.map(({ region }) => region),
+      ...(hint ? [hint] : []),
+      ...regions,
+    ]
+    const hosted = existing?.hostedHere === true
+    const arrival = newArrival({ opens, here, hosted, others, required, candidates: hints, sinceMs: clock.monotonic() })
+    const coming: Coming = {
+      ...{ id, genesis: genesis.slice(), users, homes, awaited, arrival, asked: new Map() },
+      ...{ forcing: undefined, round: 0, payload: undefined, building: undefined },
+    }
+    this.#coming.set(id, coming)
+    if (existing) this.#parts.moves.settle(existing)
+    core.load(core.store.get(ROUNDS, id), (row) => {
+      if (this.#coming.get(id) !== coming) return
+      coming.round = row ? readNumber(row) : 0
+      this.#step(coming)
+    })
+  }
+
+  /** Where the members live by the newest records, and what that asks of this region. */
+  check(conv: Conversation): void {
+    if (!hasLocal(conv)) return
+    const { core, moves, introductions } = this.#parts
+    const { directory, links, region: here } = core.ports
+    const homes = conv.members.map(({ userId }) => directory.knownHome(userId))
+    const hosts = homes[0]?.homeRegion === here && homes[0].homeGeneration > conv.epoch
+    if (
+      hosts ||
+      this.#coming.has(conv.id) ||
+      homes.some((home, m) => home?.homeRegion === here && !conv.members[m]!.local)
+    )
+      this.begin(conv.id, conv.genesisBytes, undefined)
+    moves.follows(conv)
+    // The new home of somebody who left hears of the conversation, whether or not a device comes there.
+    for (const [m, home] of homes.entries()) {
+      if (!home || home.homeRegion === here || !conv.members[m]!.local) continue
+      if (links.isUp(home.homeRegion)) introductions.before(home.homeRegion, conv)
+      else links.want(home.homeRegion)
+    }
+  }
+
+  /** Somebody lives elsewhere now: what is in use, and what waits to be delivered, is looked at. */
+  homeChanged(user: UserId): void {
+    const { core } = this.#parts
+    const home = core.ports.directory.knownHome(user)
+    if (!home) return
+    if (home.homeRegion !== core.ports.region) {
+      for (const session of [...core.sessions.ofUser(user)])
+        core.sessions.close(session, new ParleyError('not_home', 'this account moved', { home: home.homeRegion }))
+    }
+    for (const coming of [...this.#coming.values()])
+      if (coming.users.includes(user)) this.begin(coming.id, coming.genesis, undefined)
+    for (const conv of [...core.convs.loaded()])
+      if (conv.members.some(({ userId }) => userId === user)) this.check(conv)
+    core.load(collectKeys(core, inboxPartition(user)), (ids) => {
+      for (const id of ids) core.convs.with(id as ConvId, (conv) => conv && this.check(conv))
+    })
+  }
+
+  tick(): void {
+    for (const coming of [...this.#coming.values()]) this.#guarded(coming, () => this.#step(coming))
+  }
+
+  /** What somebody else said wrongly must not stop this node: it is asked again. */
+  #guarded(coming: Coming, step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+      this.#parts.core.ports.events.refused(error.code)
+      this.#coming.delete(coming.id)
+      this.begin(coming.id, coming.genesis, undefined)
+    }
+  }
+
+  // --- asking
+
+  /** After the commit that it was computed from: a round is kept before it is spoken of. */
+  #send(region: RegionId, coming: Coming, kind: number, body: Uint8Array): void {
+    const { outbox, store, ports } = this.#parts.core
+    if (!ports.links.isUp(region)) {
+      ports.links.want(region)
+      return
+    }
+    const homeRecords = coming.homes.map(({ record }) => record)
+    const intro = toBinary(IntroSchema, create(IntroSchema, { genesis: coming.genesis, homeRecords }))
+    outbox.after(store.gate(), region, { conv: coming.id, kind: ItemKind.INTRO, body: intro })
+    outbox.after(store.gate(), region, { conv: coming.id, kind, body })
+  }
+
+  /** Not more often than every AGAIN ms. */
+  #isDue(coming: Coming, what: string): boolean {
+    const now = this.#parts.core.ports.clock.monotonic()
+    if (now - (coming.asked.get(what) ?? Number.NEGATIVE_INFINITY) < this.#parts.limits.takeoverAgainMs) return false
+    coming.asked.set(what, now)
+    return true
+  }
+
+  #step(coming: Coming): void {
+    if (this.#coming.get(coming.id) !== coming) return
+    if (coming.building) this.#fetch(coming, coming.building)
+    else if (coming.forcing) this.#force(coming, coming.forcing)
+    else this.#plan(coming)
+  }
+
+  #plan(coming: Coming): void {
+    const { clock, directory } = this.#parts.core.ports
+    const late = clock.monotonic() - coming.arrival.sinceMs >= this.#parts.limits.takeoverPatienceMs
+    const patient = isIncomplete(coming.arrival) || !late
+    const before = this.#existing(coming.id)?.host ?? directory.formerHome(coming.users[0]!)?.region
+    const plan = planOf(coming.arrival, before, patient)
+    switch (plan.do) {
+      case 'ask':
+        for (const region of plan.regions) this.#ask(coming, region)
+        return
+      case 'take':
+        if (plan.closed) coming.payload = this.#payloadOf(coming, [plan.closed])
+        coming.building = newBuilding(coming.id, plan.from)
+        this.#fetch(coming, coming.building)
+        return
+      case 'ballot':
+        coming.forcing = newForcing(plan.acceptors, this.#nextRound(coming, coming.round + 1), coming.arrival.here)
+        this.#force(coming, coming.forcing)
+        return
+      case 'own': {
+        const { leaving, core } = this.#parts
+        const record = leaving.close(this.#existing(coming.id)!, coming.arrival.opens)
+        coming.payload = this.#payloadOf(coming, [openClosed(record, core.ports.clock.now())])
+        this.#finish(coming)
+        return
+      }
+      case 'begin':
+        if (plan.closed) coming.payload = this.#payloadOf(coming, [plan.closed])
+        this.#finish(coming)
+    }
+  }
+
+  #ask(coming: Coming, region: RegionId): void {
+    if (!this.#isDue(coming, region)) return
+    const epoch = coming.homes[0]!.homeGeneration
+    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, genesis: coming.genesis }))
+    this.#send(region, coming, ItemKind.TAKEOVER, body)
+  }
+
+  onState(region: RegionId, id: ConvId, state: TakeoverState): void {
+    const coming = this.#coming.get(id)
+    if (!coming || coming.building || coming.forcing || !coming.arrival.candidates.includes(region)) return
+    const closed =
+      state.closed && coming.arrival.opens > 0 && openClosed(state.closed, this.#parts.core.ports.clock.now())
+    if (closed && (closed.convId !== id || closed.region !== region || closed.beforeEpoch !== coming.arrival.opens))
+      throw new ParleyError('conflict', 'a statement about something else')
+    const host = state.hostRegion.length > 0 ? regionIdOf(state.hostRegion) : undefined
+    const before = state.beforeRegion.length > 0 ? regionIdOf(state.beforeRegion) : undefined
+    coming.arrival = onAnswer(coming.arrival, region, { host, epoch: state.epoch, closed: closed || undefined, before })
+    coming.asked.delete(host ?? region)
+    this.#guarded(coming, () => this.#step(coming))
+  }
+
+  // --- ending the epoch before
+
+  #nextRound(coming: Coming, round: number): number {
+    coming.round = round
+    this.#parts.core.store.put(ROUNDS, coming.id, writeNumber(round))
+    return round
+  }
+
+  #payloadOf(coming: Coming, closed: readonly Closed[]): Uint8Array {
+    const { signer, clock } = this.#parts.core.ports
+    const homeHead = coming.homes[0]!.record.head!
+    return hostRegisterPayload(
+      { convId: coming.id, epoch: coming.arrival.opens, closed, homeHead },
+      signer,
+      clock.now(),
+    )
+  }
+
+  /** Prepares, or proposes again what it has fixed. */
+  #force(coming: Coming, forcing: Forcing): void {
+    if (!this.#isDue(coming, 'ballot')) return
+    const { PREPARE, ACCEPT } = Ballot_Phase
+    const { number, acceptors, value } = forcing.proposer
+    const ballot = create(BallotSchema, {
+      phase: value ? ACCEPT : PREPARE,
+      epoch: coming.arrival.opens,
+      number: { round: number.round, region: regionIdBytes(number.region) },
+      ...(value && { value }),
+    })
+    const body = toBinary(BallotSchema, ballot)
+    for (const region of acceptors) {
+      if (region === coming.arrival.here) this.#voteHere(coming, number, value)
+      else this.#send(region, coming, ItemKind.BALLOT, body)
+    }
+  }
+
+  /** This region has a replica of its own, or no more than what it is about to begin. */
+  #voteHere(coming: Coming, number: BallotNumber, value: Uint8Array | undefined): void {
+    const { core, leaving } = this.#parts
+    const { signer, clock } = core.ports
+    const existing = this.#existing(coming.id)
+    const epoch = coming.arrival.opens
+    const answer: AcceptorAnswer | undefined = existing
+      ? leaving.vote(existing, epoch, number, value)
+      : value
+        ? { say: 'accepted' }
+        : { say: 'promise', accepted: undefined }
+    if (!answer) return
+    const nothing = { convId: coming.id, beforeEpoch: epoch, at: NOWHERE, hash: convIdBytes(coming.id) }
+    const record = existing ? leaving.close(existing, epoch) : signClosed(nothing, signer, clock.now())
+    const closed = openClosed(record, clock.now())
+    this.#onAnswer(coming, coming.arrival.here, number, answer, closed)
+  }
+
+  onBallot(region: RegionId, id: ConvId, ballot: Ballot): void {
+    const coming = this.#coming.get(id)
+    if (!coming?.forcing || coming.building || ballot.epoch !== coming.arrival.opens) return
+    const { PROMISE, ACCEPTED, REFUSED } = Ballot_Phase
+    const numberOf = (n: Ballot['number']) => ({ round: n!.round, region: regionIdOf(n!.region) })
+    const number = numberOf(ballot.number)
+    const closed = ballot.closed && openClosed(ballot.closed, this.#parts.core.ports.clock.now())
+    if (closed && (closed.convId !== id || closed.region !== region || closed.beforeEpoch !== ballot.epoch))
+      throw new ParleyError('conflict', 'a statement about something else')
+    const accepted = ballot.accepted && { number: numberOf(ballot.accepted), value: ballot.value.slice() }
+    this.#guarded(coming, () => {
+      if (ballot.phase === PROMISE) this.#onAnswer(coming, region, number, { say: 'promise', accepted }, closed)
+      if (ballot.phase === ACCEPTED) this.#onAnswer(coming, region, number, { say: 'accepted' }, undefined)
+      if (ballot.phase === REFUSED)
+        this.#onAnswer(coming, region, number, { say: 'refused', promised: number }, undefined)
+    })
+  }
+
+  #onAnswer(
+    coming: Coming,
+    from: RegionId,
+    number: BallotNumber,
+    answer: AcceptorAnswer,
+    closed: Closed | undefined,
+  ): void {
+    const forcing = coming.forcing!
+    if (answer.say === 'refused') {
+      const round = this.#nextRound(coming, roundAfter(forcing.proposer, answer.promised))
+      coming.forcing = newForcing(forcing.proposer.acceptors, round, coming.arrival.here)
+      return
+    }
+    if (answer.say === 'promise') {
+      coming.forcing = onStatement(forcing, from, number, answer.accepted, closed!)
+      if (coming.forcing === forcing || !mayCut(coming.forcing)) return
+      const statements = [...coming.forcing.closed.values()]
+      const proposer = propose(coming.forcing.proposer, () => this.#payloadOf(coming, statements))
+      coming.forcing = { ...coming.forcing, proposer }
+      coming.asked.delete('ballot')
+      this.#force(coming, coming.forcing)
+      return
+    }
+    coming.forcing = { ...forcing, proposer: onAccepted(forcing.proposer, from, number) }
+    if (isChosen(coming.forcing.proposer)) this.#chosen(coming, coming.forcing.proposer.value!)
+  }
+
+  /** Decided for ever: what the cut keeps comes from who has it. */
+  #chosen(coming: Coming, payload: Uint8Array): void {
+    const register = readHostRegister(payload, this.#parts.core.ports.clock.now())
+    if (register.host !== coming.arrival.here) throw new ParleyError('not_host', 'another region was chosen')
+    coming.payload = payload
+    const source = register.closed.find(({ at }) => at === register.cut)!.region
+    if (source === coming.arrival.here || register.cut === NOWHERE) {
+      this.#finish(coming)
+      return
+    }
+    coming.building = newBuilding(coming.id, source)
+    this.#fetch(coming, coming.building)
+  }
+
+  // --- taking
+
+  #fetch(coming: Coming, building: Building): void {
+    if (!this.#isDue(coming, `page ${building.after}`)) return
+    const { after, from } = building
+    const body = toBinary(FetchSchema, create(FetchSchema, { epoch: epochOf(after), n: nOf(after) }))
+    this.#send(from, coming, ItemKind.FETCH, body)
+  }
+
+  onRange(region: RegionId, id: ConvId, range: Range): void {
+    const coming = this.#coming.get(id)
+    const building = coming?.building
+    if (!coming || building?.from !== region || positionOf(range.afterEpoch, range.afterN) !== building.after) return
+    const { after } = building
+    this.#guarded(coming, () =>
+      this.#parts.builder.page(building, range, this.#existing(id), (done) => {
+        if (coming.building !== building || this.#coming.get(id) !== coming) return
+        this.#guarded(coming, () => {
+          if (done) this.#finish(coming)
+          else if (building.after > after) this.#fetch(coming, building)
+        })
+      }),
+    )
+  }
+
+  #finish(coming: Coming): void {
+    const { core, moves } = this.#parts
+    const conv = this.#conversation(coming)
+    this.#coming.delete(coming.id)
+    core.store.delete(ROUNDS, coming.id)
+    if (!coming.payload) {
+      moves.settle(conv)
+      this.#served(coming, conv)
+      return
+    }
+    const record = signHostRegister(coming.payload, core.ports.signer)
+    moves.follow(conv, openHostRegister(record, core.ports.clock.now()), () => this.#served(coming, conv))
+  }
+
+  #served(coming: Coming, conv: Conversation): void {
+    const { core, submissions, arrived } = this.#parts
+    if (conv.hostedHere) submissions.numberWaiting(conv)
+    for (const member of conv.members)
+      if (coming.awaited.includes(member.userId)) core.inboxes.arrived(conv, member, conv.low)
+    core.convs.changed(conv)
+    arrived(conv, coming.awaited)
+    if (coming.building) this.#done(coming, coming.building.from)
+  }
+
+  #conversation(coming: Coming): Conversation {
+    const { core, builder } = this.#parts
+    const { id, genesis, users, homes, building, arrival } = coming
+    const existing = this.#existing(id)
+    if (!building) {
+      const founding = foundingOf(id, genesis, (user) => core.ports.directory.knownHome(user))
+      return existing ?? core.convs.found(founding)
+    }
+    const closed = coming.payload && readHostRegister(coming.payload, core.ports.clock.now())
+    if (closed && building.head < closed.cut) throw new ParleyError('conflict', 'handed over less than was closed')
+    if (existing) {
+      builder.extend(existing, building)
+      return existing
+    }
+    const answer = arrival.answers.get(building.from)
+    const members = users.map((userId, m) => ({ userId, region: homes[m]!.homeRegion }))
+    const host = answer?.host ?? building.from
+    return builder.build(building, { genesisBytes: genesis, members, host, epoch: answer?.epoch || 1 })
+  }
+
+  #done(coming: Coming, from: RegionId): void {
+    const { core } = this.#parts
+    const epoch = coming.homes[0]!.homeGeneration
+    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, done: true, genesis: coming.genesis }))
+    core.outbox.after(core.store.gate(), from, { conv: coming.id, kind: ItemKind.TAKEOVER, body })
+  }
+}
+
+async function collectKeys(core: Core, partition: string): Promise<string[]> {
+  const keys: string[] = []
+  for await (const [key] of rowsOf(core.store, partition, '', '~')) keys.push(key)
+  return keys
+}

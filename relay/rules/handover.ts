@@ -1,0 +1,106 @@
+// A conversation on its way from one region to another: as the one that has it says it, and as the one that gets it
+// builds it up again.
+import { create } from '@bufbuild/protobuf'
+import {
+  convIdBytes,
+  epochOf,
+  HEADER_BYTES,
+  limits,
+  NOWHERE,
+  nOf,
+  ParleyError,
+  type Position,
+  PositionSchema,
+  positionOf,
+  readHeader,
+  readParts,
+  type Snapshot,
+  SnapshotSchema,
+  type Submission,
+  SubmissionsSchema,
+  writeEntry,
+} from '#protocol'
+import { type Author, authorOf, type Conversation } from './conversation.ts'
+
+const place = (at: Position) => create(PositionSchema, { epoch: epochOf(at), n: nOf(at) })
+const streamKey = ({ member, device, registrationEpoch, registrationVersion }: Author) => ({
+  member,
+  device,
+  registrationEpoch,
+  registrationVersion,
+})
+
+/** `held`: submissions that this home still holds, by author; they go to the author's new home. */
+export function snapshotOf(conv: Conversation, held: ReadonlyMap<Author, readonly Submission[]>): Snapshot {
+  return create(SnapshotSchema, {
+    low: place(conv.low),
+    safe: place(conv.safe),
+    headHash: conv.hash,
+    authors: [...conv.authors.values()]
+      .filter(({ last }) => last > 0)
+      .map((author) => ({
+        author: streamKey(author),
+        last: author.last,
+        window: windowOf(author),
+      })),
+    registers: [...conv.registers.values()].map(({ kind, member, device, version, body }) => ({
+      kind,
+      member,
+      device,
+      version: BigInt(version),
+      body,
+    })),
+    hostRegisters: conv.moves.map(({ record }) => record),
+    held: [...held].map(([author, items]) =>
+      create(SubmissionsSchema, { author: streamKey(author), items: [...items] }),
+    ),
+  })
+}
+
+function windowOf({ last, window }: Author): { k: number; epoch: number; n: number; tag: Uint8Array }[] {
+  const out = []
+  for (let k = Math.max(1, last - limits.IN_FLIGHT_MAX + 1); k <= last; k++) {
+    const placed = window.get(k)
+    if (placed) out.push({ k, epoch: epochOf(placed.at), n: nOf(placed.at), tag: placed.tag })
+  }
+  return out
+}
+
+const placeOf = (at: { epoch: number; n: number } | undefined): Position => (at ? positionOf(at.epoch, at.n) : NOWHERE)
+
+/** Fills a conversation that has nothing yet; throws `malformed` for a table that does not fit its log. */
+export function applySnapshot(conv: Conversation, snapshot: Snapshot, head: Position): void {
+  conv.low = placeOf(snapshot.low)
+  conv.safe = placeOf(snapshot.safe)
+  if (conv.low > head || conv.safe > head) throw new ParleyError('malformed', 'a snapshot beyond its own head')
+  conv.head = head
+  conv.hash = head === NOWHERE ? convIdBytes(conv.id) : snapshot.headHash.slice()
+  for (const table of snapshot.authors) {
+    const { author: key, last, window } = table
+    if (!key || key.member >= conv.members.length) throw new ParleyError('malformed', 'a table of nobody')
+    const author = authorOf(conv, key.member, key)
+    author.last = last
+    for (const { k, epoch, n, tag } of window) {
+      const at = positionOf(epoch, n)
+      if (at > head) throw new ParleyError('malformed', 'a table beyond its log')
+      author.window.add(k, epoch, n, tag)
+    }
+  }
+}
+
+/** The same entry with the parts of both; the headers must be equal. */
+export function mergeEntries(mine: Uint8Array, theirs: Uint8Array): Uint8Array {
+  if (Buffer.compare(mine.subarray(0, HEADER_BYTES), theirs.subarray(0, HEADER_BYTES)) !== 0) {
+    throw new ParleyError('conflict', 'two regions have other entries at the same place')
+  }
+  const parts = readParts(mine)
+  const more = readParts(theirs).filter((t) => !parts.some((p) => p.member === t.member && p.device === t.device))
+  return more.length === 0 ? mine : writeEntry(readHeader(mine), [...parts, ...more])
+}
+
+/** The entry with the parts that its author's home still holds. */
+export function fillEntry(entry: Uint8Array, submission: Submission): Uint8Array {
+  const header = readHeader(entry)
+  if (Buffer.compare(header.tag, submission.tag) !== 0 || submission.parts.length === 0) return entry
+  return mergeEntries(entry, writeEntry(header, submission.parts))
+}

@@ -1,0 +1,250 @@
+// A conversation leaves a region, or is asked about by one that a member moved to: what is here is closed when another
+// region is to host it, said when it is asked for, and handed over page by page.
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  type Ballot,
+  Ballot_Phase,
+  BallotSchema,
+  type ConvId,
+  convIdBytes,
+  entryPosition,
+  epochOf,
+  type Fetch,
+  ItemKind,
+  NOWHERE,
+  nOf,
+  ParleyError,
+  type Position,
+  positionOf,
+  RangeSchema,
+  type RegionId,
+  readHostRegister,
+  regionIdBytes,
+  regionIdOf,
+  type SignedRecord,
+  type Submission,
+  signClosed,
+  type Takeover,
+  type TakeoverState,
+  TakeoverStateSchema,
+  type UserId,
+  unpackSubmission,
+} from '#protocol'
+import { type AcceptorAnswer, type BallotNumber, newAcceptor, onAccept, onPrepare } from './ballots.ts'
+import type { Author, Conversation } from './conversation.ts'
+import { heldKey, readEntries, readHeld } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { membersOf } from './founding.ts'
+import { fillEntry, snapshotOf } from './handover.ts'
+import { hasLocal, type Moves } from './moves.ts'
+
+/** Entries of one page. */
+const PAGE_BYTES = 128 * 1024
+/** Held submissions that go with a snapshot; whoever holds more says the rest again from the device. */
+const HELD_BYTES = 384 * 1024
+
+type State = Partial<Omit<TakeoverState, '$typeName'>>
+
+export class Leaving {
+  readonly #core: Core
+  readonly #moves: Moves
+
+  constructor(core: Core, moves: Moves) {
+    this.#core = core
+    this.#moves = moves
+  }
+
+  /** The asker is home to one of the members, by the newest record. Returns that member's number. */
+  #ensureHome(region: RegionId, users: readonly UserId[]): number {
+    const { directory } = this.#core.ports
+    const member = users.findIndex((user) => directory.knownHome(user)?.homeRegion === region)
+    if (member < 0) throw new ParleyError('not_home', 'asked by a region where no member lives')
+    return member
+  }
+
+  /** It is the region that is to host this epoch. */
+  #isSuccessor(region: RegionId, users: readonly UserId[], epoch: number): boolean {
+    const home = this.#core.ports.directory.knownHome(users[0]!)
+    return epoch > 1 && home?.homeRegion === region && home.homeGeneration === epoch
+  }
+
+  onTakeover(region: RegionId, id: ConvId, conv: Conversation | undefined, asked: Takeover): void {
+    const users = membersOf(id, asked.genesis)
+    this.#ensureHome(region, users)
+    if (!conv) {
+      if (users.some((user) => this.#core.isAwaited(id, user))) return
+      const before = this.#before(users)
+      if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
+      else if (this.#isSuccessor(region, users, asked.epoch)) this.#answer(region, id, this.#nothing(id, asked.epoch))
+      else this.#answer(region, id, {})
+      return
+    }
+    if (asked.done) {
+      this.#forget(conv)
+      return
+    }
+    this.#moves.follows(conv)
+    if (conv.epoch >= asked.epoch) this.#moves.tell(conv, region)
+    const closes = conv.hostedHere && conv.epoch < asked.epoch && this.#isSuccessor(region, users, asked.epoch)
+    this.#answer(region, id, {
+      hostRegion: regionIdBytes(conv.host),
+      epoch: conv.epoch,
+      ...(closes && { closed: this.close(conv, asked.epoch) }),
+    })
+  }
+
+  /** Somebody lived here for so short a time that what they had before never came. */
+  #before(users: readonly UserId[]): RegionId | undefined {
+    const { directory, region: here } = this.#core.ports
+    for (const user of users) {
+      const former = directory.formerHome(user)
+      if (former && !former.gone && former.region !== here) return former.region
+    }
+    return undefined
+  }
+
+  #answer(region: RegionId, conv: ConvId, state: State): void {
+    const body = toBinary(TakeoverStateSchema, create(TakeoverStateSchema, state))
+    this.#core.outbox.after(this.#core.store.gate(), region, { conv, kind: ItemKind.TAKEOVER_STATE, body })
+  }
+
+  /** Nothing is here, and nothing of an epoch before this one ever will be: another region is the member's home. */
+  #nothing(convId: ConvId, beforeEpoch: number): State {
+    const { signer, clock } = this.#core.ports
+    const closed = { convId, beforeEpoch, at: NOWHERE, hash: convIdBytes(convId) }
+    return { closed: signClosed(closed, signer, clock.now()) }
+  }
+
+  /** Takes nothing more from here on, and says where that is; worth something when the commit counts. */
+  close(conv: Conversation, beforeEpoch: number): SignedRecord {
+    const { convs, ports } = this.#core
+    if (beforeEpoch > conv.closedBefore) {
+      conv.closedBefore = beforeEpoch
+      conv.acceptor = newAcceptor
+      convs.moved(conv)
+    }
+    const closed = { convId: conv.id, beforeEpoch, at: conv.head, hash: conv.hash }
+    return signClosed(closed, ports.signer, ports.clock.now())
+  }
+
+  /** Everything was taken over by the new home of whoever lived here. */
+  #forget(conv: Conversation): void {
+    if (conv.hostedHere) return
+    this.#moves.settle(conv)
+    if (!hasLocal(conv)) this.#moves.retire(conv)
+  }
+
+  // --- handing over
+
+  onFetch(region: RegionId, conv: Conversation, asked: Fetch): void {
+    this.#ensureHome(
+      region,
+      conv.members.map(({ userId }) => userId),
+    )
+    const after = positionOf(asked.epoch, asked.n)
+    conv.pins++
+    this.#core.load(this.#readPage(conv, after, region), ({ entries, held }) => {
+      conv.pins--
+      const range = create(RangeSchema, {
+        afterEpoch: epochOf(after),
+        afterN: nOf(after),
+        headEpoch: epochOf(conv.head),
+        headN: nOf(conv.head),
+        entry: entries,
+        ...(after === NOWHERE && { snapshot: snapshotOf(conv, held) }),
+      })
+      const item = { conv: conv.id, kind: ItemKind.RANGE, body: toBinary(RangeSchema, range) }
+      this.#core.outbox.after(this.#core.store.gate(), region, item)
+    })
+  }
+
+  async #readPage(
+    conv: Conversation,
+    after: Position,
+    region: RegionId,
+  ): Promise<{ entries: Uint8Array[]; held: Map<Author, Submission[]> }> {
+    const entries = await readEntries(this.#core.store, conv, after, conv.head, PAGE_BYTES)
+    const filled: Uint8Array[] = []
+    for (const entry of entries) filled.push(await this.#fill(conv, entry))
+    return { entries: filled, held: after === NOWHERE ? await this.#heldFor(conv, region) : new Map() }
+  }
+
+  /** What is not safe may lack parts that only its author's home still has. */
+  async #fill(conv: Conversation, entry: Uint8Array): Promise<Uint8Array> {
+    const at = entryPosition(entry)
+    for (const author of conv.authors.values()) {
+      const held = author.run.find(({ k }) => author.window.placeOf(k) === at)
+      const row = held && (await this.#core.store.get(conv.partition, heldKey(author, held.k)))
+      if (row) return fillEntry(entry, unpackSubmission(readHeld(held.k, row).submission))
+    }
+    return entry
+  }
+
+  /** Of members who live over there now. */
+  async #heldFor(conv: Conversation, region: RegionId): Promise<Map<Author, Submission[]>> {
+    const { store, ports } = this.#core
+    const out = new Map<Author, Submission[]>()
+    let bytes = 0
+    for (const author of conv.authors.values()) {
+      const user = conv.members[author.member]?.userId
+      if (!user || ports.directory.knownHome(user)?.homeRegion !== region) continue
+      const items: Submission[] = []
+      for (const { k, size } of author.run) {
+        bytes += size
+        const row = bytes > HELD_BYTES ? undefined : await store.get(conv.partition, heldKey(author, k))
+        if (!row) break
+        items.push(unpackSubmission(readHeld(k, row).submission))
+      }
+      if (items.length > 0) out.set(author, items)
+    }
+    return out
+  }
+
+  // --- the acceptor of a ballot
+
+  onBallot(region: RegionId, conv: Conversation, ballot: Ballot): void {
+    const users = conv.members.map(({ userId }) => userId)
+    const number = { round: ballot.number!.round, region: regionIdOf(ballot.number!.region) }
+    if (number.region !== region || !this.#isSuccessor(region, users, ballot.epoch)) {
+      throw new ParleyError('not_host', 'a ballot of a region that is not to host this epoch')
+    }
+    if (conv.epoch >= ballot.epoch) {
+      this.#moves.tell(conv, region)
+      return
+    }
+    const accept = ballot.phase === Ballot_Phase.ACCEPT
+    const answer = this.vote(conv, ballot.epoch, number, accept ? ballot.value : undefined)
+    if (answer) this.#reply(region, conv, ballot, answer)
+  }
+
+  /** `value` undefined: a promise is asked for. Undefined when a higher epoch is being decided here. */
+  vote(
+    conv: Conversation,
+    epoch: number,
+    number: BallotNumber,
+    value: Uint8Array | undefined,
+  ): AcceptorAnswer | undefined {
+    if (epoch < conv.closedBefore) return undefined
+    if (value) readHostRegister(value, this.#core.ports.clock.now())
+    this.close(conv, epoch)
+    const step = value ? onAccept(conv.acceptor, number, value) : onPrepare(conv.acceptor, number)
+    conv.acceptor = step.acceptor
+    this.#core.convs.moved(conv)
+    return step.answer
+  }
+
+  #reply(region: RegionId, conv: Conversation, ballot: Ballot, answer: AcceptorAnswer): void {
+    const { PROMISE, ACCEPTED, REFUSED } = Ballot_Phase
+    const accepted = answer.say === 'promise' ? answer.accepted : undefined
+    const wire = (number: BallotNumber) => ({ round: number.round, region: regionIdBytes(number.region) })
+    const reply = create(BallotSchema, {
+      phase: answer.say === 'promise' ? PROMISE : answer.say === 'accepted' ? ACCEPTED : REFUSED,
+      epoch: ballot.epoch,
+      number: answer.say === 'refused' ? wire(answer.promised) : ballot.number!,
+      ...(answer.say === 'promise' && { closed: this.close(conv, ballot.epoch) }),
+      ...(accepted && { accepted: wire(accepted.number), value: accepted.value }),
+    })
+    const item = { conv: conv.id, kind: ItemKind.BALLOT, body: toBinary(BallotSchema, reply) }
+    this.#core.outbox.after(this.#core.store.gate(), region, item)
+  }
+}

@@ -1,0 +1,302 @@
+// A conversation follows its members: host registers are taken, told to everybody who should know, and what does not
+// belong here any more is forgotten. How a conversation comes to a region stands in arriving.ts, how it leaves one in
+// leaving.ts; what a cut does to the rows in cuts.ts.
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  convIdBytes,
+  earlier,
+  epochOf,
+  type HostRegister,
+  HostRegistersSchema,
+  HostRegistersStateSchema,
+  ItemKind,
+  limits,
+  NOWHERE,
+  nextOf,
+  nextPlace,
+  openHostRegister,
+  type RegionId,
+  readHeader,
+  type SignedRecord,
+} from '#protocol'
+import { newAcceptor } from './ballots.ts'
+import { type Conversation, isClosed } from './conversation.ts'
+import {
+  HOST_STREAM,
+  handedOverKey,
+  hostKey,
+  LOG_STREAM,
+  newFeedState,
+  readEntries,
+  registerName,
+  registerStream,
+  rowsOf,
+} from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { rolledBack } from './cuts.ts'
+import { type EpochView, following, writeRecord } from './epochs.ts'
+import type { Introductions } from './introductions.ts'
+import type { LagServer } from './lag-server.ts'
+import type { Log } from './log.ts'
+import type { Submissions } from './submissions.ts'
+
+export type MoveParts = {
+  readonly core: Core
+  readonly log: Log
+  readonly lag: LagServer
+  readonly submissions: Submissions
+  readonly introductions: Introductions
+}
+
+export const hasLocal = (conv: Conversation): boolean => conv.members.some(({ local }) => local)
+
+export function viewOf(conv: Conversation): EpochView {
+  const { genesis } = conv
+  return {
+    id: conv.id,
+    epoch: conv.epoch,
+    host: conv.host,
+    regions: conv.members.map(({ region }) => region),
+    empty: conv.head === 0 && conv.moves.length === 0 && !conv.hostedHere,
+    safe: conv.safe,
+    decides: genesis.kind === 'direct' ? genesis.members[0] : undefined,
+  }
+}
+
+export class Moves {
+  readonly #parts: MoveParts
+  /** Conversations that are being rolled back: rows are read first. */
+  readonly #rolling = new Set<Conversation>()
+  /** Hosted here since the last commit was closed. */
+  readonly #opened = new Set<Conversation>()
+
+  constructor(parts: MoveParts) {
+    this.#parts = parts
+  }
+
+  // --- host registers
+
+  /** Throws what is wrong with one; what is known already is acknowledged again. */
+  onRegisters(region: RegionId, conv: Conversation, items: readonly SignedRecord[]): void {
+    const now = this.#parts.core.ports.clock.now()
+    for (const record of items) {
+      const register = openHostRegister(record, now)
+      if (following(viewOf(conv), conv.moves, register) === 'follow') this.follow(conv, register)
+    }
+    this.#acknowledge(region, conv)
+  }
+
+  #acknowledge(region: RegionId, conv: Conversation): void {
+    const { core } = this.#parts
+    const body = toBinary(HostRegistersStateSchema, create(HostRegistersStateSchema, { epoch: conv.epoch }))
+    core.outbox.after(core.store.gate(), region, { conv: conv.id, kind: ItemKind.HOST_REGISTERS_STATE, body })
+  }
+
+  onState(region: RegionId, conv: Conversation, epoch: number): void {
+    if (conv.feeds.has(region))
+      this.#parts.core.feeds.acknowledged(conv, region, HOST_STREAM, Math.min(epoch, conv.epoch))
+  }
+
+  /** To a region that believes something older. Returns the epoch that it hears of. */
+  tell(conv: Conversation, region: RegionId): number {
+    const { core, introductions } = this.#parts
+    if (!core.ports.links.isUp(region) || conv.moves.length === 0) return 0
+    introductions.before(region, conv)
+    const items = conv.moves.slice(-limits.HOST_REGISTERS_MAX).map(({ record }) => record)
+    const body = toBinary(HostRegistersSchema, create(HostRegistersSchema, { items }))
+    core.outbox.after(core.store.gate(), region, { conv: conv.id, kind: ItemKind.HOST_REGISTERS, body })
+    conv.feeds.get(region)?.sent.set(HOST_STREAM, conv.epoch)
+    return conv.epoch
+  }
+
+  /** Takes a register that may be followed; what it cuts off goes in the same commit. */
+  follow(conv: Conversation, register: HostRegister, then: () => void = () => undefined): void {
+    if (register.epoch <= conv.epoch) return
+    const beyond = conv.head > register.cut && epochOf(conv.head) < register.epoch
+    if (!beyond) {
+      this.#take(conv, register)
+      then()
+      return
+    }
+    if (this.#rolling.has(conv)) return
+    this.#rolling.add(conv)
+    conv.pins++
+    const { core } = this.#parts
+    const kept = earlier(conv.low, register.cut)
+    core.load(readEntries(core.store, conv, kept, register.cut, Number.POSITIVE_INFINITY), (entries) => {
+      conv.pins--
+      this.#rolling.delete(conv)
+      if (core.convs.get(conv.id) !== conv || conv.epoch >= register.epoch) return
+      this.#cut(conv, register, entries)
+      this.#take(conv, register)
+      then()
+    })
+  }
+
+  #cut(conv: Conversation, register: HostRegister, kept: readonly Uint8Array[]): void {
+    const { store } = this.#parts.core
+    store.cut(conv.partition, register.cut, conv.head)
+    for (let at = register.cut; at < conv.handedOver; ) {
+      at = at === register.cut ? nextOf(at) : nextPlace(at, conv.moves)
+      store.delete(conv.partition, handedOverKey(at))
+    }
+    rolledBack(conv, register, kept.map(readHeader))
+    conv.handedOver = earlier(conv.handedOver, register.cut)
+  }
+
+  #take(conv: Conversation, register: HostRegister): void {
+    const { core, log } = this.#parts
+    const { ports, store } = core
+    conv.moves = [...conv.moves, register]
+    store.put(conv.partition, hostKey(register.epoch), writeRecord(register.record))
+    conv.epoch = register.epoch
+    conv.host = register.host
+    conv.hostedHere = register.host === ports.region
+    if (!isClosed(conv)) {
+      conv.closedBefore = 0
+      conv.acceptor = newAcceptor
+    }
+    if (conv.head === 0) conv.hash = convIdBytes(conv.id)
+    this.settle(conv)
+    if (!hasLocal(conv)) {
+      this.retire(conv)
+      return
+    }
+    if (conv.hostedHere) this.#openEpoch(conv, register)
+    this.tellDevices(conv)
+    log.cursorMoved(conv)
+  }
+
+  /** The new host owes the others what they had not closed, and who hosts now. */
+  #openEpoch(conv: Conversation, register: HostRegister): void {
+    const { core, submissions } = this.#parts
+    for (const [region, feed] of conv.feeds) {
+      const closed = register.closed.find((one) => one.region === region)
+      const has = Math.min(closed?.at ?? 0, register.cut)
+      feed.acked.set(LOG_STREAM, has)
+      if (has < conv.head) core.feeds.owe(conv, region, LOG_STREAM, Math.max(has, conv.low) + 1)
+      core.feeds.concern(conv, region, HOST_STREAM, register.epoch, register.epoch)
+    }
+    submissions.numberWaiting(conv)
+    this.#opened.add(conv)
+  }
+
+  /** The first commit of a host counts: what was safe before is said again, since nobody else will. */
+  committed(): void {
+    for (const conv of this.#opened)
+      for (const region of [undefined, ...conv.feeds.keys()]) this.#parts.log.hostSafe(conv, region)
+    this.#opened.clear()
+  }
+
+  // --- where members live
+
+  /** Members, host and feeds as the newest records and the newest register say. */
+  settle(conv: Conversation): void {
+    const { core, lag } = this.#parts
+    const { directory, region: here } = core.ports
+    for (const [m, member] of conv.members.entries()) {
+      // Member 0 of a direct conversation lives where it is hosted, until a register says otherwise.
+      member.region = m === 0 ? conv.host : (directory.knownHome(member.userId)?.homeRegion ?? member.region)
+      member.local = member.region === here && !core.isAwaited(conv.id, member.userId)
+    }
+    const owed = new Set(conv.members.map(({ region }) => region).filter((region) => region !== here))
+    if (!hasLocal(conv)) owed.clear()
+    for (const region of [...conv.feeds.keys()]) {
+      core.feeds.forget(conv, region)
+      lag.forget(conv, region)
+      conv.feeds.delete(region)
+    }
+    for (const region of owed) conv.feeds.set(region, newFeedState(region))
+    this.#oweAgain(conv)
+    core.convs.moved(conv)
+  }
+
+  /** To the host: what is held and not numbered, and the registers of those who live here; from it: everything to all. */
+  #oweAgain(conv: Conversation): void {
+    const { feeds } = this.#parts.core
+    for (const author of conv.authors.values()) {
+      const first = author.run.find(({ k }) => k > author.last)
+      if (!first || conv.hostedHere || !conv.members[author.member]?.local || !conv.feeds.has(conv.host)) continue
+      feeds.owe(conv, conv.host, author.stream, first.k)
+    }
+    for (const register of conv.registers.values()) {
+      const origin = conv.members[register.member]
+      const regions = conv.hostedHere
+        ? [...conv.feeds.keys()].filter((region) => region !== origin?.region)
+        : origin?.local && conv.feeds.has(conv.host)
+          ? [conv.host]
+          : []
+      for (const region of regions) feeds.owe(conv, region, registerStream(registerName(register)), register.version)
+    }
+  }
+
+  /** A member who does not decide about the host lives elsewhere now: the host owes the log to the new home. */
+  follows(conv: Conversation): void {
+    const { core } = this.#parts
+    const { directory } = core.ports
+    const moved = conv.members.some((member, m) => {
+      const home = m === 0 ? undefined : directory.knownHome(member.userId)
+      return home !== undefined && home.homeRegion !== member.region
+    })
+    if (!moved || !conv.hostedHere) return
+    this.settle(conv)
+    for (const region of conv.feeds.keys()) {
+      if (conv.head > conv.low) core.feeds.owe(conv, region, LOG_STREAM, conv.low + 1)
+      else conv.feeds.get(region)!.acked.set(LOG_STREAM, conv.head)
+      if (conv.moves.length > 0) core.feeds.owe(conv, region, HOST_STREAM, 1)
+    }
+    this.#opened.add(conv)
+  }
+
+  /** Sessions of local members hear where the conversation went before they get anything of it. */
+  tellDevices(conv: Conversation): void {
+    const { sessions } = this.#parts.core
+    for (const { userId, local } of conv.members) {
+      if (!local) continue
+      for (const session of sessions.ofUser(userId)) {
+        if (session.opening) session.opening.add(conv.id)
+        else if (session.views.has(conv.id) || session.deviceRefOf.has(conv.id)) this.tellDevice(session, conv)
+      }
+    }
+  }
+
+  tellDevice(session: Parameters<Core['sessions']['moved']>[0], conv: Conversation): void {
+    const { sessions, store } = this.#parts.core
+    sessions.moved(session, conv, conv.hostedHere ? store.gate() : 0)
+  }
+
+  /** Nobody who lives here is a member any more: only who hosts it now is remembered. */
+  retire(conv: Conversation): void {
+    const { core, lag } = this.#parts
+    const { store, convs, inboxes, feeds } = core
+    for (const region of [...conv.feeds.keys()]) {
+      feeds.forget(conv, region)
+      lag.forget(conv, region)
+    }
+    conv.feeds.clear()
+    conv.pins++
+    const rows = Promise.all([
+      collect(rowsOf(store, conv.partition, 'b', 'c')),
+      collect(rowsOf(store, conv.partition, 'm', 's')),
+      collect(rowsOf(store, conv.partition, 'w', 'x')),
+    ])
+    core.load(rows, (found) => {
+      conv.pins--
+      if (convs.get(conv.id) !== conv || hasLocal(conv)) return
+      for (const [key] of found.flat()) store.delete(conv.partition, key)
+      if (conv.low < conv.head) store.trim(conv.partition, conv.head, conv.head)
+      conv.authors.clear()
+      conv.registers.clear()
+      conv.low = conv.head
+      conv.handedOver = NOWHERE
+      for (const member of conv.members) inboxes.leave(conv, member)
+      convs.moved(conv)
+    })
+  }
+}
+
+async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = []
+  for await (const row of rows) out.push(row)
+  return out
+}

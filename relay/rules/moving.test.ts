@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { epochOf, type RegionId, simulatedRandom } from '#protocol'
+import { type MovingWorld, movingWorld, type Phone } from './moving-world.ts'
+
+const CALM_ROUNDS = 400
+const LIMITS = { takeoverPatienceMs: 1_500, takeoverAgainMs: 300, sweepMs: 300, lagAgainMs: 500 }
+
+type Scene = { world: MovingWorld; ana: Phone; ben: Phone; at: (i: number) => RegionId }
+
+async function scene(homes: readonly [number, number] = [0, 1]): Promise<Scene> {
+  const world = await movingWorld(simulatedRandom(7), { homes, limits: LIMITS })
+  const [ana, ben] = world.phones as [Phone, Phone]
+  return { world, ana, ben, at: (i) => world.regions[i]!.regionId }
+}
+
+async function talk({ world, ana, ben }: Scene, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    ana.say()
+    ben.say()
+    await world.go(10)
+  }
+}
+
+const whole = ({ world }: Scene): void => assert.deepEqual(world.check(), [])
+const epochsOf = ({ shown }: Phone): number[] => [...new Set([...shown.values()].map(({ at }) => epochOf(at)))].sort()
+
+test('planned: the host’s person moves, and the old home hands over', async () => {
+  const talked = await scene()
+  const { world, ana, ben, at } = talked
+  await talk(talked, 5)
+  await world.calm(CALM_ROUNDS)
+  whole(talked)
+  await world.move(0, at(2))
+  await world.learn(at(0), 0)
+  await talk(talked, 5)
+  await world.calm(CALM_ROUNDS)
+  whole(talked)
+  assert.deepEqual(epochsOf(ben), [1, 2])
+  assert.equal(ana.backs + ben.backs, 0, 'nothing was cut off')
+  assert.equal(ana.shown.size, 20)
+})
+
+test('forced: the host is gone for good', async () => {
+  const talked = await scene()
+  const { world, ana, ben, at } = talked
+  await talk(talked, 5)
+  world.cut(at(0), at(1))
+  ana.say()
+  await world.tick(at(0), 100)
+  await world.crash(at(0), true)
+  await world.move(0, at(2), true)
+  await talk(talked, 3)
+  await world.calm(CALM_ROUNDS)
+  whole(talked)
+  assert.deepEqual(epochsOf(ben), [1, 2])
+  assert.equal(ana.shown.size, 17)
+})
+
+test('planned: both lived in one region, and one of them leaves', async () => {
+  for (const mover of [0, 1]) {
+    const talked = await scene([0, 0])
+    const { world, ana, at } = talked
+    await talk(talked, 3)
+    await world.move(mover, at(1))
+    await world.learn(at(0), mover)
+    await talk(talked, 3)
+    await world.calm(CALM_ROUNDS)
+    whole(talked)
+    assert.deepEqual(epochsOf(ana), mover === 0 ? [1, 2] : [1])
+  }
+})
+
+test('planned and forced: somebody moves to where the other lives', async () => {
+  for (const mover of [0, 1]) {
+    for (const forced of [false, true]) {
+      const talked = await scene()
+      const { world, ana, ben, at } = talked
+      await talk(talked, 3)
+      await world.go(30)
+      if (forced) await world.crash(at(mover), true)
+      await world.move(mover, at(1 - mover), forced)
+      if (!forced) await world.learn(at(mover), mover)
+      await talk(talked, 3)
+      await world.calm(CALM_ROUNDS)
+      assert.deepEqual(world.check(), [], `${mover} ${forced}`)
+      assert.equal(ana.shown.size, 12)
+      assert.equal(ben.home, ana.home)
+    }
+  }
+})
+
+test('the member who decides nothing moves: the host feeds the new home', async () => {
+  for (const forced of [false, true]) {
+    const talked = await scene()
+    const { world, ana, at } = talked
+    await talk(talked, 3)
+    await world.go(30)
+    if (forced) await world.crash(at(1), true)
+    await world.move(1, at(2), forced)
+    if (!forced) await world.learn(at(1), 1)
+    await talk(talked, 3)
+    await world.calm(CALM_ROUNDS)
+    assert.deepEqual(world.check(), [], `${forced}`)
+    assert.deepEqual(epochsOf(ana), [1])
+  }
+})
+
+test('moved twice, and back', async () => {
+  const talked = await scene()
+  const { world, ana, at } = talked
+  await talk(talked, 2)
+  for (const to of [2, 3, 0]) {
+    const from = ana.home
+    await world.move(0, at(to))
+    await world.learn(from, 0)
+    await talk(talked, 2)
+    await world.calm(CALM_ROUNDS)
+  }
+  whole(talked)
+  assert.deepEqual(epochsOf(ana), [1, 2, 3, 4])
+})
+
+test('both move at once', async () => {
+  const talked = await scene()
+  const { world, at } = talked
+  await talk(talked, 2)
+  await world.move(0, at(2))
+  await world.move(1, at(3))
+  await world.learn(at(0), 0)
+  await world.learn(at(1), 1)
+  await talk(talked, 2)
+  await world.calm(CALM_ROUNDS)
+  whole(talked)
+})
+
+test('a conversation that begins after somebody moved', async () => {
+  for (const first of [0, 1]) {
+    const talked = await scene()
+    const { world, ana, at } = talked
+    await world.move(0, at(2))
+    await world.learn(at(0), 0)
+    world.phones[first]!.say()
+    await world.go(10)
+    await talk(talked, 2)
+    await world.calm(CALM_ROUNDS)
+    assert.deepEqual(world.check(), [], `${first}`)
+    assert.deepEqual(epochsOf(ana), [2])
+  }
+})
