@@ -51,7 +51,7 @@ import { foundingOf, membersOf } from './founding.ts'
 import type { Introductions } from './introductions.ts'
 import type { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
-import { hasLocal, type Moves } from './moves.ts'
+import { livesHere, type Moves } from './moves.ts'
 import type { Submissions } from './submissions.ts'
 
 /** Partition of the rounds in which this region proposed, key convId: none is used twice. */
@@ -104,7 +104,7 @@ export class Arriving {
   /** In use here: one that had left is as good as none. */
   #existing(id: ConvId): Conversation | undefined {
     const conv = this.#parts.core.convs.get(id)
-    return conv && hasLocal(conv) ? conv : undefined
+    return conv && livesHere(conv, this.#parts.core.ports.region) ? conv : undefined
   }
 
   /**
@@ -169,8 +169,8 @@ export class Arriving {
 
   /** Where the members live by the newest records, and what that asks of this region. */
   check(conv: Conversation): void {
-    if (!hasLocal(conv)) return
     const { core, moves, introductions } = this.#parts
+    if (!livesHere(conv, core.ports.region)) return
     const { directory, links, region: here } = core.ports
     const homes = conv.members.map(({ userId }) => directory.knownHome(userId))
     const hosts = homes[0]?.homeRegion === here && homes[0].homeGeneration > conv.epoch

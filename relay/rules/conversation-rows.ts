@@ -212,7 +212,7 @@ function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation 
   const conv = newConversation({ id, genesisBytes, genesis, members, host, epoch: from.u32() }, here)
   if (!from.atEnd) readMoved(from, conv)
   // Only who hosts it now is remembered of a conversation that left: nobody is owed anything.
-  if (!conv.members.some(({ local }) => local)) conv.feeds.clear()
+  if (!conv.members.some(({ region }) => region === here)) conv.feeds.clear()
   conv.dirty = false
   conv.stateDirty = false
   return conv

@@ -36,7 +36,7 @@ import { heldKey, readEntries, readHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { membersOf } from './founding.ts'
 import { fillEntry, snapshotOf } from './handover.ts'
-import { hasLocal, type Moves } from './moves.ts'
+import { livesHere, type Moves } from './moves.ts'
 
 /** Entries of one page. */
 const PAGE_BYTES = 128 * 1024
@@ -131,7 +131,7 @@ export class Leaving {
   #forget(conv: Conversation): void {
     if (conv.hostedHere) return
     this.#moves.settle(conv)
-    if (!hasLocal(conv)) this.#moves.retire(conv)
+    if (!livesHere(conv, this.#core.ports.region)) this.#moves.retire(conv)
   }
 
   // --- handing over

@@ -48,7 +48,9 @@ export type MoveParts = {
   readonly introductions: Introductions
 }
 
-export const hasLocal = (conv: Conversation): boolean => conv.members.some(({ local }) => local)
+/** A member lives here, though what they had elsewhere may still be on its way. */
+export const livesHere = (conv: Conversation, here: RegionId): boolean =>
+  conv.members.some(({ region }) => region === here)
 
 export function viewOf(conv: Conversation): EpochView {
   const { genesis } = conv
@@ -158,7 +160,7 @@ export class Moves {
     }
     if (conv.head === 0) conv.hash = convIdBytes(conv.id)
     this.settle(conv)
-    if (!hasLocal(conv)) {
+    if (!livesHere(conv, ports.region)) {
       this.retire(conv)
       return
     }
@@ -200,7 +202,7 @@ export class Moves {
       member.local = member.region === here && !core.isAwaited(conv.id, member.userId)
     }
     const owed = new Set(conv.members.map(({ region }) => region).filter((region) => region !== here))
-    if (!hasLocal(conv)) owed.clear()
+    if (!livesHere(conv, here)) owed.clear()
     for (const region of [...conv.feeds.keys()]) {
       core.feeds.forget(conv, region)
       lag.forget(conv, region)
@@ -282,7 +284,7 @@ export class Moves {
     ])
     core.load(rows, (found) => {
       conv.pins--
-      if (convs.get(conv.id) !== conv || hasLocal(conv)) return
+      if (convs.get(conv.id) !== conv || livesHere(conv, core.ports.region)) return
       for (const [key] of found.flat()) store.delete(conv.partition, key)
       if (conv.low < conv.head) store.trim(conv.partition, conv.head, conv.head)
       conv.authors.clear()

@@ -32,7 +32,7 @@ import { ensureLocal, foundingOf, learnHomes } from './founding.ts'
 import { isDeviceOf } from './host.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
-import { hasLocal } from './moves.ts'
+import { livesHere } from './moves.ts'
 import { isDeposed, isMoving, type MovingItem, type MovingParts, takeMoving } from './moving-items.ts'
 import type { Item } from './ports.ts'
 import type { Registers } from './registers.ts'
@@ -134,7 +134,7 @@ export class Regions {
     const { ports, convs } = this.#core
     this.#moved(learnHomes(intro.homeRecords, ports.directory, ports.clock.now()))
     this.#with(region, id, (conv) => {
-      if (conv && hasLocal(conv)) return
+      if (conv?.members.some(({ local }) => local)) return
       if (!this.#moving.arriving.mayFound(id, intro.genesis, region) || conv) return
       const founding = foundingOf(id, intro.genesis, (user) => ports.directory.knownHome(user))
       ensureLocal(founding, ports.region)
@@ -272,7 +272,7 @@ export class Regions {
   /** After a commit: what a replica has now, durably. */
   acknowledge(conv: Conversation): void {
     this.#again.delete(conv)
-    if (isClosed(conv) || !hasLocal(conv)) return
+    if (isClosed(conv) || !livesHere(conv, this.#core.ports.region)) return
     this.#sendLogState(conv, conv.settled, false)
   }
 
@@ -300,7 +300,7 @@ export class Regions {
 
   /** A home asks its host, by acknowledging again, how far everything is safe. */
   askSafe(conv: Conversation): void {
-    if (isClosed(conv) || !hasLocal(conv)) return
+    if (isClosed(conv) || !livesHere(conv, this.#core.ports.region)) return
     this.#sendLogState(conv, conv.settled, false)
   }
 }
