@@ -115,6 +115,8 @@ export class Conversations {
   moved(conv: Conversation): void {
     conv.stateDirty = true
     this.changed(conv)
+    // At once, so that what is said of it waits for this commit: nothing else may be written in this turn.
+    this.#store.put(conv.partition, STATE_KEY, writeState(conv, this.#here))
   }
 
   #keep(conv: Conversation): void {

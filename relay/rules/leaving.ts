@@ -72,8 +72,8 @@ export class Leaving {
     const users = membersOf(id, asked.genesis)
     this.#ensureHome(region, users)
     if (!conv) {
-      if (users.some((user) => this.#core.isAwaited(id, user))) return
-      const before = this.#before(users)
+      const before = this.#before(region, users)
+      if (!before && users.some((user) => this.#core.isAwaited(id, user))) return
       if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
       else if (this.#isSuccessor(region, users, asked.epoch)) this.#answer(region, id, this.#nothing(id, asked.epoch))
       else this.#answer(region, id, {})
@@ -94,10 +94,10 @@ export class Leaving {
   }
 
   /** Somebody lived here for so short a time that what they had before never came. */
-  #before(users: readonly UserId[]): RegionId | undefined {
+  #before(asker: RegionId, users: readonly UserId[]): RegionId | undefined {
     const { directory, region: here } = this.#core.ports
     for (const user of users) {
-      const former = directory.formerHome(user)
+      const former = directory.knownHome(user)?.homeRegion === asker ? directory.formerHome(user) : undefined
       if (former && !former.gone && former.region !== here) return former.region
     }
     return undefined
