@@ -181,6 +181,15 @@ function badVerdicts(bad: (name: string, outcome: object, error?: RefusalCode) =
   ]
 }
 
+function moveCases(cast: Cast): VectorCase[] {
+  const { valid, bad } = casesOf(HomeFrameSchema)
+  return [
+    valid('a move', { moves: [{ conv: 1, registers: [hostRegisterOf(cast, [closedRecord(cast, cast.north)])] }] }),
+    bad('a move of ref 0', { moves: [{ registers: [hostRegisterOf(cast, [closedRecord(cast, cast.north)])] }] }),
+    bad('a move to nowhere', { moves: [{ conv: 1 }] }),
+  ]
+}
+
 export function homeFrameVectors(cast: Cast): VectorFile {
   const { valid, bad, raw } = casesOf(HomeFrameSchema)
   const held = { conv: 1, k: 1, tag: filled(8, 0xab), outcome: { case: 'held', value: {} } } as const
@@ -217,9 +226,7 @@ export function homeFrameVectors(cast: Cast): VectorFile {
         notices: [{ what: { case: 'prekeysLow', value: { oneTime: 3 } } }],
         pong: 7,
       }),
-      valid('a move', { moves: [{ conv: 1, registers: [hostRegisterOf(cast, [closedRecord(cast, cast.north)])] }] }),
-      bad('a move of ref 0', { moves: [{ registers: [hostRegisterOf(cast, [closedRecord(cast, cast.north)])] }] }),
-      bad('a move to nowhere', { moves: [{ conv: 1 }] }),
+      ...moveCases(cast),
       valid('the end of a session', { refusal: REFUSAL }),
       valid('an empty page', { entries: [{ conv: 1, page: true, headEpoch: 1, headN: 2 }] }),
       valid('a run over the end of an epoch', { entries: [{ ...run, entry: [entryAt(1, 7), entryAt(2, 1)] }] }),

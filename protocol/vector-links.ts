@@ -20,6 +20,7 @@ import {
   TakeoverSchema,
   TakeoverStateSchema,
 } from './gen/link_pb.ts'
+import type { SignedRecord } from './gen/records_pb.ts'
 import { directGenesis } from './genesis.ts'
 import { regionIdBytes } from './ids.ts'
 import { LINK_BATCH_ITEMS_MAX, LINK_FRAME_MAX_BYTES } from './limits.ts'
@@ -92,6 +93,12 @@ export function linkFrameVectors(cast: Cast): VectorFile {
   }
 }
 
+const UNKNOWN_KINDS: readonly VectorCase[] = [
+  { name: 'kind 0', kind: 0, bytes: '', error: 'malformed' },
+  { name: 'kind 99', kind: 99, bytes: '', error: 'malformed' },
+  { name: 'kind of a property that every object has', kind: 'constructor', bytes: '', error: 'malformed' },
+]
+
 export function itemVectors(cast: Cast): VectorFile {
   const author = { member: 0, device: 1, registrationEpoch: 1, registrationVersion: 1 }
   const submission = { ...SUBMISSION, conv: 0 }
@@ -126,9 +133,7 @@ export function itemVectors(cast: Cast): VectorFile {
         ],
       }),
       registersState.valid('registers that were committed', { items: [{ ...READ, conv: 0, body: filled(0, 0) }] }),
-      { name: 'kind 0', kind: 0, bytes: '', error: 'malformed' },
-      { name: 'kind 99', kind: 99, bytes: '', error: 'malformed' },
-      { name: 'kind of a property that every object has', kind: 'constructor', bytes: '', error: 'malformed' },
+      ...UNKNOWN_KINDS,
       intro.bad('intro without a genesis', {}),
       intro.bad('intro with half a home record', {
         genesis: directGenesis(cast.ana.id, cast.ben.id),
@@ -166,34 +171,17 @@ export function itemVectors(cast: Cast): VectorFile {
 
 /** Items that move a conversation to another host or home. */
 function movingVectors(cast: Cast): VectorCase[] {
-  const author = { member: 0, device: 1, registrationEpoch: 1, registrationVersion: 1 }
   const registers = casesOf(HostRegistersSchema, { kind: ItemKind.HOST_REGISTERS })
   const state = casesOf(HostRegistersStateSchema, { kind: ItemKind.HOST_REGISTERS_STATE })
   const takeover = casesOf(TakeoverSchema, { kind: ItemKind.TAKEOVER })
   const there = casesOf(TakeoverStateSchema, { kind: ItemKind.TAKEOVER_STATE })
   const ballot = casesOf(BallotSchema, { kind: ItemKind.BALLOT })
   const fetch = casesOf(FetchSchema, { kind: ItemKind.FETCH })
-  const range = casesOf(RangeSchema, { kind: ItemKind.RANGE })
   const register = hostRegisterOf(cast, [closedRecord(cast, cast.north)])
   const closed = closedRecord(cast, cast.north)
   const number = { round: 1, region: regionIdBytes(cast.south.id) }
   const genesis = directGenesis(cast.ana.id, cast.ben.id)
   const host = { hostRegion: regionIdBytes(cast.north.id), epoch: 1 }
-  const placed = { k: 3, epoch: 1, n: 2, tag: filled(8, 3) }
-  const snapshot = {
-    low: { epoch: 1, n: 0 },
-    safe: { epoch: 1, n: 1 },
-    headHash: filled(32, 3),
-    authors: [{ author, last: 3, window: [{ ...placed, k: 2, n: 1 }, placed] }],
-    registers: [{ ...DELIVERED, conv: 0 }],
-    hostRegisters: [register],
-    held: [{ author, items: [{ ...SUBMISSION, conv: 0 }] }],
-  }
-  const page = { afterEpoch: 1, afterN: 0, headEpoch: 1, headN: 2, entry: [entryAt(1, 1), entryAt(1, 2)] }
-  const withTable = (change: object) => ({
-    ...page,
-    snapshot: { ...snapshot, authors: [{ author, last: 3, window: [placed], ...change }] },
-  })
   const { PREPARE, PROMISE, ACCEPT, ACCEPTED, REFUSED } = Ballot_Phase
   return [
     registers.valid('host registers', { items: [register] }),
@@ -216,9 +204,6 @@ function movingVectors(cast: Cast): VectorCase[] {
     ballot.valid('ballot: accepted', { phase: ACCEPTED, epoch: 2, number }),
     ballot.valid('ballot: refused', { phase: REFUSED, epoch: 2, number }),
     fetch.valid('fetch from the start', { epoch: 0, n: 0 }),
-    range.valid('a page', page),
-    range.valid('a page with a snapshot', { ...page, snapshot }),
-    range.valid('an empty page', { afterEpoch: 1, afterN: 2, headEpoch: 1, headN: 2 }),
     registers.bad('host registers that are none', {}),
     registers.bad('too many host registers', { items: Array.from({ length: 17 }, () => register) }, 'too_many'),
     state.bad('host registers of epoch 0', {}),
@@ -232,6 +217,32 @@ function movingVectors(cast: Cast): VectorCase[] {
     ballot.bad('accept without a value', { phase: ACCEPT, epoch: 2, number }),
     ballot.bad('accepted before without a value', { phase: PROMISE, epoch: 2, number, closed, accepted: number }),
     fetch.bad('fetch beyond the limit', { epoch: 2 ** 21, n: 0 }),
+    ...rangeVectors(register),
+  ]
+}
+
+function rangeVectors(register: SignedRecord): VectorCase[] {
+  const author = { member: 0, device: 1, registrationEpoch: 1, registrationVersion: 1 }
+  const range = casesOf(RangeSchema, { kind: ItemKind.RANGE })
+  const placed = { k: 3, epoch: 1, n: 2, tag: filled(8, 3) }
+  const snapshot = {
+    low: { epoch: 1, n: 0 },
+    safe: { epoch: 1, n: 1 },
+    headHash: filled(32, 3),
+    authors: [{ author, last: 3, window: [{ ...placed, k: 2, n: 1 }, placed] }],
+    registers: [{ ...DELIVERED, conv: 0 }],
+    hostRegisters: [register],
+    held: [{ author, items: [{ ...SUBMISSION, conv: 0 }] }],
+  }
+  const page = { afterEpoch: 1, afterN: 0, headEpoch: 1, headN: 2, entry: [entryAt(1, 1), entryAt(1, 2)] }
+  const withTable = (change: object) => ({
+    ...page,
+    snapshot: { ...snapshot, authors: [{ author, last: 3, window: [placed], ...change }] },
+  })
+  return [
+    range.valid('a page', page),
+    range.valid('a page with a snapshot', { ...page, snapshot }),
+    range.valid('an empty page', { afterEpoch: 1, afterN: 2, headEpoch: 1, headN: 2 }),
     range.bad('a page with a gap', { ...page, entry: [entryAt(1, 1), entryAt(1, 3)] }),
     range.bad('a snapshot without its places', { ...page, snapshot: { ...snapshot, low: undefined } }),
     range.bad('a table that does not reach its end', withTable({ last: 4 })),

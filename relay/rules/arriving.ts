@@ -3,16 +3,9 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
   type Ballot,
-  Ballot_Phase,
-  BallotSchema,
-  type Closed,
   type ConvId,
-  convIdBytes,
   epochOf,
   FetchSchema,
-  type Home,
-  hostRegisterPayload,
-  IntroSchema,
   ItemKind,
   NOWHERE,
   nOf,
@@ -23,55 +16,25 @@ import {
   type Range,
   type RegionId,
   readHostRegister,
-  regionIdBytes,
   regionIdOf,
-  signClosed,
   signHostRegister,
   TakeoverSchema,
   type TakeoverState,
   type UserId,
 } from '#protocol'
-import {
-  type Arrival,
-  type Forcing,
-  isIncomplete,
-  mayCut,
-  newArrival,
-  newForcing,
-  onAnswer,
-  onStatement,
-  planOf,
-} from './arrivals.ts'
-import { type AcceptorAnswer, type BallotNumber, isChosen, onAccepted, propose, roundAfter } from './ballots.ts'
+import { isIncomplete, newArrival, onAnswer, planOf } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
+import { Asking, type Coming } from './coming.ts'
 import type { Conversation } from './conversation.ts'
-import { inboxPartition, readNumber, rowsOf, writeNumber } from './conversation-rows.ts'
+import { inboxPartition, readNumber, rowsOf } from './conversation-rows.ts'
 import type { Core } from './core.ts'
+import { Election, ROUNDS } from './forcing.ts'
 import { foundingOf, membersOf } from './founding.ts'
 import type { Introductions } from './introductions.ts'
 import type { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
 import { livesHere, type Moves } from './moves.ts'
 import type { Submissions } from './submissions.ts'
-
-/** Partition of the rounds in which this region proposed, key convId: none is used twice. */
-const ROUNDS = 'b'
-
-type Coming = {
-  readonly id: ConvId
-  readonly genesis: Uint8Array
-  readonly users: readonly UserId[]
-  readonly homes: readonly Home[]
-  /** Those who came. */
-  readonly awaited: readonly UserId[]
-  arrival: Arrival
-  forcing: Forcing | undefined
-  round: number
-  /** What was decided, or is signed by the old host alone. */
-  payload: Uint8Array | undefined
-  building: Building | undefined
-  readonly asked: Map<string, number>
-}
 
 export type ArrivingParts = {
   readonly core: Core
@@ -88,9 +51,18 @@ export type ArrivingParts = {
 export class Arriving {
   readonly #parts: ArrivingParts
   readonly #coming = new Map<ConvId, Coming>()
+  readonly #asking: Asking
+  readonly #election: Election
 
   constructor(parts: ArrivingParts) {
     this.#parts = parts
+    const { core, leaving, limits } = parts
+    this.#asking = new Asking(core, limits.takeoverAgainMs)
+    this.#election = new Election({
+      ...{ core, leaving, asking: this.#asking },
+      existing: (id) => this.#existing(id),
+      chosen: (coming, payload) => this.#chosen(coming, payload),
+    })
   }
 
   isAwaited(id: ConvId, user: UserId): boolean {
@@ -152,7 +124,8 @@ export class Arriving {
       ...(hint ? [hint] : []),
       ...regions,
     ]
-    const hosted = existing?.hostedHere === true
+    // Whoever decides about the host has always lived here: what is not here is nowhere.
+    const hosted = existing?.hostedHere === true || (host.homeRegion === here && host.homeGeneration === 1)
     const arrival = newArrival({ opens, here, hosted, others, required, candidates: hints, sinceMs: clock.monotonic() })
     const coming: Coming = {
       ...{ id, genesis: genesis.slice(), users, homes, awaited, arrival, asked: new Map() },
@@ -187,6 +160,10 @@ export class Arriving {
       if (links.isUp(home.homeRegion)) introductions.before(home.homeRegion, conv)
       else links.want(home.homeRegion)
     }
+  }
+
+  homesChanged(users: readonly UserId[]): void {
+    for (const user of users) this.homeChanged(user)
   }
 
   /** Somebody lives elsewhere now: what is in use, and what waits to be delivered, is looked at. */
@@ -225,31 +202,10 @@ export class Arriving {
 
   // --- asking
 
-  /** After the commit that it was computed from: a round is kept before it is spoken of. */
-  #send(region: RegionId, coming: Coming, kind: number, body: Uint8Array): void {
-    const { outbox, store, ports } = this.#parts.core
-    if (!ports.links.isUp(region)) {
-      ports.links.want(region)
-      return
-    }
-    const homeRecords = coming.homes.map(({ record }) => record)
-    const intro = toBinary(IntroSchema, create(IntroSchema, { genesis: coming.genesis, homeRecords }))
-    outbox.after(store.gate(), region, { conv: coming.id, kind: ItemKind.INTRO, body: intro })
-    outbox.after(store.gate(), region, { conv: coming.id, kind, body })
-  }
-
-  /** Not more often than every AGAIN ms. */
-  #isDue(coming: Coming, what: string): boolean {
-    const now = this.#parts.core.ports.clock.monotonic()
-    if (now - (coming.asked.get(what) ?? Number.NEGATIVE_INFINITY) < this.#parts.limits.takeoverAgainMs) return false
-    coming.asked.set(what, now)
-    return true
-  }
-
   #step(coming: Coming): void {
     if (this.#coming.get(coming.id) !== coming) return
     if (coming.building) this.#fetch(coming, coming.building)
-    else if (coming.forcing) this.#force(coming, coming.forcing)
+    else if (coming.forcing) this.#election.force(coming, coming.forcing)
     else this.#plan(coming)
   }
 
@@ -264,32 +220,31 @@ export class Arriving {
         for (const region of plan.regions) this.#ask(coming, region)
         return
       case 'take':
-        if (plan.closed) coming.payload = this.#payloadOf(coming, [plan.closed])
+        if (plan.closed) coming.payload = this.#election.payloadOf(coming, [plan.closed])
         coming.building = newBuilding(coming.id, plan.from)
         this.#fetch(coming, coming.building)
         return
       case 'ballot':
-        coming.forcing = newForcing(plan.acceptors, this.#nextRound(coming, coming.round + 1), coming.arrival.here)
-        this.#force(coming, coming.forcing)
+        this.#election.begin(coming, plan.acceptors)
         return
       case 'own': {
         const { leaving, core } = this.#parts
         const record = leaving.close(this.#existing(coming.id)!, coming.arrival.opens)
-        coming.payload = this.#payloadOf(coming, [openClosed(record, core.ports.clock.now())])
+        coming.payload = this.#election.payloadOf(coming, [openClosed(record, core.ports.clock.now())])
         this.#finish(coming)
         return
       }
       case 'begin':
-        if (plan.closed) coming.payload = this.#payloadOf(coming, [plan.closed])
+        if (plan.closed) coming.payload = this.#election.payloadOf(coming, [plan.closed])
         this.#finish(coming)
     }
   }
 
   #ask(coming: Coming, region: RegionId): void {
-    if (!this.#isDue(coming, region)) return
+    if (!this.#asking.isDue(coming, region)) return
     const epoch = coming.homes[0]!.homeGeneration
     const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, genesis: coming.genesis }))
-    this.#send(region, coming, ItemKind.TAKEOVER, body)
+    this.#asking.send(region, coming, ItemKind.TAKEOVER, body)
   }
 
   onState(region: RegionId, id: ConvId, state: TakeoverState): void {
@@ -306,103 +261,10 @@ export class Arriving {
     this.#guarded(coming, () => this.#step(coming))
   }
 
-  // --- ending the epoch before
-
-  #nextRound(coming: Coming, round: number): number {
-    coming.round = round
-    this.#parts.core.store.put(ROUNDS, coming.id, writeNumber(round))
-    return round
-  }
-
-  #payloadOf(coming: Coming, closed: readonly Closed[]): Uint8Array {
-    const { signer, clock } = this.#parts.core.ports
-    const homeHead = coming.homes[0]!.record.head!
-    return hostRegisterPayload(
-      { convId: coming.id, epoch: coming.arrival.opens, closed, homeHead },
-      signer,
-      clock.now(),
-    )
-  }
-
-  /** Prepares, or proposes again what it has fixed. */
-  #force(coming: Coming, forcing: Forcing): void {
-    if (!this.#isDue(coming, 'ballot')) return
-    const { PREPARE, ACCEPT } = Ballot_Phase
-    const { number, acceptors, value } = forcing.proposer
-    const ballot = create(BallotSchema, {
-      phase: value ? ACCEPT : PREPARE,
-      epoch: coming.arrival.opens,
-      number: { round: number.round, region: regionIdBytes(number.region) },
-      ...(value && { value }),
-    })
-    const body = toBinary(BallotSchema, ballot)
-    for (const region of acceptors) {
-      if (region === coming.arrival.here) this.#voteHere(coming, number, value)
-      else this.#send(region, coming, ItemKind.BALLOT, body)
-    }
-  }
-
-  /** This region has a replica of its own, or no more than what it is about to begin. */
-  #voteHere(coming: Coming, number: BallotNumber, value: Uint8Array | undefined): void {
-    const { core, leaving } = this.#parts
-    const { signer, clock } = core.ports
-    const existing = this.#existing(coming.id)
-    const epoch = coming.arrival.opens
-    const answer: AcceptorAnswer | undefined = existing
-      ? leaving.vote(existing, epoch, number, value)
-      : value
-        ? { say: 'accepted' }
-        : { say: 'promise', accepted: undefined }
-    if (!answer) return
-    const nothing = { convId: coming.id, beforeEpoch: epoch, at: NOWHERE, hash: convIdBytes(coming.id) }
-    const record = existing ? leaving.close(existing, epoch) : signClosed(nothing, signer, clock.now())
-    const closed = openClosed(record, clock.now())
-    this.#onAnswer(coming, coming.arrival.here, number, answer, closed)
-  }
-
   onBallot(region: RegionId, id: ConvId, ballot: Ballot): void {
     const coming = this.#coming.get(id)
     if (!coming?.forcing || coming.building || ballot.epoch !== coming.arrival.opens) return
-    const { PROMISE, ACCEPTED, REFUSED } = Ballot_Phase
-    const numberOf = (n: Ballot['number']) => ({ round: n!.round, region: regionIdOf(n!.region) })
-    const number = numberOf(ballot.number)
-    const closed = ballot.closed && openClosed(ballot.closed, this.#parts.core.ports.clock.now())
-    if (closed && (closed.convId !== id || closed.region !== region || closed.beforeEpoch !== ballot.epoch))
-      throw new ParleyError('conflict', 'a statement about something else')
-    const accepted = ballot.accepted && { number: numberOf(ballot.accepted), value: ballot.value.slice() }
-    this.#guarded(coming, () => {
-      if (ballot.phase === PROMISE) this.#onAnswer(coming, region, number, { say: 'promise', accepted }, closed)
-      if (ballot.phase === ACCEPTED) this.#onAnswer(coming, region, number, { say: 'accepted' }, undefined)
-      if (ballot.phase === REFUSED)
-        this.#onAnswer(coming, region, number, { say: 'refused', promised: number }, undefined)
-    })
-  }
-
-  #onAnswer(
-    coming: Coming,
-    from: RegionId,
-    number: BallotNumber,
-    answer: AcceptorAnswer,
-    closed: Closed | undefined,
-  ): void {
-    const forcing = coming.forcing!
-    if (answer.say === 'refused') {
-      const round = this.#nextRound(coming, roundAfter(forcing.proposer, answer.promised))
-      coming.forcing = newForcing(forcing.proposer.acceptors, round, coming.arrival.here)
-      return
-    }
-    if (answer.say === 'promise') {
-      coming.forcing = onStatement(forcing, from, number, answer.accepted, closed!)
-      if (coming.forcing === forcing || !mayCut(coming.forcing)) return
-      const statements = [...coming.forcing.closed.values()]
-      const proposer = propose(coming.forcing.proposer, () => this.#payloadOf(coming, statements))
-      coming.forcing = { ...coming.forcing, proposer }
-      coming.asked.delete('ballot')
-      this.#force(coming, coming.forcing)
-      return
-    }
-    coming.forcing = { ...forcing, proposer: onAccepted(forcing.proposer, from, number) }
-    if (isChosen(coming.forcing.proposer)) this.#chosen(coming, coming.forcing.proposer.value!)
+    this.#guarded(coming, () => this.#election.onBallot(region, coming, ballot))
   }
 
   /** Decided for ever: what the cut keeps comes from who has it. */
@@ -422,10 +284,10 @@ export class Arriving {
   // --- taking
 
   #fetch(coming: Coming, building: Building): void {
-    if (!this.#isDue(coming, `page ${building.after}`)) return
+    if (!this.#asking.isDue(coming, `page ${building.after}`)) return
     const { after, from } = building
     const body = toBinary(FetchSchema, create(FetchSchema, { epoch: epochOf(after), n: nOf(after) }))
-    this.#send(from, coming, ItemKind.FETCH, body)
+    this.#asking.send(from, coming, ItemKind.FETCH, body)
   }
 
   onRange(region: RegionId, id: ConvId, range: Range): void {

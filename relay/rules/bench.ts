@@ -42,7 +42,7 @@ import type { Backend, Store } from '../store/types.ts'
 import type { Founding } from './conversation-rows.ts'
 import { createRelay, lateHooks } from './engine.ts'
 import { RULE_LIMITS, type RuleLimits } from './limits.ts'
-import type { DeviceSession, FormerHome, Item, Relay } from './ports.ts'
+import type { DeviceSession, DirectoryPort, FormerHome, Item, Relay } from './ports.ts'
 
 export const START_MS = Date.UTC(2026, 0, 1)
 
@@ -221,28 +221,9 @@ export async function openBench(here: RegionId, people: readonly Side[], options
       want: (region: RegionId) => void wanted.push(region),
       close: (region: RegionId, reason: ParleyError) => void cut.push({ region, code: reason.code }),
     },
-    directory: {
-      knownHome: (user: UserId) => homes.get(user),
-      findHome: async (user: UserId) => homes.get(user),
-      knownManifest: (user: UserId) => manifests.get(user),
-      findManifest: async (user: UserId) => manifests.get(user),
-      learnHome: (home: Home) => {
-        const known = homes.get(home.userId)
-        if (known && compareVersions(home, known) <= 0) return false
-        homes.set(home.userId, home)
-        return true
-      },
-      formerHome: (user: UserId) => former.get(user),
-    },
+    directory: directoryOf(homes, manifests, former),
     signer: options.signer ?? makeRegion(),
-    events: {
-      submitted() {},
-      sequenced() {},
-      delivered() {},
-      held() {},
-      demoted() {},
-      refused: (code: string) => void refused.push(code),
-    },
+    events: { ...SILENT, refused: (code: string) => void refused.push(code) },
   }
   const engine = createRelay(ports, store, { ...RULE_LIMITS, ...options.limits }, fail)
   late.attach(engine)
@@ -253,24 +234,8 @@ export async function openBench(here: RegionId, people: readonly Side[], options
   const { relay } = engine
   let sessions = 0
   return {
-    ...{
-      here,
-      clock,
-      disk,
-      relay,
-      store,
-      out,
-      cut,
-      refused,
-      up,
-      wanted,
-      homes,
-      manifests,
-      former,
-      hold,
-      release,
-      settle,
-    },
+    ...{ here, clock, disk, relay, store, out, cut, refused, up, wanted },
+    ...{ homes, manifests, former, hold, release, settle },
     async pass(ms) {
       clock.advanceTo(clock.now() + ms)
       relay.tick()
@@ -294,8 +259,28 @@ export async function openBench(here: RegionId, people: readonly Side[], options
     async restart() {
       store.abandon()
       disk.crash()
+      // What the process before was about to ask of the disk is asked in its own time.
+      for (let i = 0; i < 40; i++) await undefined
       return openBench(here, people, { ...options, disk, time, known: { homes, manifests, former } })
     },
+  }
+}
+
+const SILENT = { submitted() {}, sequenced() {}, delivered() {}, held() {}, demoted() {} }
+
+function directoryOf(homes: Bench['homes'], manifests: Bench['manifests'], former: Bench['former']): DirectoryPort {
+  return {
+    knownHome: (user) => homes.get(user),
+    findHome: async (user) => homes.get(user),
+    knownManifest: (user) => manifests.get(user),
+    findManifest: async (user) => manifests.get(user),
+    learnHome(home) {
+      const known = homes.get(home.userId)
+      if (known && compareVersions(home, known) <= 0) return false
+      homes.set(home.userId, home)
+      return true
+    },
+    formerHome: (user) => former.get(user),
   }
 }
 

@@ -129,9 +129,7 @@ class Engine implements RelayEngine, Relay {
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
       ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving },
       moving: { moves: this.#moves, arriving: this.#arriving, leaving },
-      moved: (users: readonly UserId[]) => {
-        for (const user of users) this.#arriving.homeChanged(user)
-      },
+      moved: (users: readonly UserId[]) => this.#arriving.homesChanged(users),
     }
     this.#devices = new Devices(this.#core, parts)
     this.#regions = new Regions(this.#core, parts)

@@ -17,7 +17,7 @@ const LIMITS: Partial<RuleLimits> = {
   ...{ windowItems: 3, itemBytes: 300, lagStreams: 2, lagTurnBytes: 400 },
 }
 const CALM_ROUNDS = 600
-const MOVES_MAX = 3
+const MOVES_MAX = 1
 
 export type Outcome = {
   readonly violations: readonly string[]

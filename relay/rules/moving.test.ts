@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { epochOf, type RegionId, simulatedRandom } from '#protocol'
-import { type MovingWorld, movingWorld, type Phone } from './moving-world.ts'
+import { epochOf, type RegionId, simulatedRandom, systemRandom } from '#protocol'
+import type { Phone } from './moving-phone.ts'
+import { playMoves } from './moving-random.ts'
+import { type MovingWorld, movingWorld } from './moving-world.ts'
 
 const CALM_ROUNDS = 400
 const LIMITS = { takeoverPatienceMs: 1_500, takeoverAgainMs: 300, sweepMs: 300, lagAgainMs: 500 }
@@ -147,4 +149,16 @@ test('a conversation that begins after somebody moved', async () => {
     assert.deepEqual(world.check(), [], `${first}`)
     assert.deepEqual(epochsOf(ana), [2])
   }
+})
+
+test('whatever crashes and whichever way is cut, a move loses nothing and shows nothing twice', async () => {
+  const first = 1 + Math.floor(systemRandom.fraction() * 1_000_000)
+  const SEEDS = 12
+  let moves = 0
+  for (let seed = first; seed < first + SEEDS; seed++) {
+    const outcome = await playMoves(seed)
+    assert.deepEqual(outcome.violations, [], `seed ${seed}`)
+    moves += outcome.moves
+  }
+  assert.ok(moves > SEEDS / 2, `only ${moves} moves`)
 })
