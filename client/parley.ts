@@ -22,7 +22,15 @@ import { eventsOf } from './event-stream.ts'
 import { historyPage } from './history.ts'
 import { homeDirectory } from './home-directory.ts'
 import { type ParleyEvent, Profile } from './profile.ts'
-import { makeProfile, registerAgain, registerNew, replaceSelf, type Where } from './registration.ts'
+import {
+  type Move,
+  makeProfile,
+  moveProfile,
+  registerAgain,
+  registerNew,
+  replaceSelf,
+  type Where,
+} from './registration.ts'
 import { proofOf, type Remedy, remedyFor } from './remedies.ts'
 import { createDevice, type Device } from './rules/device.ts'
 import type { DeviceEvent } from './rules/ports.ts'
@@ -54,6 +62,8 @@ function whereOf({ home, bootstraps }: CreateOptions): Where {
   return { home, bootstraps: bootstraps ?? [] }
 }
 
+type RecoverOptions = CreateOptions & { readonly recoveryPhrase: string }
+
 export class Parley extends Profile implements AsyncDisposable {
   readonly #profile: ProfileFile
   readonly #ports: Ports
@@ -80,23 +90,16 @@ export class Parley extends Profile implements AsyncDisposable {
     const { profile, result } = await makeProfile(directory, options.passphrase, ({ db }) =>
       registerNew(db, whereOf(options), ports),
     )
-    const parley = await Parley.#started(profile, ports)
-    await parley.#stocked()
+    const parley = await (await Parley.#started(profile, ports)).#stocked()
     return { parley, recoveryPhrase: result }
   }
 
   /** The account of a recovery phrase, on a new device; older devices stop counting. */
-  static async recover(
-    directory: string,
-    options: CreateOptions & { readonly recoveryPhrase: string },
-    ports: Ports = systemPorts,
-  ): Promise<Parley> {
+  static async recover(directory: string, options: RecoverOptions, ports: Ports = systemPorts): Promise<Parley> {
     const { profile } = await makeProfile(directory, options.passphrase, ({ db }) =>
       registerAgain(db, whereOf(options), options.recoveryPhrase, ports),
     )
-    const parley = await Parley.#started(profile, ports)
-    await parley.#stocked()
-    return parley
+    return (await Parley.#started(profile, ports)).#stocked()
   }
 
   /** `no_such_profile`, `wrong_passphrase`, `profile_in_use`. Not connected yet: see `connect`. */
@@ -106,6 +109,11 @@ export class Parley extends Profile implements AsyncDisposable {
     ports: Ports = systemPorts,
   ): Promise<Parley> {
     return Parley.#started(await openProfileFile(directory, options.passphrase), ports)
+  }
+
+  /** Moves the account of a profile to another home; `gone`: the old one will not answer any more. */
+  static async move(directory: string, options: Move, ports: Ports = systemPorts): Promise<Parley> {
+    return (await Parley.#started(await moveProfile(directory, options, ports.clock), ports)).#stocked()
   }
 
   static async #started(profile: ProfileFile, ports: Ports): Promise<Parley> {
@@ -120,13 +128,14 @@ export class Parley extends Profile implements AsyncDisposable {
   }
 
   /** Nobody can write to an account before its home has prekeys of it. They also go with any later connection. */
-  async #stocked(): Promise<void> {
+  async #stocked(): Promise<this> {
     let stocked = false
     this.once('prekeys-stocked', () => {
       stocked = true
     })
     this.connect()
     await this.until(() => stocked || this.state.is === 'stopped', STOCK_MS).catch(() => undefined)
+    return this
   }
 
   get state(): ConnectionState {

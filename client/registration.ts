@@ -25,6 +25,7 @@ import {
   ParleyError,
   type Random,
   type Region,
+  type RegionId,
   readGenesis,
   type SignedRecord,
   SignedRecordSchema,
@@ -40,12 +41,13 @@ import {
   putSelf,
   type Resend,
   readAccount,
+  readBootstraps,
   readDevice,
   readOwnHead,
   readOwnManifest,
   readSelf,
 } from './account.ts'
-import { createProfileFile, type ProfileFile } from './db/profile-file.ts'
+import { createProfileFile, openProfileFile, type ProfileFile } from './db/profile-file.ts'
 import { ask, fromBase64 } from './http.ts'
 import { REPLACE_SELF_MS } from './limits.ts'
 import { fastestEntry, originsOf, regionAt } from './regions.ts'
@@ -58,6 +60,7 @@ export type Where = {
   readonly bootstraps: readonly string[]
 }
 
+export type Move = { readonly passphrase: string; readonly to: string; readonly gone: boolean }
 type Ports = { readonly clock: Clock; readonly random: Random }
 
 const base64 = (record: SignedRecord): string => Buffer.from(toBinary(SignedRecordSchema, record)).toString('base64')
@@ -71,9 +74,10 @@ async function tellHome(
   origin: string,
   method: 'POST' | 'PUT',
   records: { manifest: SignedRecord; head: SignedRecord },
+  former?: { readonly region: RegionId; readonly gone: boolean },
 ): Promise<void> {
   const path = method === 'POST' ? '/v1/accounts' : '/v1/manifest'
-  const body = { manifest: base64(records.manifest), head: base64(records.head) }
+  const body = { manifest: base64(records.manifest), head: base64(records.head), ...(former && { former }) }
   await ask({ method, origin, path, token: undefined, body })
 }
 
@@ -138,6 +142,34 @@ export async function registerAgain(
   const made: NewAccount = recoverAccount(rootKey, previous, home, random)
   store(db, made, region, where.bootstraps)
   await tellHome(origin, 'POST', made)
+}
+
+/**
+ * The account lives elsewhere from now on. The new home asks the former one for what it keeps; `gone` says that it will not
+ * answer any more, and gives up what only it has. The same move again goes on where it was interrupted.
+ */
+export async function moveProfile(directory: string, move: Move, clock: Clock): Promise<ProfileFile> {
+  const profile = await openProfileFile(directory, move.passphrase)
+  try {
+    await moveHome(profile.db, move, clock)
+    return profile
+  } catch (error) {
+    profile[Symbol.dispose]()
+    throw error
+  }
+}
+
+async function moveHome(db: DeviceDb, move: Move, clock: Clock): Promise<void> {
+  const previous = readOwnManifest(db, clock.now())
+  const region = await regionAt(move.to, clock)
+  if (region.regionId === previous.homeRegion) {
+    throw new ParleyError('bad_argument', `the account lives in ${region.name} already`, { region: region.regionId })
+  }
+  const account = readAccount(db)
+  const home = { homeRegion: region.regionId, fallbackRegions: [...previous.fallbackRegions] }
+  const signed = succeedManifest(account, previous, { devices: undefined, home })
+  await tellHome(move.to, 'POST', signed, { region: previous.homeRegion, gone: move.gone })
+  store(db, { account, device: readDevice(db), ...signed }, region, readBootstraps(db))
 }
 
 /** The home has lost the account, or never heard of it because the answer was lost: the same records again. */

@@ -141,7 +141,12 @@ function rulesPort(
     },
     learnHome(home) {
       const account = accounts.known(home.userId)
-      if (!account) return node.directory.learnHome(home)
+      if (!account) {
+        const learnt = node.directory.learnHome(home)
+        // Perhaps one of this region's people, who is not in memory.
+        if (learnt && home.homeGeneration > 1 && home.homeRegion !== parts.region) accounts.leave(home)
+        return learnt
+      }
       const newer = compareVersions(home, account.home)
       if (newer <= 0 || home.homeRegion === parts.region) return newer >= 0
       if (!node.directory.learnHome(home)) return false

@@ -85,9 +85,10 @@ function openAccounts(base: Base, store: Store, circle: Circle): { accounts: Acc
     clock,
     keys: secrets.keys,
     policy: registrationPolicy(config.accounts.registration),
-    onChange({ home, manifest }, what) {
+    onChange({ home, manifest, former }, what) {
       const { userId } = manifest
       if (what === 'registered') events.accounts.registered(userId)
+      if (former) started(circle.relay).homeChanged(userId)
       if (what === 'replaced') {
         events.accounts.manifestReplaced(userId)
         started(circle.relay).manifestChanged(manifest)

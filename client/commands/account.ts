@@ -11,6 +11,7 @@ import {
   type ProfileFlags,
   printJson,
   profileDirectory,
+  readPassphrase,
   secretFrom,
   withProfile,
   write,
@@ -23,6 +24,7 @@ type CreateFlags = ProfileFlags & {
   readonly phraseFile?: string
   readonly json: boolean
 }
+type MoveFlags = ProfileFlags & { readonly to: string; readonly force: boolean; readonly json: boolean }
 type ShowFlags = ProfileFlags & { readonly json: boolean; readonly qr: boolean }
 
 const CREATE_HELP = `
@@ -34,6 +36,15 @@ Examples:
   $ parley account create --name ana --home http://127.0.0.1:8101
   $ parley account create --bootstrap http://127.0.0.1:4001 --profile ./ana --passphrase-file ./ana.pass --json
   $ parley account create --recover --home http://127.0.0.1:8101     # asks for the phrase`
+
+const MOVE_HELP = `
+Your conversations come along. The new home asks the old one for what it keeps, and waits for it as long as it takes.
+When the old home is gone for good, say so with --force: what was not delivered yet and lay only there is lost then.
+Nothing happens twice when you give the same command again.
+
+Examples:
+  $ parley account move --name ana --to http://127.0.0.1:8102
+  $ parley account move --name ana --to https://relay.example.org --force`
 
 const SHOW_HELP = `
 Example:
@@ -66,6 +77,13 @@ export function registerAccount(program: Command): void {
     .option('--json', 'print one JSON object', false)
     .addHelpText('after', SHOW_HELP)
     .action(show)
+  withProfile(account.command('move'))
+    .description('move your account to another region')
+    .requiredOption('--to <url>', 'a client URL of the region that is to be your home', parseUrl)
+    .option('--force', 'the old home will not answer any more: give up what only it has', false)
+    .option('--json', 'print one JSON object', false)
+    .addHelpText('after', MOVE_HELP)
+    .action(move)
 }
 
 function describe(parley: Parley): {
@@ -85,6 +103,16 @@ function describe(parley: Parley): {
     device: parley.device.number,
     registration: parley.device.registration,
   }
+}
+
+async function move(flags: MoveFlags): Promise<void> {
+  const directory = profileDirectory(flags)
+  if (!profileExists(directory)) throw new ParleyError('no_such_profile', `there is no profile in ${directory}`)
+  const passphrase = await readPassphrase(flags)
+  note('moving; the new home is asked …')
+  await using parley = await Parley.move(directory, { passphrase, to: flags.to, gone: flags.force })
+  if (flags.json) return printJson(describe(parley))
+  await write(`${parley.userId} lives in ${parley.homeRegion.name} now\n`)
 }
 
 async function create(flags: CreateFlags): Promise<void> {

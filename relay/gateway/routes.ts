@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import {
   decode,
   ensureConvId,
+  ensureRegionId,
   ensureUserId,
   HomeRecordSchema,
   isPosition,
@@ -85,8 +86,9 @@ function accountRoutes(http: Http, parts: GatewayParts): void {
     { schema: { ...shape, summary: 'Opens an account, or takes a newer manifest of it' } },
     async (request) => {
       spend(request.ip)
-      const { manifest, head } = request.body
-      const account = await parts.accounts.register(readRecord(manifest), readRecord(head), request.ip)
+      const { manifest, head, former } = request.body
+      const before = former && { region: ensureRegionId(former.region), gone: former.gone }
+      const account = await parts.accounts.register(readRecord(manifest), readRecord(head), request.ip, before)
       return { homeRecord: toBase64(HomeRecordSchema, account.home.record) }
     },
   )

@@ -16,6 +16,12 @@ export const count = (description: string) => Type.Integer({ description, minimu
 export const AccountBody = Type.Object({
   manifest: signedRecord('ManifestBody'),
   head: signedRecord('HomeBody'),
+  former: Type.Optional(
+    Type.Object({
+      region: Type.String({ description: 'parleyr1…, of somebody who moves here: where they lived', maxLength: 70 }),
+      gone: Type.Boolean({ description: 'it will not answer any more: what only it had is given up' }),
+    }),
+  ),
 })
 export const HomeRecordAnswer = Type.Object({ homeRecord: text('HomeRecord, countersigned by this region') })
 export const UserParams = Type.Object({ userId: Type.String({ description: 'parley1…', maxLength: 70 }) })
