@@ -63,7 +63,6 @@ function whereOf({ home, bootstraps }: CreateOptions): Where {
 }
 
 type RecoverOptions = CreateOptions & { readonly recoveryPhrase: string }
-
 export class Parley extends Profile implements AsyncDisposable {
   readonly #profile: ProfileFile
   readonly #ports: Ports
