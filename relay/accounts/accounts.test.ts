@@ -140,6 +140,43 @@ describe('accounts', () => {
     assert.equal(accounts.known(person.userId)?.manifest.userId, person.userId)
   })
 
+  it('keeps where somebody lived before, until their account is replaced and renewed too', async () => {
+    const first = await start()
+    const person = makePerson(first.region.regionId)
+    const former = { region: makeRegion().regionId, gone: true }
+    await first.accounts.register(person.first.manifest, person.first.head, '', former)
+    const second = person.sign({ version: 2, previousHash: person.first.opened.hash, devices: [person.device.entry] })
+    assert.deepEqual((await first.accounts.replaceManifest(second.manifest, second.head)).former, former)
+    assert.deepEqual((await first.accounts.renew(person.userId))?.former, former)
+    first.store.abandon()
+    const { accounts, store } = await start({ disk: first.disk, region: first.region })
+    await using _store = store
+    assert.deepEqual((await accounts.find(person.userId))?.former, former)
+  })
+
+  it('gives an account up for a newer home record only, in memory or not', async () => {
+    const first = await start()
+    const { region, disk } = first
+    const person = makePerson(region.regionId)
+    const { home } = await first.accounts.register(person.first.manifest, person.first.head, '')
+    const older = { ...home, version: 0 }
+    const newer = { ...home, version: 2, homeGeneration: 2, homeRegion: makeRegion().regionId }
+    first.accounts.leave(older)
+    assert.ok(first.accounts.known(person.userId))
+    first.store.abandon()
+    const second = await start({ disk, region })
+    second.accounts.leave(older)
+    assert.ok(await second.accounts.find(person.userId))
+    second.store.abandon()
+    const third = await start({ disk, region })
+    await using _store = third.store
+    third.accounts.leave(newer)
+    // What is asked in the person's turn comes after it.
+    await third.accounts.renew(person.userId)
+    await new Promise(setImmediate)
+    assert.equal(await third.accounts.find(person.userId), undefined)
+  })
+
   it('asks the policy for new accounts only', async () => {
     let open = true
     const policy: Policy = () => (open ? undefined : new ParleyError('not_admitted', 'closed'))

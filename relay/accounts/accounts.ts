@@ -3,6 +3,7 @@
 import { LRUCache } from 'lru-cache'
 import {
   type Clock,
+  compareVersions,
   type DeviceKey,
   type Home,
   type HomeRecord,
@@ -44,7 +45,7 @@ export type Accounts = {
   known(user: UserId): Account | undefined
   /** Resolves when `counter` is committed as the last one of this device; `old_profile` when it is not above the last. */
   raiseSessionCounter(user: UserId, device: DeviceKey, counter: bigint): Promise<void>
-  /** Somebody of this region lives elsewhere now, as their newer home record says: the account is given up. */
+  /** Somebody lives elsewhere now: an account of this region that is older than their home record is given up. */
   leave(home: Home): void
   /** Countersigns the person's head anew. */
   renew(user: UserId): Promise<Account | undefined>
@@ -76,11 +77,11 @@ function openStored(records: { home: HomeRecord; manifest: SignedRecord }, parts
 async function load(user: UserId, parts: AccountsParts, cache: Cache): Promise<Account | undefined> {
   const cached = cache.get(user)
   if (cached) return cached
-  const records = await parts.rows.records(user)
+  const [records, former] = await Promise.all([parts.rows.records(user), parts.rows.former(user)])
   // What was written while the rows were read is newer than what was read.
   const meanwhile = cache.get(user)
   if (meanwhile || !records) return meanwhile
-  const account = { ...openStored(records, parts), former: await parts.rows.former(user) }
+  const account = { ...openStored(records, parts), former }
   cache.set(user, account)
   return account
 }
@@ -154,9 +155,16 @@ export function createAccounts(parts: AccountsParts): Accounts {
       return account
     },
     known: (user) => cache.get(user),
-    leave({ userId }) {
-      cache.delete(userId)
-      parts.rows.deleteAccount(userId)
+    leave(home) {
+      const { userId } = home
+      const giveUp = (account: Account | undefined) => {
+        if (!account || compareVersions(home, account.home) <= 0) return
+        cache.delete(userId)
+        parts.rows.deleteAccount(userId)
+      }
+      const account = cache.get(userId)
+      if (account) giveUp(account)
+      else void turns(userId, async () => giveUp(await load(userId, parts, cache))).catch(() => {})
     },
     async raiseSessionCounter(user, device, counter) {
       await turns(user, async () => {

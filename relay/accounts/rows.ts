@@ -39,7 +39,6 @@ export function accountRows(store: Store) {
     },
     /** Somebody lives elsewhere now; what is kept for a return, as counters, stays. */
     deleteAccount(user: UserId): void {
-      store.delete(USERS, user)
       for (const name of ['home', 'manifest', 'former']) store.delete(partition(user), name)
     },
     async former(user: UserId): Promise<FormerHome | undefined> {

@@ -51,6 +51,8 @@ export type ArrivingParts = {
 export class Arriving {
   readonly #parts: ArrivingParts
   readonly #coming = new Map<ConvId, Coming>()
+  /** Of whom not even that is known: their accounts are being read. */
+  readonly #unread = new Map<ConvId, readonly UserId[]>()
   readonly #asking: Asking
   readonly #election: Election
 
@@ -66,7 +68,7 @@ export class Arriving {
   }
 
   isAwaited(id: ConvId, user: UserId): boolean {
-    return this.#coming.get(id)?.awaited.includes(user) === true
+    return this.#coming.get(id)?.awaited.includes(user) === true || this.#unread.get(id)?.includes(user) === true
   }
 
   isProposing(id: ConvId): boolean {
@@ -93,9 +95,32 @@ export class Arriving {
 
   /** Starts or goes on, if there is something to take over at all. */
   begin(id: ConvId, genesis: Uint8Array, hint: RegionId | undefined): void {
+    const users = membersOf(id, genesis)
+    const { directory, region: here } = this.#parts.core.ports
+    const existing = this.#existing(id)
+    const unread = users.filter((user, m) => {
+      const home = directory.knownHome(user)
+      if (existing?.members[m]?.local || directory.knownManifest(user)) return false
+      return !home || home.homeRegion === here
+    })
+    if (unread.length === 0) this.#begin(id, genesis, users, hint)
+    else if (!this.#unread.has(id)) this.#read(id, unread, () => this.#begin(id, genesis, users, hint))
+  }
+
+  /** Where somebody of this region lived before is known once their account has been read. */
+  #read(id: ConvId, users: readonly UserId[], then: () => void): void {
+    const { core } = this.#parts
+    this.#unread.set(id, users)
+    const reading = users.map((user) => core.ports.directory.findHome(user).catch(() => undefined))
+    core.load(Promise.all(reading), () => {
+      this.#unread.delete(id)
+      then()
+    })
+  }
+
+  #begin(id: ConvId, genesis: Uint8Array, users: readonly UserId[], hint: RegionId | undefined): void {
     const { core } = this.#parts
     const { directory, region: here, clock } = core.ports
-    const users = membersOf(id, genesis)
     const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
     if (homes.length < users.length) return
     const before = this.#coming.get(id)

@@ -174,6 +174,8 @@ export type BenchOptions = {
   readonly time?: { clock: SimulatedClock }
   /** What the node knows of people, also after a restart. */
   readonly known?: Pick<Bench, 'homes' | 'manifests' | 'former'>
+  /** Who lives here and is not in memory: they are read when they are asked for. */
+  readonly unread?: Set<UserId>
 }
 
 /** The node of `here`, which knows these people. */
@@ -221,7 +223,7 @@ export async function openBench(here: RegionId, people: readonly Side[], options
       want: (region: RegionId) => void wanted.push(region),
       close: (region: RegionId, reason: ParleyError) => void cut.push({ region, code: reason.code }),
     },
-    directory: directoryOf(homes, manifests, former),
+    directory: directoryOf(homes, manifests, former, options.unread ?? new Set()),
     signer: options.signer ?? makeRegion(),
     events: { ...SILENT, refused: (code: string) => void refused.push(code) },
   }
@@ -261,18 +263,27 @@ export async function openBench(here: RegionId, people: readonly Side[], options
       disk.crash()
       // What the process before was about to ask of the disk is asked in its own time.
       for (let i = 0; i < 40; i++) await undefined
-      return openBench(here, people, { ...options, disk, time, known: { homes, manifests, former } })
+      const unread = new Set([...homes.values()].flatMap((home) => (home.homeRegion === here ? home.userId : [])))
+      return openBench(here, people, { ...options, disk, time, known: { homes, manifests, former }, unread })
     },
   }
 }
 
 const SILENT = { submitted() {}, sequenced() {}, delivered() {}, held() {}, demoted() {} }
 
-function directoryOf(homes: Bench['homes'], manifests: Bench['manifests'], former: Bench['former']): DirectoryPort {
+function directoryOf(
+  homes: Bench['homes'],
+  manifests: Bench['manifests'],
+  former: Bench['former'],
+  unread: Set<UserId>,
+): DirectoryPort {
   return {
     knownHome: (user) => homes.get(user),
-    findHome: async (user) => homes.get(user),
-    knownManifest: (user) => manifests.get(user),
+    async findHome(user) {
+      unread.delete(user)
+      return homes.get(user)
+    },
+    knownManifest: (user) => (unread.has(user) ? undefined : manifests.get(user)),
     findManifest: async (user) => manifests.get(user),
     learnHome(home) {
       const known = homes.get(home.userId)
@@ -280,7 +291,7 @@ function directoryOf(homes: Bench['homes'], manifests: Bench['manifests'], forme
       homes.set(home.userId, home)
       return true
     },
-    formerHome: (user) => former.get(user),
+    formerHome: (user) => (unread.has(user) ? undefined : former.get(user)),
   }
 }
 
