@@ -137,7 +137,7 @@ export class Moves {
 
   #cut(conv: Conversation, register: HostRegister, kept: readonly Uint8Array[]): void {
     const { store } = this.#parts.core
-    store.cut(conv.partition, register.cut, conv.head)
+    store.cut(conv.partition, register.cut, conv.head, earlier(conv.low, register.cut))
     for (let at = register.cut; at < conv.handedOver; ) {
       at = at === register.cut ? nextOf(at) : nextPlace(at, conv.moves)
       store.delete(conv.partition, handedOverKey(at))
