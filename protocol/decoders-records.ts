@@ -21,7 +21,7 @@ import {
   type SignedRecord,
   SignedRecordSchema,
 } from './gen/records_pb.ts'
-import { openClosed, openHostRegister } from './host-registers.ts'
+import { openClosed, openHostRegister, readHostRegister } from './host-registers.ts'
 import {
   ENVELOPE_MAX_BYTES,
   HOME_RECORD_MAX_BYTES,
@@ -178,6 +178,13 @@ export function recordDecoders(cast: Cast): Decoder[] {
       context: 'parley/host-register/v1',
       key: south.operational,
     }),
+    {
+      name: 'protocol/readHostRegister',
+      covers: ['host-registers.ts readHostRegister'],
+      maxBytes: HOST_REGISTER_MAX_BYTES,
+      examples: () => [hostRegisterOf(cast, [closedRecord(cast, north)]).payload],
+      decode: (bytes) => readHostRegister(bytes, NOW_MS),
+    },
     prekeysDecoder(cast),
   ]
 }

@@ -5,6 +5,7 @@ const OWN = {
   'crypto/prekey-state.ts': ['readPrekeyState'],
   'relay/rules/conversation-rows.ts': ['readLagKey', 'readNumber', 'readHeld', 'loadConversation', 'readEntries'],
   'relay/rules/inbox.ts': ['readInboxRow'],
+  'relay/rules/epochs.ts': ['readStored'],
   'relay/store/record.ts': ['readRecord', 'openRow'],
   'relay/store/log-rows.ts': ['readLogRow'],
   'relay/store/log-reads.ts': ['readEntries'],
