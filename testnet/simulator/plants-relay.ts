@@ -79,7 +79,10 @@ export const RELAY_PLANTS: readonly Plant[] = [
   {
     id: 'entry-dropped-too-early',
     file: 'relay/rules/log.ts',
-    patches: [['let low = earlier(conv.safe, conv.settled)', 'let low = conv.settled']],
+    patches: [
+      ['let low = earlier(conv.safe, conv.settled)', 'let low = conv.settled'],
+      ['    if (conv.hostedHere)\n      for (const feed', '    if (low < 0)\n      for (const feed'],
+    ],
     explain: 'a region drops an entry that its own devices have, though another region lacks it',
     checks: ['converges', 'nothing-lost', 'failure'],
     seeds: 20,
