@@ -106,6 +106,11 @@ export const STORE_CHECKPOINT_RECORDS = 20_000
 export const STORE_CHECKPOINT_AGE_MS = 60_000
 /** The same for what was written to the journal: a restart reads it all again. */
 export const STORE_CHECKPOINT_JOURNAL_BYTES = 64 * 1024 * 1024
+/** The first file of a journal, and the largest: each is twice as large as the one before. */
+export const STORE_SEGMENT_MIN_BYTES = 1024 * 1024
+export const STORE_SEGMENT_MAX_BYTES = 16 * 1024 * 1024
+/** Files of the journal that are kept to be written over; those beyond are removed. */
+export const STORE_SPARE_BYTES = 64 * 1024 * 1024
 /** One batch of a checkpoint: so many changes or so many bytes, whichever comes first. */
 export const STORE_SLICE_CHANGES = 256
 export const STORE_SLICE_BYTES = 256 * 1024
@@ -134,6 +139,8 @@ assertLimit(
   HTTP_BODY_MAX_BYTES * 3 >= limits.PREKEYS_MAX_BYTES * 4,
   'a request holds the largest prekey payload in base64',
 )
+assertLimit(STORE_SPARE_BYTES >= STORE_CHECKPOINT_JOURNAL_BYTES, 'a journal that turns over makes no new files')
+assertLimit(STORE_SEGMENT_MAX_BYTES > STORE_COMMIT_MAX_BYTES, 'a segment holds a commit')
 assertLimit(STORE_COMMIT_MAX_BYTES > 2 * STORE_SEAL_BYTES, 'a step fits a commit')
 assertLimit(STORE_STEP_MAX_BYTES > 2 * limits.LINK_BATCH_MAX_BYTES, 'what a batch or a frame brings fits a step')
 assertLimit(

@@ -48,7 +48,12 @@ export function change(store: Store, number: number): void {
 async function main(directory: string): Promise<void> {
   const counts = new Map<number, number>()
   let count = 0
-  const backend = await openLevel({ directory, bootId: systemRandom.bytes(16), reserveBytes: 0 })
+  const backend = await openLevel({
+    directory,
+    bootId: systemRandom.bytes(16),
+    reserveBytes: 0,
+    segmentBytes: 64 * 1024,
+  })
   const { store } = await openStore({
     backend,
     clock: systemClock,

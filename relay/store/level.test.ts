@@ -26,7 +26,12 @@ async function temporary(): Promise<AsyncDisposable & { path: string }> {
 }
 
 async function openAt(directory: string): Promise<Store> {
-  const backend = await openLevel({ directory, bootId: systemRandom.bytes(16), reserveBytes: 0 })
+  const backend = await openLevel({
+    directory,
+    bootId: systemRandom.bytes(16),
+    reserveBytes: 0,
+    segmentBytes: 64 * 1024,
+  })
   return (await openStore({ backend, hooks: HOOKS, clock: systemClock })).store
 }
 
@@ -169,7 +174,7 @@ async function outcomes(directories: readonly string[]): Promise<string[]> {
   return found
 }
 
-test('a flipped bit or a missing end in a file of level is refused, or does no harm', async (t) => {
+test('a flipped bit or a missing end in a file of the store is refused, or does no harm', async (t) => {
   await using directory = await temporary()
   const good = join(directory.path, 'good')
   const count = await fill(good)

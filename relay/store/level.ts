@@ -1,26 +1,20 @@
-// Journal and rows in one level database. The directory's lock is the fence: it ends with the process that holds it.
+// Rows in a level database, the journal in files beside it (segments.ts). The directory's lock is the fence: it ends with
+// the process that holds it.
 //
-// Keys: journal  'j' · boot u32 · bootId 16 · number u64 -> record
-//       stamps   's' · batch u64 -> the lowest batch whose stamp is kept, u64
+// Keys: stamps   's' · batch u64 -> the lowest batch whose stamp is kept, u64
 //       rows     'r' · partition with 00 written as 00 ff · 00 01 · key -> row
-// Every boot has a journal of its own, and boots are counted, so journal keys stand in the order of their numbers. No
-// partition's prefix is the beginning of another's, and within one the order is that of the keys.
+// No partition's prefix is the beginning of another's, and within one the order is that of the keys.
 import { mkdir, statfs } from 'node:fs/promises'
 import { Level } from 'level'
 import { ParleyError } from '#protocol'
 import { STORE_RESERVE_BYTES } from '../limits.ts'
 import { tablesIn, verifyTables } from './level-tables.ts'
+import { openSegments } from './segments.ts'
 import type { Backend, Journal, RangeOptions, Rows } from './types.ts'
 import { ensureWitnessed, openWitness, type Witness } from './witness.ts'
 
-const JOURNAL = 0x6a
 const STAMP = 0x73
 const BOOT_ID_BYTES = 16
-const BOOT_AT = 1
-const BOOT_ID_AT = BOOT_AT + 4
-const NUMBER_AT = BOOT_ID_AT + BOOT_ID_BYTES
-const JOURNAL_KEY_BYTES = NUMBER_AT + 8
-const TRIM_BATCH = 1_000
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 /** What level may still have in a log only: two write buffers. Stamps of batches within this are kept. */
 const STAMPED_BYTES = 2 * WRITE_BUFFER_BYTES
@@ -37,8 +31,10 @@ export async function openLevel(options: {
   directory: string
   bootId: Uint8Array
   reserveBytes?: number | undefined
+  /** Of the journal's first file. */
+  segmentBytes?: number | undefined
 }): Promise<Backend> {
-  const { directory, bootId, reserveBytes = STORE_RESERVE_BYTES } = options
+  const { directory, bootId, reserveBytes = STORE_RESERVE_BYTES, segmentBytes } = options
   if (bootId.length !== BOOT_ID_BYTES) throw new Error(`a boot id has ${BOOT_ID_BYTES} bytes`)
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const encoding = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
@@ -54,18 +50,19 @@ export async function openLevel(options: {
     await verifyTables(directory, tables)
     const opened = await openWitness(directory)
     witness = opened
-    const { boot, last } = await lastBoot(database, bootId)
-    ensureWitnessed('commit', last, opened.found.commit, directory)
+    const segments = await openSegments({ directory, bootId, firstBytes: segmentBytes })
+    ensureWitnessed('commit', segments.last, opened.found.commit, directory)
     const stamps = await openStamps(database)
     ensureWitnessed('batch', stamps.last, opened.found.batch, directory)
     return {
-      journal: journalOf(database, boot + 1, bootId, opened),
+      journal: witnessed(segments.journal, opened),
       rows: rowsOf(database, stamps, opened),
       async freeBytes() {
         const { bavail, bsize } = await statfs(directory)
         return bavail * bsize - reserveBytes
       },
       async [Symbol.asyncDispose]() {
+        await segments[Symbol.asyncDispose]()
         await database.close()
         await opened.close()
       },
@@ -89,57 +86,14 @@ function translated(error: unknown, directory: string): unknown {
   return error
 }
 
-/** The newest boot with a record, and the number of that record. */
-async function lastBoot(database: Database, bootId: Uint8Array): Promise<{ boot: number; last: number }> {
-  const range = { gte: Buffer.of(JOURNAL), lt: Buffer.of(JOURNAL + 1), reverse: true, limit: 1 }
-  const [key] = await database.keys(range).all()
-  if (!key) return { boot: 0, last: 0 }
-  const last = numberOf(key)
-  if (key.subarray(BOOT_ID_AT, NUMBER_AT).equals(bootId)) throw new Error('a boot id is never used again')
-  return { boot: key.readUInt32BE(BOOT_AT), last }
-}
-
-function numberOf(key: Buffer): number {
-  if (key.length !== JOURNAL_KEY_BYTES) throw new ParleyError('store_damaged', 'a journal key is damaged')
-  return Number(key.readBigUInt64BE(NUMBER_AT))
-}
-
-function journalOf(database: Database, boot: number, bootId: Uint8Array, witness: Witness): Journal {
-  const keyOf = (number: number): Buffer => {
-    const key = Buffer.alloc(JOURNAL_KEY_BYTES)
-    key[0] = JOURNAL
-    key.writeUInt32BE(boot, BOOT_AT)
-    key.set(bootId, BOOT_ID_AT)
-    key.writeBigUInt64BE(BigInt(number), NUMBER_AT)
-    return key
-  }
-  const end = Buffer.of(JOURNAL + 1)
-  // Where the journal begins: looking for it from its very start would walk over everything ever trimmed.
-  let first = Buffer.of(JOURNAL)
+function witnessed(journal: Journal, witness: Witness): Journal {
   return {
     async append(number, record) {
-      await database.put(keyOf(number), record as Buffer, { sync: true })
+      await journal.append(number, record)
       witness.committed(number)
     },
-    async *replay(from) {
-      try {
-        for await (const [key, record] of database.iterator({ gte: first, lt: end })) {
-          const number = numberOf(key)
-          if (number >= from) yield { number, record }
-        }
-      } catch (error) {
-        throw translated(error, database.location)
-      }
-    },
-    async trim(below) {
-      for (;;) {
-        const keys = await database.keys({ gte: first, lt: end, limit: TRIM_BATCH }).all()
-        const old = keys.filter((key) => numberOf(key) < below)
-        await database.batch(old.map((key) => ({ type: 'del', key })))
-        if (old.length < TRIM_BATCH) return
-        first = old.at(-1)!
-      }
-    },
+    replay: (from) => journal.replay(from),
+    trim: (below) => journal.trim(below),
   }
 }
 

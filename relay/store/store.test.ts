@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -9,6 +9,7 @@ import { backendContract } from './contract.ts'
 import type { Bench } from './contract-bench.ts'
 import { openLevel } from './level.ts'
 import { runSchedule } from './model.ts'
+import { FRAME_HEAD_BYTES, frameHead, readSegment } from './segment.ts'
 import { SimulatedDisk } from './simulated.ts'
 import { openStore } from './store.ts'
 
@@ -23,18 +24,29 @@ async function levelBench(): Promise<Bench> {
     crash: async (backend) => backend[Symbol.asyncDispose](),
     run: (work) => work,
     async damage(kind, change) {
+      if (kind === 'record') return await rewriteRecord(directory, change)
       const database = new Level<Buffer, Buffer>(directory, {
         keyEncoding: 'buffer',
         valueEncoding: 'buffer',
         compression: false,
       })
-      const start = Buffer.from(kind === 'record' ? 'j' : 'r')
-      const [[key, value]] = (await database.iterator({ gte: start, limit: 1 }).all()) as [[Buffer, Buffer]]
+      const [[key, value]] = (await database.iterator({ gte: Buffer.from('r'), limit: 1 }).all()) as [[Buffer, Buffer]]
       await database.put(key, Buffer.from(change(value)))
       await database.close()
     },
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
   }
+}
+
+/** The first record of the journal, in a frame that is whole: what the frame's checksum does not find. */
+async function rewriteRecord(directory: string, change: (bytes: Uint8Array) => Uint8Array): Promise<void> {
+  const path = join(directory, 'journal-1')
+  const bytes = await readFile(path)
+  const { head, frames } = readSegment(bytes)!
+  const { number, from, to } = frames[0]!
+  const record = change(bytes.subarray(from, to))
+  bytes.set([...frameHead(head, number, record), ...record], from - FRAME_HEAD_BYTES)
+  await writeFile(path, bytes)
 }
 
 async function simulatedBench(): Promise<Bench> {

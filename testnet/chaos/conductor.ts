@@ -78,6 +78,11 @@ export function createConductor(stage: Stage, random: Random) {
     return atMs
   }
 
+  async function lose(store: string): Promise<number> {
+    const { journal, logs } = await losePower(store, random)
+    return journal + logs
+  }
+
   /** Starts and is killed before it is ready, or a moment later. */
   async function killStarting(actor: Actor, kill: Kill): Promise<void> {
     const starting = actor.start().catch(() => undefined)
@@ -85,13 +90,13 @@ export function createConductor(stage: Stage, random: Random) {
     const atMs = sharedMs()
     await actor.kill()
     await starting
-    const lostBytes = kill.power && actor.store ? await losePower(actor.store, random) : undefined
+    const lostBytes = kill.power && actor.store ? await lose(actor.store) : undefined
     kills.push({ name: actor.name, kind: kill.kind, atMs, upMs: undefined, lostBytes })
   }
 
   async function killOne(actor: Actor, kill: Kill): Promise<void> {
     const atMs = await endOne(actor, kill)
-    const lostBytes = kill.power && actor.store ? await losePower(actor.store, random) : undefined
+    const lostBytes = kill.power && actor.store ? await lose(actor.store) : undefined
     await rest(kill.downMs)
     if (kill.kind === 'taking over') await killStarting(actor, kill)
     const up = await started(actor)

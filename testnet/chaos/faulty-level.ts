@@ -7,7 +7,7 @@ import { scheduler } from 'node:timers/promises'
 import { Level as Real } from 'level'
 import { systemRandom } from '#protocol'
 import { current } from './current-faults.ts'
-import { openSynced, readSynced, type SyncedLogs, writeSynced } from './power.ts'
+import { openSynced, readSynced, type SyncedLogs, writeNotes } from './power.ts'
 
 type WriteOptions = { readonly sync?: boolean | undefined }
 type Write = (options: WriteOptions) => Promise<void>
@@ -79,6 +79,6 @@ export class Level extends Real<Buffer, Buffer> {
     const kept = Object.entries(this.#synced).filter(([name]) => logs.includes(name))
     this.#synced = { ...Object.fromEntries(kept), [newest]: statSync(join(this.location, newest)).size }
     this.#noted ??= openSynced(this.location)
-    writeSynced(this.#noted, this.#synced)
+    writeNotes(this.#noted, this.#synced)
   }
 }

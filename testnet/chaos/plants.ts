@@ -7,8 +7,11 @@ export type StorePlant = Pick<Plant, 'id' | 'file' | 'patches' | 'explain'>
 export const STORE_PLANTS: readonly StorePlant[] = [
   {
     id: 'commit-not-synced',
-    file: 'relay/store/level.ts',
-    patches: [['record as Buffer, { sync: true })', 'record as Buffer, { sync: false })']],
+    file: 'relay/store/segments.ts',
+    patches: [
+      ['const WRITE_THROUGH = constants.O_DSYNC ?? 0', 'const WRITE_THROUGH: number = 0'],
+      ['if (!WRITE_THROUGH) await', 'if (WRITE_THROUGH) await'],
+    ],
     explain: 'a commit counts when it was written, before it was fsynced: a power failure takes acknowledged messages',
   },
   {

@@ -1,0 +1,275 @@
+// The journal: files of fixed size, written through to the disk (O_DSYNC) where zeros or records of old lie already, so
+// that an append is one write of data and no change of a file's size. What was let go of is written over again.
+// Format: segment.ts. Why not in level: decisions/016-the-journal-has-files-of-its-own.md.
+//
+// A segment may be written over when a mark above its records is durable: else a crash would find a gap. After a crash the newest segment may end in half a frame, which nobody was told of; a frame behind it means damage, as does a
+// number that is missing between others. Every boot begins a segment of its own.
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, open, readdir, readFile, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ParleyError } from '#protocol'
+import { STORE_SEGMENT_MAX_BYTES, STORE_SEGMENT_MIN_BYTES, STORE_SPARE_BYTES } from '../limits.ts'
+import {
+  BLOCK_BYTES,
+  FRAME_HEAD_BYTES,
+  FRAMES_AT,
+  type Frame,
+  frameBytes,
+  frameHead,
+  MARK_AT,
+  readSegment,
+  type SegmentHead,
+  segmentHead,
+  segmentMark,
+} from './segment.ts'
+import type { Journal } from './types.ts'
+
+const FILE = /^journal-(\d+)$/
+const NONCE_BYTES = 8
+const ZEROS = Buffer.alloc(1024 * 1024)
+/** Where the platform lacks O_DSYNC, every write is followed by a call of its own. */
+const WRITE_THROUGH = constants.O_DSYNC ?? 0
+
+type Space = { readonly path: string; readonly bytes: number }
+/** `last`: the newest record in it. */
+type Segment = Space & { readonly frames: readonly Frame[]; last: number }
+type Current = { readonly segment: Segment; readonly head: SegmentHead; readonly file: FileHandle; at: number }
+
+export type Segments = AsyncDisposable & {
+  readonly journal: Journal
+  /** The number of the newest record that was found, 0 if there was none. */
+  readonly last: number
+}
+
+function damaged(what: string, facts: { [name: string]: string }): ParleyError {
+  return new ParleyError('store_damaged', `the store is damaged: ${what}`, facts)
+}
+
+/** Throws ParleyError `store_damaged`. `firstBytes`: the size of the first segment; each next one is twice as large. */
+export async function openSegments(options: {
+  directory: string
+  bootId: Uint8Array
+  firstBytes?: number | undefined
+}): Promise<Segments> {
+  const { directory, bootId, firstBytes = STORE_SEGMENT_MIN_BYTES } = options
+  const found = await findSegments(directory, bootId)
+  const journal = new SegmentJournal({ directory, bootId, firstBytes, found })
+  return { journal, last: found.last, [Symbol.asyncDispose]: () => journal.close() }
+}
+
+type Found = {
+  readonly segments: Segment[]
+  readonly spare: Space[]
+  readonly low: number
+  readonly last: number
+  /** The highest numbers given so far, of a segment, a boot and a file. */
+  readonly newest: { readonly segment: number; readonly boot: number; readonly file: number }
+}
+
+async function findSegments(directory: string, bootId: Uint8Array): Promise<Found> {
+  const spare: Space[] = []
+  const used: (Segment & { readonly segment: number })[] = []
+  const newest = { segment: 0, boot: 0, file: 0 }
+  let low = 1
+  for (const name of await readdir(directory)) {
+    const file = FILE.exec(name)?.[1]
+    if (!file) continue
+    newest.file = Math.max(newest.file, Number(file))
+    const path = join(directory, name)
+    const bytes = await readFile(path)
+    const space = { path, bytes: bytes.length }
+    const read = readSegment(bytes)
+    if (!read) {
+      spare.push(space)
+      continue
+    }
+    const { head, frames, stray } = read
+    if (stray !== undefined) throw damaged('a journal record is damaged', { file: name, before: `${stray}` })
+    if (Buffer.from(bootId).equals(head.bootId)) throw new Error('a boot id is never used again')
+    low = Math.max(low, read.low)
+    newest.boot = Math.max(newest.boot, head.boot)
+    newest.segment = Math.max(newest.segment, head.segment)
+    used.push({ ...space, frames, last: frames.at(-1)?.number ?? 0, segment: head.segment })
+  }
+  used.sort((a, b) => a.segment - b.segment)
+  const segments = used.filter(({ last }) => last >= low)
+  spare.push(...used.filter(({ last }) => last < low))
+  const last = ensureDense(segments, low)
+  await settle(segments.at(-1))
+  return { segments, spare, low, last, newest }
+}
+
+/** The number of the last record. */
+function ensureDense(segments: readonly Segment[], low: number): number {
+  let next = low
+  for (const { frames } of segments) {
+    for (const { number } of frames) {
+      if (number < low) continue
+      if (number !== next) throw damaged('a journal record is missing', { missing: `${next}`, found: `${number}` })
+      next++
+    }
+  }
+  return next - 1
+}
+
+/** A write that was under way when its process died may still be on its way to the disk. */
+async function settle(segment: Segment | undefined): Promise<void> {
+  if (!segment) return
+  await using file = await open(segment.path, 'r+')
+  await file.datasync()
+}
+
+class SegmentJournal implements Journal {
+  readonly #directory: string
+  readonly #boot: { readonly boot: number; readonly bootId: Uint8Array }
+  readonly #segments: Segment[]
+  readonly #spare: Space[]
+  /** Files that are of no use any more. */
+  #waste: Space[]
+  #newestSegment: number
+  #newestFile: number
+  /** What the next new file will hold. */
+  #nextBytes: number
+  #low: number
+  #current: Current | undefined
+  #preparing: Promise<void> | undefined
+
+  constructor(options: { directory: string; bootId: Uint8Array; firstBytes: number; found: Found }) {
+    const { directory, bootId, firstBytes, found } = options
+    const fits = ({ bytes }: Space): boolean => bytes >= firstBytes && bytes % BLOCK_BYTES === 0
+    this.#directory = directory
+    this.#boot = { boot: found.newest.boot + 1, bootId }
+    this.#segments = found.segments
+    this.#spare = found.spare.filter(fits)
+    this.#waste = found.spare.filter((space) => !fits(space))
+    this.#newestSegment = found.newest.segment
+    this.#newestFile = found.newest.file
+    const sizes = [...found.segments, ...found.spare].map(({ bytes }) => bytes)
+    this.#nextBytes = Math.min(Math.max(firstBytes, ...sizes), STORE_SEGMENT_MAX_BYTES)
+    this.#low = found.low
+  }
+
+  async append(number: number, record: Uint8Array): Promise<void> {
+    const taken = frameBytes(record.length)
+    const parts: Buffer[] = []
+    let current = this.#current
+    if (!current || current.at + taken > current.segment.bytes) {
+      current = await this.#begin(FRAMES_AT + taken)
+      parts.push(segmentHead(current.head), segmentMark(current.head, this.#low))
+    }
+    parts.push(frameHead(current.head, number, record), Buffer.from(record.buffer, record.byteOffset, record.length))
+    const padding = taken - FRAME_HEAD_BYTES - record.length
+    if (padding > 0) parts.push(ZEROS.subarray(0, padding))
+    await writeThrough(current.file, parts, current.at)
+    for (const { length } of parts) current.at += length
+    current.segment.last = number
+    if (current.at > current.segment.bytes / 2 && this.#spare.length === 0) this.#prepare()
+  }
+
+  async *replay(from: number): AsyncIterable<{ number: number; record: Uint8Array }> {
+    for (const { path, frames } of [...this.#segments]) {
+      if (frames.length === 0 || frames.at(-1)!.number < Math.max(from, this.#low)) continue
+      const bytes = await readFile(path)
+      for (const frame of frames) {
+        if (frame.number < Math.max(from, this.#low)) continue
+        yield { number: frame.number, record: Buffer.from(bytes.subarray(frame.from, frame.to)) }
+      }
+    }
+  }
+
+  async trim(below: number): Promise<void> {
+    if (below <= this.#low) return
+    this.#low = below
+    // A segment that is just being begun says it itself, and may say less: then what is released waits for the next time.
+    const current = this.#current
+    if (!current || current.at === 0) return
+    await writeThrough(current.file, [segmentMark(current.head, below)], MARK_AT)
+    this.#release(below)
+  }
+
+  async close(): Promise<void> {
+    await this.#preparing
+    await this.#current?.file.close()
+    this.#current = undefined
+  }
+
+  /** Records below `low` are not needed, and a durable mark says so. */
+  #release(low: number): void {
+    while (this.#segments.length > 1 && this.#segments[0]!.last < low) {
+      const { path, bytes } = this.#segments.shift()!
+      this.#spare.push({ path, bytes })
+    }
+    let kept = 0
+    for (const { bytes } of this.#spare) kept += bytes
+    for (; kept > STORE_SPARE_BYTES; kept -= this.#waste.at(-1)!.bytes) this.#waste.push(this.#spare.shift()!)
+    for (const { path } of this.#waste) {
+      // What cannot be removed is found again by the next boot.
+      unlink(path).catch(() => {})
+    }
+    this.#waste = []
+  }
+
+  async #begin(least: number): Promise<Current> {
+    const full = this.#current
+    this.#current = undefined
+    await full?.file.close()
+    await this.#preparing
+    let fits = this.#spare.findIndex(({ bytes }) => bytes >= least)
+    if (fits < 0) {
+      await this.#make(least)
+      fits = this.#spare.length - 1
+    }
+    const [space] = this.#spare.splice(fits, 1) as [Space]
+    const segment: Segment = { ...space, frames: [], last: Number.POSITIVE_INFINITY }
+    const file = await open(space.path, constants.O_RDWR | WRITE_THROUGH)
+    const head = { ...this.#boot, segment: ++this.#newestSegment, nonce: randomBytes(NONCE_BYTES) }
+    this.#segments.push(segment)
+    this.#current = { segment, head, file, at: 0 }
+    return this.#current
+  }
+
+  /** Makes the next file while the one before is being written. What fails now fails again, and loudly, in `#begin`. */
+  #prepare(): void {
+    const done = (): void => {
+      this.#preparing = undefined
+    }
+    this.#preparing ??= this.#make(0).then(done, done)
+  }
+
+  /** A new file of zeros, durably there. */
+  async #make(least: number): Promise<void> {
+    const bytes = Math.max(this.#nextBytes, Math.ceil(least / BLOCK_BYTES) * BLOCK_BYTES)
+    this.#nextBytes = Math.min(2 * this.#nextBytes, STORE_SEGMENT_MAX_BYTES)
+    const path = join(this.#directory, `journal-${++this.#newestFile}`)
+    try {
+      await writeZeros(path, bytes)
+    } catch (error) {
+      await unlink(path).catch(() => {})
+      throw error
+    }
+    await using directory = await open(this.#directory, 'r')
+    await directory.sync()
+    this.#spare.push({ path, bytes })
+  }
+}
+
+async function writeZeros(path: string, bytes: number): Promise<void> {
+  await using file = await open(path, 'wx', 0o600)
+  for (let at = 0; at < bytes; at += ZEROS.length) {
+    await writeAll(file, [ZEROS.subarray(0, Math.min(ZEROS.length, bytes - at))], at)
+  }
+  await file.sync()
+}
+
+async function writeThrough(file: FileHandle, parts: readonly Buffer[], at: number): Promise<void> {
+  await writeAll(file, parts, at)
+  if (!WRITE_THROUGH) await file.datasync()
+}
+
+async function writeAll(file: FileHandle, parts: readonly Buffer[], at: number): Promise<void> {
+  let wanted = 0
+  for (const { length } of parts) wanted += length
+  const { bytesWritten } = await file.writev(parts as Buffer[], at)
+  if (bytesWritten !== wanted) throw new Error(`only ${bytesWritten} of ${wanted} bytes could be written`)
+}
