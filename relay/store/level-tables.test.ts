@@ -12,6 +12,20 @@ test('CRC-32C has the values of RFC 3720', () => {
   assert.equal(crc32c(Uint8Array.from({ length: 32 }, (_, i) => i)), 0x46dd794e)
 })
 
+test('CRC-32C of any length, from anywhere in a buffer', () => {
+  const bytes = Uint8Array.from({ length: 64 }, (_, i) => (i * 73 + 11) & 255)
+  for (let from = 0; from < 9; from++) {
+    for (let to = from; to <= bytes.length; to++) {
+      let crc = 0xffffffff
+      for (const byte of bytes.subarray(from, to)) {
+        crc ^= byte
+        for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+      }
+      assert.equal(crc32c(bytes.subarray(from, to)), ~crc >>> 0, `${from} to ${to}`)
+    }
+  }
+})
+
 test('a table of level holds, and any flipped bit of its blocks is found', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'parley-tables-'))
   try {
