@@ -2,10 +2,10 @@
 // secrets, which lie in files of their own and have a type of their own, so that the configuration can be logged.
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { Ajv } from 'ajv'
 import { parse } from 'smol-toml'
-import Type, { type Static, type TSchema } from 'typebox'
-import Value from 'typebox/value'
 import { ParleyError } from '#protocol'
+import { array, boolean, object, oneOf, type Schema, type Static, string } from './json-schema.ts'
 import type { TlsFiles } from './tls.ts'
 
 export const CONFIG_FILE = 'config.toml'
@@ -13,63 +13,65 @@ export const CONFIG_FILE = 'config.toml'
 const ADDRESS = '^(\\[[0-9a-fA-F:.]+\\]|[^\\s:/\\[\\]]+):[0-9]{1,5}$'
 const ORIGIN = '^https?://[^\\s/?#@]+$'
 const address = (what: string) =>
-  Type.String({ pattern: ADDRESS, description: `${what}: HOST:PORT, for instance 127.0.0.1:4100` })
+  string({ pattern: ADDRESS, description: `${what}: HOST:PORT, for instance 127.0.0.1:4100` })
 const origins = (what: string) =>
-  Type.Array(Type.String({ pattern: ORIGIN, maxLength: 256 }), {
+  array(string({ pattern: ORIGIN, maxLength: 256 }), {
     maxItems: 64,
     description: `${what}, a list; each one an origin such as https://relay.example.org`,
   })
 const file = (what: string) =>
-  Type.String({ maxLength: 4_096, description: `${what}; a file, relative to the data directory; empty for none` })
-const oneOf = <T extends string>(what: string, ...values: T[]) =>
-  Type.Unsafe<T>(Type.Enum(values, { description: `${what}: ${values.join(', ')}` }))
-const closed = { additionalProperties: false } as const
+  string({ maxLength: 4_096, description: `${what}; a file, relative to the data directory; empty for none` })
+const choice = <const T extends string>(what: string, ...values: T[]) =>
+  oneOf(values, { description: `${what}: ${values.join(', ')}` })
+const closed = { closed: true }
 
-const Schema = Type.Object(
+const SCHEMA = object(
   {
-    name: Type.String({
+    name: string({
       minLength: 1,
       maxLength: 64,
       pattern: '^[^\\p{C}]+$',
       description: 'what the region is called: 1 to 64 characters',
     }),
-    client: Type.Object(
+    client: object(
       {
         listen: address('where clients connect'),
         urls: origins('origins under which clients reach this node, empty for the address listened on'),
         allowed_origins: origins('origins of web pages that may connect'),
-        trust_proxy: Type.Boolean({ description: 'true only behind a proxy that sets X-Forwarded-For; else false' }),
+        trust_proxy: boolean({ description: 'true only behind a proxy that sets X-Forwarded-For; else false' }),
         tls_cert: file('certificate with its chain (PEM) for TLS without a proxy, with client.tls_key'),
         tls_key: file('private key (PEM) of client.tls_cert'),
       },
       closed,
     ),
-    mesh: Type.Object(
+    mesh: object(
       {
         listen: address('where other nodes connect'),
-        announce: Type.Array(Type.String({ pattern: '^/', maxLength: 256 }), {
+        announce: array(string({ pattern: '^/', maxLength: 256 }), {
           maxItems: 8,
           description: 'multiaddrs to tell others instead of the one listened on, a list',
         }),
-        bootstrap: Type.Array(Type.String({ pattern: `^/.+/p2p/[^/]+$|${ORIGIN}`, maxLength: 256 }), {
+        bootstrap: array(string({ pattern: `^/.+/p2p/[^/]+$|${ORIGIN}`, maxLength: 256 }), {
           maxItems: 64,
           description:
             'entry nodes, a list; each one a multiaddr ending in /p2p/PEER or the http(s) origin of an entry service',
         }),
-        admission: oneOf('who may join the mesh', 'open'),
+        admission: choice('who may join the mesh', 'open'),
       },
       closed,
     ),
-    accounts: Type.Object({ registration: oneOf('who may open an account', 'open', 'closed') }, closed),
-    log: Type.Object(
-      { level: oneOf('how much is logged', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent') },
+    accounts: object({ registration: choice('who may open an account', 'open', 'closed') }, closed),
+    log: object(
+      { level: choice('how much is logged', 'trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent') },
       closed,
     ),
   },
   closed,
 )
 
-type Written = Static<typeof Schema>
+type Written = Static<typeof SCHEMA>
+
+const validate = new Ajv({ strict: false }).compile(SCHEMA)
 
 const DEFAULTS: Omit<Written, 'name'> = {
   client: { listen: '127.0.0.1:4100', urls: [], allowed_origins: [], trust_proxy: false, tls_cert: '', tls_key: '' },
@@ -114,10 +116,10 @@ function flatten(tree: Tree, prefix = ''): [string, unknown][] {
   )
 }
 
-function schemaAt(key: string): (TSchema & { description?: string; type?: string }) | undefined {
-  let at: unknown = Schema
+function schemaAt(key: string): Schema<unknown> | undefined {
+  let at: unknown = SCHEMA
   for (const step of key.split('.')) at = (at as { properties?: Tree } | undefined)?.properties?.[step]
-  return at as (TSchema & { description?: string; type?: string }) | undefined
+  return at as Schema<unknown> | undefined
 }
 
 const KEYS: readonly string[] = [...flatten(DEFAULTS as unknown as Tree).map(([key]) => key), 'name']
@@ -216,15 +218,15 @@ export function readConfig(dataDir: string, layers: readonly Layer[]): RelayConf
   }
   const unknown = flatten(tree).find(([key]) => !KEYS.includes(key))
   if (unknown) throw refuse(unknown[0], cameFrom.get(unknown[0]), unknown[1])
-  if (!Value.Check(Schema, tree)) {
-    const [error] = Value.Errors(Schema, tree)
-    const missing = (error?.params as { requiredProperties?: string[] } | undefined)?.requiredProperties?.[0]
+  if (!validate(tree)) {
+    const error = validate.errors?.[0]
+    const missing = (error?.params as { missingProperty?: string } | undefined)?.missingProperty
     const key = missing
       ? [...(error?.instancePath.split('/').slice(1) ?? []), missing].join('.')
       : keyOf(error?.instancePath ?? '')
     throw refuse(key, cameFrom.get(key), new Map(flatten(tree)).get(key))
   }
-  const { name, client, mesh, accounts, log } = tree as Written
+  const { name, client, mesh, accounts, log } = tree as unknown as Written
   if (client.urls.length === 0 && /^(0\.0\.0\.0|\[::\]):/.test(client.listen)) {
     throw new ParleyError('bad_argument', `client.listen is ${client.listen}: clients cannot dial that`, {
       key: 'client.urls',

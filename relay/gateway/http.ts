@@ -9,8 +9,8 @@ import Fastify, {
   type RawRequestDefaultExpression,
   type RawServerDefault,
 } from 'fastify'
-import type { Static, TSchema } from 'typebox'
 import { ParleyError } from '#protocol'
+import type { Static } from '../json-schema.ts'
 import { HTTP_BODY_MAX_BYTES, HTTP_CHECK_MS, HTTP_HEADERS_MS, HTTP_KEEP_ALIVE_MS, HTTP_REQUEST_MS } from '../limits.ts'
 import type { GatewayEvents, GatewayOptions, Reader } from './parts.ts'
 import { errorBody, fromHttpError, statusOf } from './status.ts'
@@ -18,9 +18,9 @@ import { errorBody, fromHttpError, statusOf } from './status.ts'
 /** Node looks at its own time limits every 30 seconds: slow headers would live that much longer. */
 const CHECKS = { connectionsCheckingInterval: HTTP_CHECK_MS }
 
-interface TypeBoxTypes extends FastifyTypeProvider {
-  validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown
-  serializer: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+interface SchemaTypes extends FastifyTypeProvider {
+  validator: Static<this['schema']>
+  serializer: Static<this['schema']>
 }
 
 export type Http = FastifyInstance<
@@ -28,7 +28,7 @@ export type Http = FastifyInstance<
   RawRequestDefaultExpression,
   RawReplyDefaultExpression,
   FastifyBaseLogger,
-  TypeBoxTypes
+  SchemaTypes
 >
 
 declare module 'fastify' {
@@ -82,7 +82,7 @@ export async function createHttp(
   }
   // An https server is an http server to everything here.
   const secure = tls ? { ...options, https: { cert: tls.cert, key: tls.key, ...CHECKS } } : options
-  const http = Fastify(secure as typeof options).withTypeProvider<TypeBoxTypes>()
+  const http = Fastify(secure as typeof options).withTypeProvider<SchemaTypes>()
   http.server.headersTimeout = HTTP_HEADERS_MS
   http.decorateRequest('reader', undefined)
   http.addHook('onResponse', async (_request, reply) => events.answered(reply.statusCode))
