@@ -14,7 +14,7 @@ const launcher = join(root, 'bin/parley.mjs')
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   relay: ['init', 'start', 'check', 'renew'],
   bootstrap: ['start'],
-  account: ['create', 'show'],
+  account: ['create', 'show', 'move'],
   contact: ['add', 'list', 'verify'],
   chat: [],
   send: [],

@@ -29,7 +29,7 @@ const FOLDERS: readonly Folder[] = [
   {
     load: () => import('./client/commands.ts'),
     commands: {
-      account: 'create or show your account (create, show)',
+      account: 'create, show or move your account (create, show, move)',
       contact: 'the people you write to (add, list, verify)',
       chat: 'talk in this terminal',
       send: 'send what comes on standard input',

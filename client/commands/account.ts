@@ -61,7 +61,7 @@ function collect(url: string, before: string[]): string[] {
 }
 
 export function registerAccount(program: Command): void {
-  const account = program.command('account').description('create or show your account')
+  const account = program.command('account').description('create, show or move your account')
   withProfile(account.command('create'))
     .description('make a new account, or get one back with its recovery phrase')
     .option('--bootstrap <url>', 'a bootstrap node whose list of regions to choose from (may be repeated)', collect, [])
