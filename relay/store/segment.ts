@@ -1,7 +1,7 @@
 // The bytes of a segment, a file of the journal that is written from its beginning to its end and then used again.
 //
-// segment = head, mark, frames: each begins at a multiple of BLOCK_BYTES, so that no write touches a block that holds
-//           something acknowledged
+// segment = head, two marks, frames: each begins at a multiple of BLOCK_BYTES, so that no write touches a block that holds
+//           something acknowledged. Marks are written in turns, and the higher one counts
 // head    = crc32 of the rest u32 · magic 8 · segment f64 · nonce 8 · boot u32 · boot id 16
 // mark    = crc32 of (nonce, rest) u32 · low f64: records below are not needed any more
 // frame   = crc32 of (nonce, rest) u32 · length u32 · number f64 · segment f64 · record · zeros to the end of its last block
@@ -13,8 +13,8 @@ import { crc32 } from 'node:zlib'
 export const BLOCK_BYTES = 4 * 1024
 export const FRAME_HEAD_BYTES = 24
 /** Behind the head. */
-export const MARK_AT = 4 * 1024
-export const FRAMES_AT = 8 * 1024
+export const MARKS_AT = [BLOCK_BYTES, 2 * BLOCK_BYTES] as const
+export const FRAMES_AT = 3 * BLOCK_BYTES
 const MAGIC = Buffer.from('parleyJ1', 'latin1')
 const SEGMENT_AT = 4 + MAGIC.length
 const NONCE_AT = SEGMENT_AT + 8
@@ -42,10 +42,13 @@ export type Frame = { readonly number: number; readonly from: number; readonly t
 export type ReadSegment = {
   readonly head: SegmentHead
   readonly frames: readonly Frame[]
-  /** Of the mark; 0 when a write of it did not get there whole. */
+  /** Of the marks; 0 when none got there whole. */
   readonly low: number
-  /** A frame behind the end, where none may be: what lay between was damaged. */
-  readonly stray: number | undefined
+  /**
+   * The newest record behind the end, 0 if there is none. When it is needed, what lay before it was damaged; when it is
+   * not, the segment was being written over, and its new head did not get there.
+   */
+  readonly stray: number
 }
 
 /** What a frame takes in its file. */
@@ -105,16 +108,17 @@ export function readSegment(bytes: Buffer): ReadSegment | undefined {
     frames.push(frame)
     at += frameBytes(frame.to - frame.from)
   }
-  let stray: number | undefined
-  for (at += BLOCK_BYTES; at < bytes.length && stray === undefined; at += BLOCK_BYTES) {
-    stray = frameAt(bytes, at, head)?.number
+  let stray = 0
+  for (at += BLOCK_BYTES; at < bytes.length; at += BLOCK_BYTES) {
+    stray = Math.max(stray, frameAt(bytes, at, head)?.number ?? 0)
   }
-  return { head, frames, low: readMark(bytes, head), stray }
+  const low = Math.max(...MARKS_AT.map((from) => readMark(bytes, from, head)))
+  return { head, frames, low, stray }
 }
 
-function readMark(bytes: Buffer, { nonce }: SegmentHead): number {
+function readMark(bytes: Buffer, from: number, { nonce }: SegmentHead): number {
   if (bytes.length < FRAMES_AT) return 0
-  const mark = bytes.subarray(MARK_AT, MARK_AT + MARK_BYTES)
+  const mark = bytes.subarray(from, from + MARK_BYTES)
   return mark.readUInt32BE(0) === crc32(mark.subarray(4), crc32(nonce)) ? mark.readDoubleBE(4) : 0
 }
 

@@ -17,7 +17,7 @@ import {
   type Frame,
   frameBytes,
   frameHead,
-  MARK_AT,
+  MARKS_AT,
   readSegment,
   type SegmentHead,
   segmentHead,
@@ -34,7 +34,13 @@ const WRITE_THROUGH = constants.O_DSYNC ?? 0
 type Space = { readonly path: string; readonly bytes: number }
 /** `last`: the newest record in it. */
 type Segment = Space & { readonly frames: readonly Frame[]; last: number }
-type Current = { readonly segment: Segment; readonly head: SegmentHead; readonly file: FileHandle; at: number }
+type Current = {
+  readonly segment: Segment
+  readonly head: SegmentHead
+  readonly file: FileHandle
+  at: number
+  markAt: number
+}
 
 export type Segments = AsyncDisposable & {
   readonly journal: Journal
@@ -71,6 +77,7 @@ async function findSegments(directory: string, bootId: Uint8Array): Promise<Foun
   const spare: Space[] = []
   const used: (Segment & { readonly segment: number })[] = []
   const newest = { segment: 0, boot: 0, file: 0 }
+  const strays: { file: string; number: number }[] = []
   let low = 1
   for (const name of await readdir(directory)) {
     const file = FILE.exec(name)?.[1]
@@ -84,14 +91,16 @@ async function findSegments(directory: string, bootId: Uint8Array): Promise<Foun
       spare.push(space)
       continue
     }
-    const { head, frames, stray } = read
-    if (stray !== undefined) throw damaged('a journal record is damaged', { file: name, before: `${stray}` })
+    const { head, frames } = read
+    strays.push({ file: name, number: read.stray })
     if (Buffer.from(bootId).equals(head.bootId)) throw new Error('a boot id is never used again')
     low = Math.max(low, read.low)
     newest.boot = Math.max(newest.boot, head.boot)
     newest.segment = Math.max(newest.segment, head.segment)
     used.push({ ...space, frames, last: frames.at(-1)?.number ?? 0, segment: head.segment })
   }
+  const stray = strays.find(({ number }) => number >= low)
+  if (stray) throw damaged('a journal record is damaged', { file: stray.file, before: `${stray.number}` })
   used.sort((a, b) => a.segment - b.segment)
   const segments = used.filter(({ last }) => last >= low)
   spare.push(...used.filter(({ last }) => last < low))
@@ -156,7 +165,8 @@ class SegmentJournal implements Journal {
     let current = this.#current
     if (!current || current.at + taken > current.segment.bytes) {
       current = await this.#begin(FRAMES_AT + taken)
-      parts.push(segmentHead(current.head), segmentMark(current.head, this.#low))
+      const mark = segmentMark(current.head, this.#low)
+      parts.push(segmentHead(current.head), mark, mark)
     }
     parts.push(frameHead(current.head, number, record), Buffer.from(record.buffer, record.byteOffset, record.length))
     const padding = taken - FRAME_HEAD_BYTES - record.length
@@ -184,7 +194,9 @@ class SegmentJournal implements Journal {
     // A segment that is just being begun says it itself, and may say less: then what is released waits for the next time.
     const current = this.#current
     if (!current || current.at === 0) return
-    await writeThrough(current.file, [segmentMark(current.head, below)], MARK_AT)
+    const [one, other] = MARKS_AT
+    current.markAt = current.markAt === one ? other : one
+    await writeThrough(current.file, [segmentMark(current.head, below)], current.markAt)
     this.#release(below)
   }
 
@@ -225,7 +237,7 @@ class SegmentJournal implements Journal {
     const file = await open(space.path, constants.O_RDWR | WRITE_THROUGH)
     const head = { ...this.#boot, segment: ++this.#newestSegment, nonce: randomBytes(NONCE_BYTES) }
     this.#segments.push(segment)
-    this.#current = { segment, head, file, at: 0 }
+    this.#current = { segment, head, file, at: 0, markAt: 0 }
     return this.#current
   }
 
