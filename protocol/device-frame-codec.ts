@@ -13,8 +13,10 @@ import { readSubmission, writeSubmission } from './submission-codec.ts'
 
 function readCursor(from: ProtoReader, end: number): Cursor {
   const cursor: Cursor = { $typeName: 'parley.v1.Cursor', conv: 0, epoch: 0, n: 0, rewind: false }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag <= 0x20 && (tag & 7) === 0) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) cursor.conv = from.uint32(end)
     else if (tag === 0x10) cursor.epoch = from.uint32(end)
     else if (tag === 0x18) cursor.n = from.uint32(end)
@@ -37,6 +39,7 @@ export function readDeviceFrame(bytes: Uint8Array, itemsMax: number): DeviceFram
     registers: [],
     ping: 0,
   }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
     if (tag >= 0x0a && tag <= 0x2a && (tag & 7) === 2) from.count()
@@ -57,6 +60,7 @@ export function readDeviceFrame(bytes: Uint8Array, itemsMax: number): DeviceFram
         frame.registers.push(from.message(RegisterUpdateSchema, end))
         break
       case 0x30:
+        seen = from.again(seen, 6)
         frame.ping = from.uint32(end)
         break
       default:

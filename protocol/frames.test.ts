@@ -139,6 +139,8 @@ describe('counting', () => {
     assert.equal(countItems(DeviceFrameSchema, Buffer.concat([bytes, unknown]), 100), 7)
     const submission = Buffer.from('12081a011a011a011a01'.replaceAll('1a01', '1a00'), 'hex')
     assert.equal(countItems(DeviceFrameSchema, submission, 100), 4, 'single ones that come again')
+    const cursor = Buffer.from('1a08080108011001'.concat('1002'), 'hex')
+    assert.equal(countItems(DeviceFrameSchema, cursor, 100), 3, 'numbers that come again')
     assert.throws(() => countItems(DeviceFrameSchema, bytes, 4), { code: 'too_many' })
   })
 

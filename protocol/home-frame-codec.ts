@@ -20,8 +20,10 @@ const NO_BYTES = new Uint8Array(0)
 /** A message that comes twice in a field for one is merged. */
 function readPosition(from: ProtoReader, end: number, known: WirePosition | undefined): WirePosition {
   const position: WirePosition = known ?? { $typeName: 'parley.v1.Position', epoch: 0, n: 0 }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x08 || tag === 0x10) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) position.epoch = from.uint32(end)
     else if (tag === 0x10) position.n = from.uint32(end)
     else from.other(tag, 2, end)
@@ -35,7 +37,7 @@ function readEmpty(from: ProtoReader, end: number): Empty {
 }
 
 function readVerdict(from: ProtoReader, end: number): Verdict {
-  const start = from.at
+  const start = from.mark()
   const verdict: Verdict = {
     $typeName: 'parley.v1.Verdict',
     conv: 0,
@@ -49,12 +51,15 @@ function readVerdict(from: ProtoReader, end: number): Verdict {
     const tag = from.tag(end)
     switch (tag) {
       case 0x08:
+        seen = from.again(seen, 1)
         verdict.conv = from.uint32(end)
         break
       case 0x10:
+        seen = from.again(seen, 2)
         verdict.k = from.uint32(end)
         break
       case 0x18:
+        seen = from.again(seen, 3)
         verdict.rev = from.uint32(end)
         break
       case 0x22: {
@@ -76,7 +81,7 @@ function readVerdict(from: ProtoReader, end: number): Verdict {
         verdict.tag = from.view(end)
         break
       default:
-        from.at = start
+        from.back(start)
         return from.rest(VerdictSchema, end)
     }
   }
@@ -98,6 +103,7 @@ function readEntries(from: ProtoReader, end: number): Entries {
     const tag = from.tag(end)
     switch (tag) {
       case 0x08:
+        seen = from.again(seen, 1)
         run.conv = from.uint32(end)
         break
       case 0x12:
@@ -109,12 +115,15 @@ function readEntries(from: ProtoReader, end: number): Entries {
         run.headHash = from.view(end)
         break
       case 0x20:
+        seen = from.again(seen, 4)
         run.page = from.bool(end)
         break
       case 0x28:
+        seen = from.again(seen, 5)
         run.headEpoch = from.uint32(end)
         break
       case 0x30:
+        seen = from.again(seen, 6)
         run.headN = from.uint32(end)
         break
       case 0x3a:
@@ -144,6 +153,7 @@ export function readHomeFrame(bytes: Uint8Array, itemsMax: number): HomeFrame {
     pong: 0,
     moves: [],
   }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
     if (tag === 0x4a || (tag >= 0x0a && tag <= 0x32 && (tag & 7) === 2)) from.count()
@@ -167,6 +177,7 @@ export function readHomeFrame(bytes: Uint8Array, itemsMax: number): HomeFrame {
         frame.notices.push(from.message(NoticeSchema, end))
         break
       case 0x38:
+        seen = from.again(seen, 7)
         frame.pong = from.uint32(end)
         break
       case 0x42:

@@ -31,10 +31,20 @@ export class ProtoReader {
     }
   }
 
-  /** A single field with a length makes something each time it comes: coming again counts. Returns what was seen now. */
+  /** A single field that comes again costs each time: it counts. Returns what was seen now. */
   again(seen: number, field: number): number {
     if (seen & (1 << field)) this.count()
     return seen | (1 << field)
+  }
+
+  /** A place to come back to, as if nothing had been read since. */
+  mark(): { readonly at: number; readonly items: number } {
+    return { at: this.at, items: this.#items }
+  }
+
+  back({ at, items }: { readonly at: number; readonly items: number }): void {
+    this.at = at
+    this.#items = items
   }
 
   /** Of a longer number the lower 32 bits, as everybody reads it. */

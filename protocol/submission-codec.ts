@@ -8,8 +8,10 @@ const NO_BYTES = new Uint8Array(0)
 
 function readVersion(from: ProtoReader, end: number): ManifestVersion {
   const version: ManifestVersion = { $typeName: 'parley.v1.ManifestVersion', member: 0, rootEpoch: 0, version: 0 }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x08 || tag === 0x10 || tag === 0x18) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) version.member = from.uint32(end)
     else if (tag === 0x10) version.rootEpoch = from.uint32(end)
     else if (tag === 0x18) version.version = from.uint32(end)
@@ -23,6 +25,7 @@ function readPart(from: ProtoReader, end: number): Part {
   let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x08 || tag === 0x10) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) part.member = from.uint32(end)
     else if (tag === 0x10) part.device = from.uint32(end)
     else if (tag === 0x1a) {
@@ -50,9 +53,11 @@ export function readSubmission(from: ProtoReader, end: number): Submission {
     const tag = from.tag(end)
     switch (tag) {
       case 0x08:
+        seen = from.again(seen, 1)
         submission.conv = from.uint32(end)
         break
       case 0x10:
+        seen = from.again(seen, 2)
         submission.k = from.uint32(end)
         break
       case 0x1a:
@@ -60,12 +65,15 @@ export function readSubmission(from: ProtoReader, end: number): Submission {
         submission.tag = from.view(end)
         break
       case 0x20:
+        seen = from.again(seen, 4)
         submission.rev = from.uint32(end)
         break
       case 0x28:
+        seen = from.again(seen, 5)
         submission.kind = from.uint32(end)
         break
       case 0x30:
+        seen = from.again(seen, 6)
         submission.membershipVersion = from.uint32(end)
         break
       case 0x3a:

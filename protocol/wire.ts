@@ -113,7 +113,7 @@ function count(): void {
 }
 
 function scanMessage(fields: Fields, end: number): void {
-  // A single field with a length makes something each time it comes: coming again counts. Numbers are below 32.
+  // A single field that comes again costs each time: it counts. Numbers are below 32.
   let seen = 0
   while (at < end) {
     const tag = varint(end)
@@ -122,7 +122,7 @@ function scanMessage(fields: Fields, end: number): void {
     if (number < 1 || tag >= 2 ** 32) throw malformed('no such field number')
     const field = fields[number]
     if (!field || field.repeated || seen & (1 << number)) count()
-    if (field?.wire === LENGTH) seen |= 1 << number
+    if (field) seen |= 1 << number
     if (field && field.wire !== wire) throw malformed('a field of another type')
     if (wire === VARINT) varint(end)
     else if (wire === FIXED64) skip(8, end)
