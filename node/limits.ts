@@ -2,10 +2,11 @@
 import { limits as protocol } from '#protocol'
 
 // --- connections
-/** Sockets of one address that have not yet become an authenticated connection; beyond it the oldest is dropped. */
+/** Sockets of one address that have not yet become an authenticated connection; beyond it one of them is dropped.
+ *  Loopback (a proxy, a local network) is exempt from what is limited by address. */
 export const PENDING_PER_ADDRESS_MAX = 64
 /** The same over all addresses. */
-export const PENDING_MAX = 1_024
+export const PENDING_MAX = 4_096
 /** Sockets of one address, authenticated ones included. */
 export const SOCKETS_PER_ADDRESS_MAX = 512
 /** From accept to an authenticated connection. */

@@ -1,7 +1,8 @@
 // Half-open sockets must not keep a node out. libp2p refuses newcomers when ten sockets sit idle before their
 // handshake, so its limit is raised out of the way and this one acts: each socket has a short time to become an
-// authenticated connection, and when an address (or all together) has too many that have not, the **oldest** of them
-// goes. An honest handshake takes milliseconds; an idle socket is what gets old.
+// authenticated connection, and when an address (or all together) has too many that have not, one of them goes: the
+// **oldest that has said nothing**, else the oldest. An honest node speaks at once and its handshake takes milliseconds;
+// an idle socket is what gets old and stays silent.
 import type { Server, Socket } from 'node:net'
 import type { Clock, Timer } from '#protocol'
 import {
@@ -23,15 +24,21 @@ export type SocketGuard = {
   close(): void
 }
 
+/** What is limited by address is limited by other things where everybody comes from the same one. */
+const isLoopback = (address: string): boolean => /^(127\.|::1$|::ffff:127\.)/.test(address)
+
 export function createSocketGuard(clock: Clock): SocketGuard {
   /** In the order of arrival. */
   const pending = new Map<string, Guarded>()
+  /** Those of them that had said nothing when they were looked at the last time. */
+  const silent = new Set<Guarded>()
   const perAddress = new Map<string, number>()
   const pendingOf = new Map<string, Set<Guarded>>()
   let timer: Timer | undefined
 
   const settle = (guarded: Guarded): void => {
     if (!pending.delete(guarded.name)) return
+    silent.delete(guarded)
     const others = pendingOf.get(guarded.address)
     others?.delete(guarded)
     if (others?.size === 0) pendingOf.delete(guarded.address)
@@ -42,17 +49,35 @@ export function createSocketGuard(clock: Clock): SocketGuard {
     guarded.socket.destroy()
   }
 
+  /** Each socket is found to have spoken once at most: in the long run a look is all that a newcomer costs. */
+  const oldestSilent = (): Guarded | undefined => {
+    for (const guarded of silent) {
+      if (guarded.socket.bytesRead === 0) return guarded
+      silent.delete(guarded)
+    }
+    return undefined
+  }
+  const oldest = (of: Iterable<Guarded>): Guarded | undefined => {
+    for (const guarded of of) return guarded
+    return undefined
+  }
+
   const accept = (socket: Socket): void => {
     const address = socket.remoteAddress ?? 'unknown'
     const open = (perAddress.get(address) ?? 0) + 1
-    if (open > SOCKETS_PER_ADDRESS_MAX) {
+    const local = isLoopback(address)
+    if (open > SOCKETS_PER_ADDRESS_MAX && !local) {
       socket.destroy()
       return
     }
     perAddress.set(address, open)
+    const mine = pendingOf.get(address) ?? new Set()
+    if (mine.size >= PENDING_PER_ADDRESS_MAX && !local)
+      drop([...mine].find(({ socket: { bytesRead } }) => bytesRead === 0) ?? oldest(mine))
+    if (pending.size >= PENDING_MAX) drop(oldestSilent() ?? oldest(pending.values()))
     const guarded = { socket, address, name: `${address} ${socket.remotePort}`, since: clock.monotonic() }
     pending.set(guarded.name, guarded)
-    const mine = pendingOf.get(address) ?? new Set()
+    silent.add(guarded)
     pendingOf.set(address, mine.add(guarded))
     socket.once('close', () => {
       settle(guarded)
@@ -61,8 +86,6 @@ export function createSocketGuard(clock: Clock): SocketGuard {
       else perAddress.set(address, left)
     })
     socket.on('error', () => socket.destroy())
-    if (mine.size > PENDING_PER_ADDRESS_MAX) drop(mine.values().next().value)
-    if (pending.size > PENDING_MAX) drop(pending.values().next().value)
   }
 
   const sweep = (): void => {
