@@ -17,6 +17,15 @@ export const PACE_ITEM_COST = 256
 export const PACE_BURST = 4 * 1024 * 1024
 /** How often those that are waiting are looked at. */
 export const PACE_TICK_MS = 10
+/** What devices say is handled as it comes for this long, then others have their turn. */
+export const TURN_MS = 2
+/** Of the node's time; who has had more lately waits behind those who have not. */
+export const LOUD_SHARE = 1 / 50
+/** Submissions of one frame that are handled at once. */
+export const TURN_SUBMISSIONS_MAX = 32
+/** Frames of one device, and of all, that wait for their turn; beyond it a device is not read. */
+export const WAITING_EACH_MAX_BYTES = 128 * 1024
+export const WAITING_ALL_MAX_BYTES = 32 * 1024 * 1024
 /** WebSocket fragments of one message. */
 export const FRAGMENTS_MAX = 16
 /** A socket that said nothing for this long is pinged. */

@@ -44,12 +44,28 @@ export type Connection = {
   readonly openedMs: number
   heardMs: number
   pinged: boolean
+  /** For how many reasons its socket is not read. */
+  holds: number
   stage: Stage
   /** Set for good once it signed in. */
   session: SignedIn | undefined
 }
 
 const OPEN = 1
+
+export type Held = Pick<Connection, 'holds'> & {
+  readonly socket: { pause(): void; resume(): void; readonly readyState: number }
+}
+
+/** Reads nothing more, until it was released as often as it was held. */
+export function hold(connection: Held): void {
+  if (++connection.holds === 1) connection.socket.pause()
+}
+
+export function release(connection: Held): void {
+  if (--connection.holds === 0 && connection.socket.readyState === OPEN) connection.socket.resume()
+}
+
 const FIN_BINARY = 0x82
 const LENGTH_16 = 126
 const LENGTH_64 = 127

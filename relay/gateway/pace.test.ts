@@ -15,7 +15,7 @@ function device() {
       socket.reads = true
     },
   }
-  return { socket }
+  return { socket, holds: 0 }
 }
 
 const pass = (clock: SimulatedClock, ms: number): void => {
@@ -64,8 +64,9 @@ test('over a long time nobody is faster than the pace, whatever the size of what
 test('a socket that has closed meanwhile is left alone', () => {
   const clock = new SimulatedClock(0)
   const pace = createPace(clock)
-  const { socket } = device()
-  pace.spend({ socket }, 2 * PACE_BURST, 0)
+  const closing = device()
+  const { socket } = closing
+  pace.spend(closing, 2 * PACE_BURST, 0)
   socket.readyState = 3
   pass(clock, 10_000)
   assert.ok(!socket.reads)

@@ -3,27 +3,24 @@
 // that it waits in the device's own buffers, and nothing is kept here.
 import type { Clock } from '#protocol'
 import { PACE_BURST, PACE_ITEM_COST, PACE_PER_SECOND, PACE_TICK_MS } from '../limits.ts'
-
-type Paced = { readonly socket: { pause(): void; resume(): void; readonly readyState: number } }
+import { type Held, hold, release } from './connection.ts'
 
 export type Pace = {
   /** A frame of so many bytes with so many things in it has come. */
-  spend(connection: Paced, bytes: number, items: number): void
+  spend(connection: Held, bytes: number, items: number): void
 }
-
-const OPEN = 1
 
 export function createPace(clock: Pick<Clock, 'monotonic' | 'after'>): Pace {
   /** When each would have its whole burst again; only of those that have spoken lately. */
-  const fullAt = new WeakMap<Paced, number>()
-  const paused = new Set<Paced>()
+  const fullAt = new WeakMap<Held, number>()
+  const paused = new Set<Held>()
 
   const tick = (): void => {
     const now = clock.monotonic()
     for (const connection of paused) {
       if ((fullAt.get(connection) ?? 0) - now > BURST_MS) continue
       paused.delete(connection)
-      if (connection.socket.readyState === OPEN) connection.socket.resume()
+      release(connection)
     }
     if (paused.size > 0) clock.after(PACE_TICK_MS, tick)
   }
@@ -35,7 +32,7 @@ export function createPace(clock: Pick<Clock, 'monotonic' | 'after'>): Pace {
       const full = Math.max(fullAt.get(connection) ?? 0, now) + cost
       fullAt.set(connection, full)
       if (full - now <= BURST_MS || paused.has(connection)) return
-      connection.socket.pause()
+      hold(connection)
       paused.add(connection)
       if (paused.size === 1) clock.after(PACE_TICK_MS, tick)
     },

@@ -18,14 +18,22 @@ import {
   type UserId,
 } from '#protocol'
 import type { Account } from '../accounts/accounts.ts'
-import { CLOSE_PATIENCE_MS, IDLE_MAX_MS, PING_AFTER_MS, SIGN_IN_BYTES_MAX, SIGN_IN_WHOLE_MS } from '../limits.ts'
+import {
+  CLOSE_PATIENCE_MS,
+  IDLE_MAX_MS,
+  PING_AFTER_MS,
+  SIGN_IN_BYTES_MAX,
+  SIGN_IN_WHOLE_MS,
+  TURN_SUBMISSIONS_MAX,
+} from '../limits.ts'
 import type { DeviceSession } from '../rules/ports.ts'
-import { type Connection, endConnection, homeFrame, type SignedIn, sendFrame } from './connection.ts'
+import { type Connection, endConnection, hold, homeFrame, release, type SignedIn, sendFrame } from './connection.ts'
 import type { Doors } from './doors.ts'
 import { createPace, type Pace } from './pace.ts'
 import type { GatewayParts, Reader } from './parts.ts'
 import { checkProof } from './sign-in.ts'
 import { SESSION_ID_BYTES, type Tokens } from './tokens.ts'
+import { createTurns, type Step, type Turns } from './turns.ts'
 
 export type Sessions = {
   /** Takes a socket that the doors have counted in. */
@@ -43,6 +51,7 @@ type Floor = {
   readonly doors: Doors
   readonly tokens: Tokens<Reader>
   readonly pace: Pace
+  readonly turns: Turns<Connection>
   readonly audiences: () => readonly string[]
   readonly connections: Map<WebSocket, Connection>
   /** By user and device with its registration. */
@@ -142,6 +151,46 @@ async function admit(floor: Floor, connection: Connection, proved: SignInProved)
 const itemsOf = ({ names, submissions, cursors, pulls, registers }: DeviceFrame): number =>
   names.length + submissions.length + cursors.length + pulls.length + registers.length
 
+/** What comes first in a frame goes with the first of its submissions, the rest with the last. */
+function pieceOf(frame: DeviceFrame, from: number, to: number): DeviceFrame {
+  const { submissions, names, ...rest } = frame
+  const nothing = { cursors: [], pulls: [], registers: [], ping: 0 }
+  return {
+    ...rest,
+    ...(to < submissions.length && nothing),
+    names: from === 0 ? names : [],
+    submissions: submissions.slice(from, to),
+  }
+}
+
+/** Hands over a frame in pieces, each of which takes the rules a bounded time. */
+function handOver(floor: Floor, connection: Connection, frame: DeviceFrame, from: number): Step | undefined {
+  const { stage } = connection
+  if (stage.is !== 'open') return undefined
+  const { length } = frame.submissions
+  const to = from + TURN_SUBMISSIONS_MAX
+  floor.parts.relay().deviceFrame(stage.session.id, length <= to && from === 0 ? frame : pieceOf(frame, from, to))
+  return to < length ? () => guarded(floor, connection, () => handOver(floor, connection, frame, to)) : undefined
+}
+
+function read(floor: Floor, connection: Connection, bytes: Uint8Array): Step | undefined {
+  const { stage } = connection
+  if (stage.is !== 'open') return undefined
+  const { plain, channel } = stage.session
+  const frame = decodeDeviceFrame(plain ? bytes : channel.open(bytes))
+  floor.pace.spend(connection, bytes.length, itemsOf(frame))
+  return handOver(floor, connection, frame, 0)
+}
+
+function guarded(floor: Floor, connection: Connection, step: Step): Step | undefined {
+  try {
+    return step()
+  } catch (error) {
+    end(floor, connection, refusalFor(floor, error))
+    return undefined
+  }
+}
+
 function hear(floor: Floor, connection: Connection, bytes: Uint8Array): void {
   const { parts } = floor
   const { stage, socket } = connection
@@ -170,10 +219,7 @@ function hear(floor: Floor, connection: Connection, bytes: Uint8Array): void {
     case 'checking':
       throw new ParleyError('malformed', 'a frame before the session is ready')
     case 'open': {
-      const { session } = stage
-      const frame = decodeDeviceFrame(session.plain ? bytes : session.channel.open(bytes))
-      floor.pace.spend(connection, bytes.length, itemsOf(frame))
-      parts.relay().deviceFrame(session.id, frame)
+      floor.turns.say(connection, bytes.length, () => guarded(floor, connection, () => read(floor, connection, bytes)))
       return
     }
     case 'over':
@@ -250,8 +296,12 @@ function handlers(floor: Floor) {
       const connection = connections.get(this)
       if (!connection) return
       connections.delete(this)
-      end(floor, connection, undefined)
       floor.doors.leave(connection.address, connection.raw)
+      // What it said before is heard before.
+      floor.turns.say(connection, 0, () => {
+        end(floor, connection, undefined)
+        return undefined
+      })
     },
   }
 }
@@ -263,7 +313,8 @@ export function createSessions(
   audiences: () => readonly string[],
 ): Sessions {
   const pace = createPace(parts.clock)
-  const floor: Floor = { parts, doors, tokens, pace, audiences, connections: new Map(), byDevice: new Map() }
+  const turns = createTurns<Connection>({ clock: parts.clock, schedule: setImmediate, hold, release })
+  const floor: Floor = { parts, doors, tokens, pace, turns, audiences, connections: new Map(), byDevice: new Map() }
   const on = handlers(floor)
   return {
     take(socket, raw, address) {
@@ -275,6 +326,7 @@ export function createSessions(
         openedMs: nowMs,
         heardMs: nowMs,
         pinged: false,
+        holds: 0,
         stage: { is: 'hello' },
         session: undefined,
       })
