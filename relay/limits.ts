@@ -113,6 +113,8 @@ const STORE_STEP_MAX_BYTES = (STORE_COMMIT_MAX_BYTES - STORE_SEAL_BYTES) / 2
 export const STORE_CHECKPOINT_BYTES = 32 * 1024 * 1024
 export const STORE_CHECKPOINT_RECORDS = 20_000
 export const STORE_CHECKPOINT_AGE_MS = 60_000
+/** So long as much as STORE_CHECKPOINT_BYTES may wait, half of it twice as long, and so on. */
+export const STORE_CHECKPOINT_REST_MS = 2_000
 /** The same for what was written to the journal: a restart reads it all again. */
 export const STORE_CHECKPOINT_JOURNAL_BYTES = 64 * 1024 * 1024
 /** The first file of a journal, and the largest: each is twice as large as the one before. */

@@ -55,12 +55,15 @@ export class Checkpoints {
     this.#journalBytes += bytes
     if (this.#underWay) return false
     const { memory, limits, monotonic } = this.#ports
+    const ageMs = monotonic() - this.#since
     const due =
       this.#wanted ||
       memory.dirtyBytes >= limits.checkpointBytes ||
       this.#records >= limits.checkpointRecords ||
       this.#journalBytes >= limits.checkpointJournalBytes ||
-      monotonic() - this.#since >= limits.checkpointAgeMs
+      ageMs >= limits.checkpointAgeMs ||
+      // What came in a rush does not stay in memory for as long as what comes now and then.
+      memory.waitingBytes * ageMs >= limits.checkpointBytes * limits.checkpointRestMs
     if (!due) return false
     this.#wanted = false
     this.#underWay = true

@@ -31,7 +31,7 @@ export type LogChanges = {
 }
 
 /** What a log costs in memory, and an entry beside its bytes; roughly. */
-const LOG_BYTES = 500
+export const LOG_BYTES = 500
 const ENTRY_BYTES = 40
 const COMPACT_AT = 64
 const NOTHING = new Uint8Array(0)

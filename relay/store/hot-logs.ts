@@ -1,5 +1,5 @@
 // The logs that memory knows something of, and which of them the next checkpoint has to write.
-import { type Cut, HotLog } from './hot-log.ts'
+import { type Cut, HotLog, LOG_BYTES } from './hot-log.ts'
 
 const CLEAN = -1
 
@@ -14,6 +14,11 @@ export class HotLogs {
 
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** Of entries that no checkpoint has written yet. */
+  get waitingBytes(): number {
+    return this.#bytes - this.#logs.size * LOG_BYTES
   }
 
   find(name: string): HotLog | undefined {

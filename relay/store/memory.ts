@@ -126,6 +126,10 @@ export class Memory {
   get dirtyBytes(): number {
     return this.#bytes - this.#cleanBytes + this.logs.bytes
   }
+  /** The same without what is in memory of logs that have nothing to write. */
+  get waitingBytes(): number {
+    return this.#bytes - this.#cleanBytes + this.logs.waitingBytes
+  }
   get dirtyKeys(): number {
     return this.#dirty.length
   }

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Level } from 'level'
 import { SimulatedClock, simulatedRandom, systemClock, systemRandom } from '#protocol'
+import { STORE_CHECKPOINT_AGE_MS, STORE_CHECKPOINT_BYTES, STORE_CHECKPOINT_REST_MS } from '../limits.ts'
 import { backendContract } from './contract.ts'
-import type { Bench } from './contract-bench.ts'
+import { type Bench, opened } from './contract-bench.ts'
 import { openLevel } from './level.ts'
 import { runSchedule } from './model.ts'
 import { FRAME_HEAD_BYTES, frameHead, readSegment } from './segment.ts'
@@ -131,4 +132,32 @@ test('below the reserve there is no room', async () => {
     await new Promise((resolve) => setImmediate(resolve))
   }
   await acknowledgement
+})
+
+test('a rush reaches rows soon; little may wait for longer', async () => {
+  const bench = await simulatedBench()
+  const { store } = await opened(bench)
+  const clock = bench.clock as SimulatedClock
+  const later = async (ms: number): Promise<number> => {
+    clock.advanceTo(clock.now() + ms)
+    store.note(new Uint8Array(0))
+    await bench.run(store.flushed())
+    for (let i = 0; i < 50; i++) {
+      clock.step()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return store.stats().checkpoints
+  }
+  store.append('log', 0, 1, new Uint8Array(1_000))
+  assert.equal(await later(STORE_CHECKPOINT_AGE_MS / 2), 0)
+  let at = 1
+  const rush = (): void => {
+    for (let i = 0; i < 3; i++) store.append('log', at, ++at, new Uint8Array(STORE_CHECKPOINT_BYTES / 16))
+  }
+  rush()
+  assert.equal(await later(0), 1)
+  rush()
+  assert.equal(await later(4 * STORE_CHECKPOINT_REST_MS), 1)
+  assert.equal(await later(2 * STORE_CHECKPOINT_REST_MS), 2)
+  await bench.run(Promise.resolve(store[Symbol.asyncDispose]()))
 })

@@ -137,6 +137,8 @@ export type StoreLimits = {
   readonly checkpointRecords: number
   readonly checkpointJournalBytes: number
   readonly checkpointAgeMs: number
+  /** So long as much as `checkpointBytes` may wait, half of it twice as long, and so on. */
+  readonly checkpointRestMs: number
   readonly sliceChanges: number
   readonly sliceBytes: number
   readonly trimRecords: number

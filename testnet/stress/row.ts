@@ -116,6 +116,8 @@ export async function attackBy(order: AttackOrder, { placed }: Stage): Promise<P
     async stop() {
       child.send('stop')
       const done = await hear('done', ATTACKER_STOP_MAX_MS)
+      // What it has not sent yet is no part of the quiet afterwards.
+      child.kill('SIGKILL')
       return done.is === 'done' ? done : { did: '' }
     },
     async [Symbol.asyncDispose]() {
