@@ -29,7 +29,7 @@ import { createVerifier } from './dht.ts'
 import { peerIdOf } from './host.ts'
 import { type Datastore, KAD_PREFIX, kadDatastore, kadKey, readKadKey } from './kad-datastore.ts'
 import { encodePutValue, KadMessageReader } from './kad-wire.ts'
-import { KAD_MESSAGE_MAX_BYTES, LINK_FRAME_MAX_BYTES, REQUEST_FRAME_MAX_BYTES } from './limits.ts'
+import { KAD_MESSAGE_MAX_BYTES, LINK_FRAME_MAX_BYTES, REQUEST_FRAME_MAX_BYTES, VERIFIED_PUTS_MAX } from './limits.ts'
 import { Link } from './link.ts'
 import {
   decodeFrame,
@@ -156,7 +156,7 @@ const recordBytes = (kind: RecordKind): Uint8Array =>
  */
 async function putDecoder(): Promise<Decoder<undefined>> {
   const table = await openRecordTable(memoryStorage(), clock, silentEvents)
-  const open = createVerifier(clock)
+  const open = createVerifier(clock, VERIFIED_PUTS_MAX)
   const base = { put: async (key: unknown) => key } as unknown as Datastore
   const store = kadDatastore(base, { table, clock, admission: openAdmission, events: silentEvents, open })
   const name = { toString: () => `${KAD_PREFIX}/record/x` } as unknown as Parameters<Datastore['put']>[0]

@@ -20,14 +20,16 @@ import {
   PUBLISH_QUIET_MS,
   PUBLISH_SEARCH_MAX_MS,
   REPLICATION,
-  VERIFIED_MAX,
 } from './limits.ts'
 import { type Entry, idText, openEntry, standingOf } from './record-kinds.ts'
 import type { RecordKind } from './types.ts'
 
 /** Verifies each distinct record once, however many peers send it. */
-export function createVerifier(clock: Clock): (kind: RecordKind, id: Uint8Array, bytes: Uint8Array) => Entry {
-  const verified = new LRUCache<string, Entry>({ max: VERIFIED_MAX })
+export function createVerifier(
+  clock: Clock,
+  max: number,
+): (kind: RecordKind, id: Uint8Array, bytes: Uint8Array) => Entry {
+  const verified = new LRUCache<string, Entry>({ max })
   return (kind, id, bytes) => {
     const name = Buffer.from(sha256(bytes)).toString('latin1')
     let entry = verified.get(name)

@@ -20,6 +20,7 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { type Clock, ParleyError } from '#protocol'
 import { isPrivateAddress } from './addresses.ts'
+import { createKadCallers } from './kad-callers.ts'
 import { type Datastore, KAD_PREFIX, type KadStoreOptions, kadDatastore, readKadKey } from './kad-datastore.ts'
 import { encodePutValue, KadMessageReader } from './kad-wire.ts'
 import {
@@ -33,9 +34,12 @@ import {
   KAD_LOOK_MS,
   KAD_PARALLEL,
   KAD_PROTOCOL,
+  KAD_SILENCE_MAX_MS,
+  KAD_STREAMS_MAX,
   PENDING_MAX,
   REPLICATION,
-  STREAMS_PER_CONNECTION_MAX,
+  STREAMS_INBOUND_MAX,
+  STREAMS_OUTBOUND_MAX,
   UPGRADE_MAX_MS,
 } from './limits.ts'
 import { createSocketGuard, type SocketGuard } from './socket-guard.ts'
@@ -95,7 +99,9 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
   const transport = webSockets({
     http: { headersTimeout: UPGRADE_MAX_MS, requestTimeout: UPGRADE_MAX_MS, connectionsCheckingInterval: 1_000 },
   })
+  const callers = createKadCallers(options.clock)
   const validate = async (key: Uint8Array, value: Uint8Array): Promise<void> => {
+    callers.ensureMayPut()
     const { kind, id } = readKadKey(key)
     store.open(kind, id, value)
   }
@@ -117,9 +123,7 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
       },
     ],
     connectionEncrypters: [noise()],
-    streamMuxers: [
-      yamux({ maxInboundStreams: STREAMS_PER_CONNECTION_MAX, maxOutboundStreams: STREAMS_PER_CONNECTION_MAX }),
-    ],
+    streamMuxers: [yamux({ maxInboundStreams: STREAMS_INBOUND_MAX, maxOutboundStreams: STREAMS_OUTBOUND_MAX })],
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
       maxIncomingPendingConnections: PENDING_MAX,
@@ -138,8 +142,9 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
       ping: ping(),
       dht: (components) => {
         const datastore: Datastore = kadDatastore(components.datastore, store)
+        const own = { datastore, registrar: callers.registrar(components.registrar) }
         const mine = new Proxy(components, {
-          get: (target, name) => (name === 'datastore' ? datastore : Reflect.get(target, name)),
+          get: (target, name) => Reflect.get(name in own ? own : target, name),
         })
         return kadDHT({
           protocol: KAD_PROTOCOL,
@@ -150,6 +155,8 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
           querySelfInterval: KAD_LOOK_MS,
           kBucketSize: REPLICATION,
           alpha: KAD_PARALLEL,
+          maxInboundStreams: KAD_STREAMS_MAX,
+          incomingMessageTimeout: KAD_SILENCE_MAX_MS,
           validators: { home: validate, region: validate },
           selectors: { home: choose, region: choose },
           peerInfoMapper: mayBePrivate ? passthroughMapper : removePrivateAddressesMapper,

@@ -17,7 +17,9 @@ export const DIAL_MAX_MS = 4_000
 export const DIALS_PARALLEL_MAX = 64
 /** libp2p's own limit, raised so that ours (which tells old from new) is the one that acts. */
 export const INBOUND_PER_HOST_PER_SECOND_MAX = 1_000
-export const STREAMS_PER_CONNECTION_MAX = 256
+/** Streams that a peer may have open on a connection; those beyond it end before anything is said on them. */
+export const STREAMS_INBOUND_MAX = 64
+export const STREAMS_OUTBOUND_MAX = 256
 export const ALLOW_LIST_MAX = 64
 /** How long a start waits for its first bootstrap connection before it goes on without. */
 export const BOOTSTRAP_FIRST_MS = 1_500
@@ -31,6 +33,15 @@ export const KAD_PROTOCOL = '/parley/kad/1'
 export const REPLICATION = 20
 export const KAD_PARALLEL = 10
 export const KAD_MESSAGE_MAX_BYTES = 64 * 1024
+/** Records that one peer puts into this node's DHT: a bucket of KAD_PUTS_BURST, filled at KAD_PUTS_PER_SECOND. */
+export const KAD_PUTS_PER_SECOND = 50
+export const KAD_PUTS_BURST = 500
+/** Peers whose rate is remembered. */
+export const KAD_PEERS_MAX = 4_096
+/** DHT streams of one peer. */
+export const KAD_STREAMS_MAX = 32
+/** How long a peer's stream may wait for its next message. */
+export const KAD_SILENCE_MAX_MS = 3_000
 /** A DHT peer that has not answered by then counts as silent. */
 export const KAD_ANSWER_MAX_MS = 2_000
 /** Equal answers that shorten the wait for a newer one to LOOKUP_SETTLE_MS. */
@@ -68,7 +79,9 @@ export const KNOWN_HOMES_MAX = 50_000
 export const KNOWN_REGIONS_MAX = 4_096
 export const FLOORS_MAX = 200_000
 /** Verified records remembered by their bytes, so that twenty equal answers cost one verification. */
-export const VERIFIED_MAX = 4_096
+export const VERIFIED_MAX = 512
+/** The same of records that peers put: each is looked at twice, at once. */
+export const VERIFIED_PUTS_MAX = 64
 export const NEGATIVE_MS = 2_000
 export const NEGATIVE_MAX = 10_000
 export const FLOOR_SWEEP_MS = 600_000
@@ -160,4 +173,6 @@ assertLimit(
 assertLimit(LINK_CREDIT_BYTES >= 2 * protocol.LINK_BATCH_MAX_BYTES, 'a full batch on its way leaves room for the next')
 assertLimit(LINK_BATCH_CUT_BYTES <= protocol.LINK_BATCH_MAX_BYTES, 'a cut batch is within the limit')
 assertLimit(PENDING_PER_ADDRESS_MAX < PENDING_MAX, 'one address cannot take all pending places')
+assertLimit(STREAMS_INBOUND_MAX >= KAD_STREAMS_MAX + LINK_STREAMS_PER_PEER_MAX + 16, 'a busy peer opens what it needs')
+assertLimit(LOOKUPS_MAX <= VERIFIED_MAX, 'the answers of all look-ups are verified once')
 assertLimit(REFRESH_MS * 2 < 36 * 3_600_000, 'records are refreshed twice before foreign DHT peers forget them')

@@ -13,6 +13,8 @@ import {
   DIAL_MAX_MS,
   REQUEST_PROTOCOL,
   STOP_MAX_MS,
+  VERIFIED_MAX,
+  VERIFIED_PUTS_MAX,
 } from './limits.ts'
 import type { RegionBook } from './link-network.ts'
 import { LinkKeeper } from './links.ts'
@@ -57,8 +59,9 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
     await table.flushed().catch(() => undefined)
     table.close()
   })
-  const open = createVerifier(clock)
-  const host = await startHost(options, { table, clock, admission, events, open }, await knownAddresses(table))
+  const open = createVerifier(clock, VERIFIED_MAX)
+  const store = { table, clock, admission, events, open: createVerifier(clock, VERIFIED_PUTS_MAX) }
+  const host = await startHost(options, store, await knownAddresses(table))
   started.defer(() => stopInTime(host, options))
   const { libp2p } = host
   const dht = createDht({

@@ -40,6 +40,36 @@ test('floors: only newer, or later not-after of the same; another one of that ve
   assert.equal((await (await open(storage)).load('home', user.userId))?.notAfterMs, renewed.notAfterMs)
 })
 
+test('what strangers bring is on disk, and in memory once somebody wants it; a newer one that comes meanwhile counts', async () => {
+  const storage = memoryStorage()
+  const asked: (() => void)[] = []
+  const slow: NodeStorage = {
+    ...storage,
+    async get(key) {
+      const row = await storage.get(key)
+      await new Promise<void>((resolve) => asked.push(resolve))
+      return row
+    },
+  }
+  const table = await open(slow)
+  const [user, region] = [testUser(), testRegion()]
+  const entry = (version: number) => homeEntry(openHomeRecord(homeRecord(user, region, version), systemClock.now()))
+  assert.equal(table.offer(entry(1), 'stranger'), 'newer')
+  assert.equal(table.known('home', user.userId), undefined)
+  await table.flushed()
+  const loading = table.load('home', user.userId)
+  while (asked.length === 0) await new Promise(setImmediate)
+  assert.equal(table.offer(entry(2), 'stranger'), 'newer')
+  await table.flushed()
+  asked.splice(0)[0]!()
+  while (asked.length === 0) await new Promise(setImmediate)
+  asked[0]!()
+  assert.equal((await loading)?.version, 2)
+  assert.equal(table.known('home', user.userId)?.version, 2)
+  assert.equal(table.offer(entry(3), 'stranger'), 'newer')
+  assert.equal(table.known('home', user.userId)?.version, 3)
+})
+
 test('what expires is forgotten, on disk too', async () => {
   const storage = memoryStorage()
   const table = await open(storage)

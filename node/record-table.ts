@@ -25,7 +25,7 @@ const ROW_HEADER_BYTES = 4 + 4 + 8 + HASH_BYTES
 export type Offered = 'newer' | 'same' | 'older' | 'conflict' | 'full'
 
 export type RecordTable = {
-  /** Decides at once. `stranger`: refused when there is no room for another id. */
+  /** Decides at once. `stranger`: refused when there is no room for another id, and not kept in memory for nobody. */
   offer(entry: Entry, from: 'self' | 'stranger'): Offered
   /** From memory. */
   known(kind: RecordKind, id: string): Entry | undefined
@@ -105,7 +105,9 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
       const key = keyOf(entry.kind, entry.id)
       const floor = floors.get(key)
       const order = floor ? standingOf(entry, floor) : 'newer'
-      if (order === 'same') cache[entry.kind].set(entry.id, entry)
+      const kept = cache[entry.kind]
+      const isUsed = from === 'self' || kept.has(entry.id)
+      if (order === 'same' && isUsed) kept.set(entry.id, entry)
       if (order !== 'newer') return order
       if (!floor && from === 'stranger' && floors.size >= FLOORS_MAX) return 'full'
       floors.set(key, {
@@ -114,24 +116,26 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
         notAfterMs: entry.notAfterMs,
         hash: entry.hash,
       })
-      cache[entry.kind].set(entry.id, entry)
+      if (isUsed) kept.set(entry.id, entry)
       writer.put(key, rowOf(entry))
       for (const watcher of watchers) watcher(entry)
       return 'newer'
     },
     known: (kind, id) => alive(cache[kind].get(id)),
     async load(kind, id) {
-      const cached = alive(cache[kind].get(id))
-      if (cached) return cached
       const key = keyOf(kind, id)
-      if (!floors.has(key)) return undefined
-      const row = writer.pending(key) ?? (await storage.get(key))
-      if (!row) return undefined
-      const entry = openKept(kind, row.subarray(ROW_HEADER_BYTES), clock.now())
-      // A newer one may have come while the disk was asked.
-      const newest = alive(cache[kind].get(id)) ?? alive(entry)
-      if (newest) cache[kind].set(id, newest)
-      return newest
+      for (;;) {
+        const cached = alive(cache[kind].get(id))
+        if (cached) return cached
+        const floor = floors.get(key)
+        if (!floor) return undefined
+        const row = writer.pending(key) ?? (await storage.get(key))
+        // A newer one may have come while the disk was asked.
+        if (floors.get(key) !== floor || alive(cache[kind].get(id))) continue
+        const entry = row && alive(openKept(kind, row.subarray(ROW_HEADER_BYTES), clock.now()))
+        if (entry) cache[kind].set(id, entry)
+        return entry
+      }
     },
     floor: (kind, id) => floors.get(keyOf(kind, id)),
     ids: (kind) => {
