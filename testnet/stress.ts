@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
-import { openStage, type RelayServer, type Stage } from './bench/stage.ts'
+import { openStage, type RelayHow, type RelayServer, type Stage } from './bench/stage.ts'
 import { TEXT_BYTES } from './load/limits.ts'
+import { NOTHING_PRELOADED } from './process.ts'
 import { ATTACKS } from './stress/attacks.ts'
+import { fullable, fullStore } from './stress/full-store.ts'
 import { ATTACK_MS, HONEST_PAIRS } from './stress/limits.ts'
 import type { Place } from './stress/orders.ts'
 import { attackBy, type Honest, type Pressure, type RowResult, runRow } from './stress/row.ts'
@@ -18,7 +20,13 @@ const STALLED_REGION = {
   p99Factor: 1.5,
   honest: 'within',
 } as const
-const ROWS = [...ATTACKS, STALLED_REGION]
+const FULL_STORE = {
+  id: 'full-store',
+  title: 'another region whose disk is full',
+  p99Factor: 1.5,
+  honest: 'within',
+} as const
+const ROWS = [...ATTACKS, STALLED_REGION, FULL_STORE]
 
 const HELP = `npm run stress -- [--only ID]... [--seconds N] [--full] [--json FILE] [--list]
 
@@ -53,8 +61,14 @@ function placeOf({ origin, meshPort, process }: RelayServer): Place {
   return { origin, host: hostname, clientPort: Number(port), meshPort, multiaddr, peerId: String(process.ready.peerId) }
 }
 
-async function openField(stage: Stage, stack: AsyncDisposableStack): Promise<Field> {
-  const { relays } = stack.use(await stage.regions(['north', 'south'], { inspected: true }))
+type Opening = { readonly names: readonly [string, string]; readonly preload: RelayHow['preload'] }
+
+async function openField(
+  stage: Stage,
+  stack: AsyncDisposableStack,
+  { names, preload }: Opening = { names: ['north', 'south'], preload: undefined },
+): Promise<Field> {
+  const { relays } = stack.use(await stage.regions(names, { inspected: true, ...(preload && { preload }) }))
   const [north, south] = relays as [RelayServer, RelayServer]
   const loader = stack.use(await stage.loader())
   const talk = async (group: string, readers: string): Promise<Honest> => {
@@ -74,6 +88,20 @@ async function openField(stage: Stage, stack: AsyncDisposableStack): Promise<Fie
   const within = await talk('within', north.origin)
   const between = await talk('between', south.origin)
   return { stage, north, south, honest: { within, between } }
+}
+
+/** In a field of its own: a disk that can be full is one that is slower too. */
+async function fullStoreRow({ dir, say }: Stage, attackMs: number): Promise<RowResult> {
+  await using stack = new AsyncDisposableStack()
+  const stage = await openStage({ dir: join(dir, FULL_STORE.id), profiles: undefined, relay: undefined, say })
+  const { file, ...preload } = await fullable(stage.dir)
+  const field = await openField(stage, stack, {
+    names: ['roomy', 'full-up'],
+    preload: (name) => (name === 'full-up' ? preload : NOTHING_PRELOADED),
+  })
+  const { origin, process } = field.south
+  const { loader } = field.honest.within
+  return await oneRow(field, FULL_STORE, attackMs, () => fullStore({ process, origin, file, loader }))
 }
 
 function pressureOf(id: string, { stage, north, south, honest }: Field): Promise<Pressure> {
@@ -112,10 +140,11 @@ async function oneRow(
   field: Field,
   { id, p99Factor, honest }: Pick<Chosen, 'id' | 'p99Factor' | 'honest'>,
   attackMs: number,
+  prepare: () => Promise<Pressure> = () => pressureOf(id, field),
 ): Promise<RowResult> {
   const { origin, inspectorPort } = field.north
   try {
-    await using pressure = await pressureOf(id, field)
+    await using pressure = await prepare()
     const talking = field.honest[honest]
     return await runRow(field.stage, {
       id,
@@ -151,12 +180,16 @@ async function main(): Promise<boolean> {
   await using stack = new AsyncDisposableStack()
   stack.defer(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }))
   const say = (text: string): void => void process.stderr.write(`${text}\n`)
-  const field = await openField(await openStage({ dir, profiles: undefined, relay: undefined, say }), stack)
-  console.log(`${field.stage.placed.says}\n`)
+  const stage = await openStage({ dir, profiles: undefined, relay: undefined, say })
+  const field = await openField(stage, stack)
+  console.log(`${stage.placed.says}\n`)
   console.log(line(['row', 'honest p99, ms', 'memory', 'back', 'health', '  verdict']))
   for (const { id, title, p99Factor, honest } of chosen) {
     say(`${id}: ${title}`)
-    const row = await oneRow(field, { id, p99Factor, honest }, attackMs)
+    const row =
+      id === FULL_STORE.id
+        ? await fullStoreRow(stage, attackMs)
+        : await oneRow(field, { id, p99Factor, honest }, attackMs)
     results.push(row)
     show(row)
   }

@@ -6,7 +6,7 @@ import { bootstrapStart, relayInit, relayStart, runToEnd } from '../command-line
 import { untilHealthy, untilListed } from '../health.ts'
 import { type Loader, startLoader } from '../load/loader.ts'
 import { type ReservedPort, reservePort } from '../ports.ts'
-import { type ManagedProcess, managedProcess } from '../process.ts'
+import { type ManagedProcess, managedProcess, NOTHING_PRELOADED, type Preload } from '../process.ts'
 import type { Tls } from './certificate.ts'
 import { type Placement, pin, placement } from './cpu.ts'
 
@@ -44,6 +44,7 @@ export type RelayHow = {
   readonly before?: (data: string) => Promise<void>
   readonly inspected?: boolean
   readonly tls?: Tls
+  readonly preload?: (name: string) => Preload
 }
 export type ForwarderHow = { readonly inspected?: boolean; readonly tls?: Tls }
 
@@ -116,11 +117,13 @@ async function makeRelay(options: StageOptions, { name, cores, entries, how }: R
   await runToEnd(relayInit({ data, name, clientPort: client.port, meshPort: mesh.port, clientUrls: [], entries }), ENV)
   await how.before?.(data)
   const inspector = await inspectorOf(how.inspected)
+  const preload = how.preload?.(name) ?? NOTHING_PRELOADED
+  const tls = how.tls ? { PARLEY_CLIENT_TLS_CERT: how.tls.cert, PARLEY_CLIENT_TLS_KEY: how.tls.key } : {}
   const it = await makeServer(options, {
     name,
     cores,
-    args: [...profiled, ...inspector.args, ...relayStart(data)],
-    env: how.tls ? { PARLEY_CLIENT_TLS_CERT: how.tls.cert, PARLEY_CLIENT_TLS_KEY: how.tls.key } : {},
+    args: [...profiled, ...inspector.args, ...preload.args, ...relayStart(data)],
+    env: { ...tls, ...preload.env },
   })
   const origin = `${how.tls ? 'https' : 'http'}://127.0.0.1:${client.port}`
   // This process does not trust the certificate; the ready line has to do.
