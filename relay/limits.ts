@@ -8,7 +8,9 @@ export const SOCKETS_MAX = 20_000
 export const SOCKETS_PER_ADDRESS_MAX = 64
 /** Sockets that have not signed in yet; beyond it the oldest of them is dropped. */
 export const SIGN_INS_PENDING_MAX = 1_024
-/** Unsent bytes of one socket beyond which it is cut: a reader that slow comes back and pulls. */
+/** Unsent bytes of one socket beyond which nothing more is read from it, until all of them are gone ... */
+export const SOCKET_BACKLOG_HELD_BYTES = 1024 * 1024
+/** ... and beyond which it is cut: a reader that slow comes back and pulls. */
 export const SOCKET_BACKLOG_MAX_BYTES = 8 * 1024 * 1024
 /** What one device may say in a second: its bytes, and so much for each thing in them ... */
 export const PACE_PER_SECOND = 6 * 1024 * 1024
@@ -142,7 +144,10 @@ function assertLimit(holds: boolean, what: string): void {
   if (!holds) throw new Error(`limits contradict each other: ${what}`)
 }
 
-assertLimit(SOCKET_BACKLOG_MAX_BYTES >= 4 * limits.FRAME_MAX_BYTES, 'a socket takes several frames')
+assertLimit(
+  SOCKET_BACKLOG_MAX_BYTES >= SOCKET_BACKLOG_HELD_BYTES + 4 * limits.FRAME_MAX_BYTES,
+  'a socket takes several frames',
+)
 assertLimit(PACE_BURST >= 2 * limits.FRAME_MAX_BYTES, 'the largest frame goes through at once')
 assertLimit(PACE_PER_SECOND > 5_000 * (PACE_ITEM_COST + 512), 'a device can send 5,000 texts a second')
 assertLimit(IDLE_MAX_MS > 2 * PING_AFTER_MS, 'a ping is answered before the socket counts as idle')

@@ -14,7 +14,7 @@ import {
   type SignInProved,
   type UserId,
 } from '#protocol'
-import { SOCKET_BACKLOG_MAX_BYTES } from '../limits.ts'
+import { SOCKET_BACKLOG_HELD_BYTES, SOCKET_BACKLOG_MAX_BYTES } from '../limits.ts'
 
 /** Status with which a session ends that had begun; the reason is the code of the refusal sent before. */
 export const SESSION_ENDED_CLOSE = 4_001
@@ -39,13 +39,15 @@ export type Stage =
 
 export type Connection = {
   readonly socket: WebSocket
-  readonly raw: Pick<Socket, 'bytesRead' | 'write'>
+  readonly raw: Pick<Socket, 'bytesRead' | 'write' | 'once'>
   readonly address: string
   readonly openedMs: number
   heardMs: number
   pinged: boolean
   /** For how many reasons its socket is not read. */
   holds: number
+  /** It reads too little of what it is told to be heard. */
+  overfull: boolean
   stage: Stage
   /** Set for good once it signed in. */
   session: SignedIn | undefined
@@ -92,12 +94,26 @@ function binaryMessage(body: Uint8Array): Buffer {
   return message
 }
 
-/** False when the socket takes nothing more: the reader is too slow, and the caller cuts it. */
+function holdUntilRead(connection: Connection): void {
+  connection.overfull = true
+  hold(connection)
+  connection.raw.once('drain', () => {
+    connection.overfull = false
+    release(connection)
+  })
+}
+
+/**
+ * A device that does not read is not heard either: it could ask for more and more. False when the socket takes nothing
+ * more all the same, and the caller cuts it.
+ */
 export function sendFrame(connection: Connection, bytes: Uint8Array): boolean {
   const { socket, raw, stage } = connection
   if (stage.is !== 'open' || socket.readyState !== OPEN) return true
   raw.write(binaryMessage(stage.session.plain ? bytes : stage.session.channel.seal(bytes)))
-  return socket.bufferedAmount <= SOCKET_BACKLOG_MAX_BYTES
+  const unread = socket.bufferedAmount
+  if (unread > SOCKET_BACKLOG_HELD_BYTES && !connection.overfull) holdUntilRead(connection)
+  return unread <= SOCKET_BACKLOG_MAX_BYTES
 }
 
 export const homeFrame = (init: MessageInitShape<typeof HomeFrameSchema>): Uint8Array =>

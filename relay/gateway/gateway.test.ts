@@ -16,7 +16,7 @@ import {
   systemRandom,
 } from '#protocol'
 import { makeDevice, makePerson, makePrekeys, makeRegion, type Person } from '../fixtures.ts'
-import { IDLE_MAX_MS, PING_AFTER_MS, TOKEN_LIFE_MS } from '../limits.ts'
+import { IDLE_MAX_MS, PING_AFTER_MS, SOCKET_BACKLOG_HELD_BYTES, TOKEN_LIFE_MS } from '../limits.ts'
 import { ask, base64, bearer, closed, dial, next, records, register, signIn } from './test-device.ts'
 import { startNode } from './test-node.ts'
 
@@ -296,6 +296,30 @@ describe('the client port', () => {
     }
     assert.equal(guarded.length, 5, 'what needs a token')
     socket.close()
+  })
+
+  it('a device that does not read is not heard until it does', async () => {
+    const device = await signIn(node.url, region.regionId, { person })
+    const [session] = [...node.rules.sessions.values()].filter(({ userId }) => userId === person.userId)
+    device.socket.pause()
+    const value = { token: new Uint8Array(200_000), expiresMs: 1n }
+    const page = encodeHomeFrame(create(HomeFrameSchema, { notices: [{ what: { case: 'httpToken', value } }] }))
+    while (session!.backlog() === 0) {
+      session!.send(page)
+      await new Promise(setImmediate)
+    }
+    while (session!.backlog() <= SOCKET_BACKLOG_HELD_BYTES) session!.send(page)
+    const before = node.rules.frames.length
+    device.send({ ping: 5 })
+    // Another device that says something later is heard.
+    const other = makePerson(region.regionId)
+    await register(node.url, other)
+    const talking = await signIn(node.url, region.regionId, { person: other })
+    talking.send({ ping: 6 })
+    await talking.until((frame) => frame.pong === 6)
+    assert.equal(node.rules.frames.length, before + 1)
+    device.socket.resume()
+    await device.until((frame) => frame.pong === 5)
   })
 })
 

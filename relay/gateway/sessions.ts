@@ -327,6 +327,7 @@ export function createSessions(
         heardMs: nowMs,
         pinged: false,
         holds: 0,
+        overfull: false,
         stage: { is: 'hello' },
         session: undefined,
       })

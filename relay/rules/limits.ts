@@ -34,7 +34,7 @@ export const RULE_LIMITS: RuleLimits = {
   lagStreams: 32,
   lagTurnBytes: 64 * 1024,
   lagAgainMs: 5_000,
-  sessionBacklogBytes: 1024 * 1024,
+  sessionBacklogBytes: 256 * 1024,
   takeoverPatienceMs: 10_000,
   takeoverAgainMs: 1_000,
   held: 2_048,
