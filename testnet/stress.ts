@@ -7,6 +7,7 @@ import { systemClock } from '#protocol'
 import { openStage, type RelayHow, type RelayServer, type Stage } from './bench/stage.ts'
 import { TEXT_BYTES } from './load/limits.ts'
 import { NOTHING_PRELOADED } from './process.ts'
+import type { Attack } from './stress/attack.ts'
 import { ATTACKS } from './stress/attacks.ts'
 import { fullable, fullStore } from './stress/full-store.ts'
 import { ATTACK_MS, HONEST_PAIRS } from './stress/limits.ts'
@@ -26,7 +27,8 @@ const FULL_STORE = {
   p99Factor: 1.5,
   honest: 'within',
 } as const
-const ROWS = [...ATTACKS, STALLED_REGION, FULL_STORE]
+type RowKind = Pick<Attack, 'id' | 'title' | 'p99Factor' | 'honest' | 'leastMs'>
+const ROWS: readonly RowKind[] = [...ATTACKS, STALLED_REGION, FULL_STORE]
 
 const HELP = `npm run stress -- [--only ID]... [--seconds N] [--full] [--json FILE] [--list]
 
@@ -133,12 +135,10 @@ function show(row: RowResult): void {
   for (const fault of row.faults) console.log(`  FAILED: ${fault}`)
 }
 
-type Chosen = (typeof ROWS)[number]
-
 /** A row that could not be run has failed; the others go on. */
 async function oneRow(
   field: Field,
-  { id, p99Factor, honest }: Pick<Chosen, 'id' | 'p99Factor' | 'honest'>,
+  { id, p99Factor, honest }: RowKind,
   attackMs: number,
   prepare: () => Promise<Pressure> = () => pressureOf(id, field),
 ): Promise<RowResult> {
@@ -184,12 +184,10 @@ async function main(): Promise<boolean> {
   const field = await openField(stage, stack)
   console.log(`${stage.placed.says}\n`)
   console.log(line(['row', 'honest p99, ms', 'memory', 'back', 'health', '  verdict']))
-  for (const { id, title, p99Factor, honest } of chosen) {
-    say(`${id}: ${title}`)
-    const row =
-      id === FULL_STORE.id
-        ? await fullStoreRow(stage, attackMs)
-        : await oneRow(field, { id, p99Factor, honest }, attackMs)
+  for (const one of chosen) {
+    say(`${one.id}: ${one.title}`)
+    const ms = Math.max(attackMs, one.leastMs ?? 0)
+    const row = one.id === FULL_STORE.id ? await fullStoreRow(stage, ms) : await oneRow(field, one, ms)
     results.push(row)
     show(row)
   }

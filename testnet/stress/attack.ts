@@ -11,6 +11,8 @@ export type Attack = {
   readonly p99Factor: number
   /** Honest traffic within north, or from south to north. */
   readonly honest: 'within' | 'between'
+  /** How long it lasts at least, whatever was asked for: what it is about takes that long. */
+  readonly leastMs?: number
   /** Makes ready (not measured); what it returns runs until `stopped`, and says what it did and what was wrong. */
   prepare(order: AttackOrder): Promise<(stopped: Stopped) => Promise<Done>>
 }

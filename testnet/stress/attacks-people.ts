@@ -45,30 +45,29 @@ export const stalledReaders: Attack = {
         return { writes, reads, stalled }
       }),
     )
-    return async (stopped) => {
-      let sent = 0
-      const devices = pairs.map(({ writes, reads }) => {
-        let [next, acknowledged] = [1, 0]
-        const more = (): void => {
-          const to = Math.min(acknowledged + FLIGHT, 10_000)
-          if (stopped.now() || to < next) return
-          device.submit(next, to)
-          sent += to - next + 1
-          next = to + 1
-        }
-        const device = author(writes, reads, {
-          sequenced: (k) => {
-            acknowledged = Math.max(acknowledged, k)
-            more()
-          },
-        })
-        return { device, more }
-      })
-      for (const { device, more } of devices) {
-        await device.connect()
-        more()
+    let [sent, over] = [0, false]
+    const devices = pairs.map(({ writes, reads }) => {
+      let [next, acknowledged] = [1, 0]
+      const more = (): void => {
+        const to = Math.min(acknowledged + FLIGHT, 10_000)
+        if (over || to < next) return
+        device.submit(next, to)
+        sent += to - next + 1
+        next = to + 1
       }
+      const device = author(writes, reads, {
+        sequenced: (k) => {
+          acknowledged = Math.max(acknowledged, k)
+          more()
+        },
+      })
+      return { device, more }
+    })
+    for (const { device } of devices) await device.connect()
+    return async (stopped) => {
+      for (const { more } of devices) more()
       await stopped.promise
+      over = true
       for (const { device } of devices) device.disconnect()
       for (const { stalled } of pairs) stalled.destroy()
       return { did: `${sent} messages for ${readers} readers` }
