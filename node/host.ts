@@ -15,7 +15,6 @@ import {
 } from '@libp2p/kad-dht'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { type Ping, ping } from '@libp2p/ping'
-import { webSockets } from '@libp2p/websockets'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { type Clock, ParleyError } from '#protocol'
@@ -43,6 +42,7 @@ import {
   UPGRADE_MAX_MS,
 } from './limits.ts'
 import { createSocketGuard, type SocketGuard } from './socket-guard.ts'
+import { meshTransport } from './transport.ts'
 import type { NodeOptions } from './types.ts'
 
 type Services = { identify: Identify; ping: Ping; dht: KadDHT }
@@ -58,9 +58,6 @@ export type Host = {
   readonly kad: SingleKadDHT & { readonly routingTable: RoutingTable }
   readonly guard: SocketGuard
 }
-
-/** Other WebSocket bindings than the first: what a listener gives the guard. */
-type GuardedListener = { readonly server: Parameters<SocketGuard['attach']>[0] }
 
 export function listenMultiaddr(host: string, port: number): string {
   if (isIP(host) === 4) return `/ip4/${host}/tcp/${port}/ws`
@@ -96,9 +93,6 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
       isPrivateAddress,
     ) || !listen
   const allow = [...new Set([...options.bootstrap, ...known].map(allowEntry))].filter((entry) => entry !== undefined)
-  const transport = webSockets({
-    http: { headersTimeout: UPGRADE_MAX_MS, requestTimeout: UPGRADE_MAX_MS, connectionsCheckingInterval: 1_000 },
-  })
   const callers = createKadCallers(options.clock)
   const validate = async (key: Uint8Array, value: Uint8Array): Promise<void> => {
     callers.ensureMayPut()
@@ -110,18 +104,7 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
     privateKey: await generateKeyPairFromSeed('Ed25519', options.key),
     nodeInfo: { name: 'parley', version: '1' },
     addresses: { listen: listen ? [listen] : [], announce: [...options.announce] },
-    transports: [
-      (components) => {
-        const inner = transport(components)
-        const createListener = inner.createListener.bind(inner)
-        inner.createListener = (init) => {
-          const listener = createListener(init)
-          guard.attach((listener as unknown as GuardedListener).server)
-          return listener
-        }
-        return inner
-      },
-    ],
+    transports: [meshTransport(guard)],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux({ maxInboundStreams: STREAMS_INBOUND_MAX, maxOutboundStreams: STREAMS_OUTBOUND_MAX })],
     connectionManager: {

@@ -21,6 +21,10 @@ export const INBOUND_PER_HOST_PER_SECOND_MAX = 1_000
 export const STREAMS_INBOUND_MAX = 64
 export const STREAMS_OUTBOUND_MAX = 256
 export const ALLOW_LIST_MAX = 64
+/** What gathers for a peer within one moment leaves at the latest when it is so much. */
+export const SOCKET_MESSAGE_MAX_BYTES = 512 * 1024
+/** A WebSocket message of a peer: whatever it sends in one piece. */
+export const SOCKET_PAYLOAD_MAX_BYTES = 8 * 1024 * 1024
 /** How long a start waits for its first bootstrap connection before it goes on without. */
 export const BOOTSTRAP_FIRST_MS = 1_500
 export const BOOTSTRAP_CHECK_MS = 2_000

@@ -312,6 +312,8 @@ export class Link {
       this.#creditedBytes = this.#consumedBytes
       out.push(encodeCredit(this.#consumedBytes, this.#received))
     }
+    const first = this.#out.nextBatch()
+    if (first) out.push(first)
     if (out.length > 0) this.#write(out)
     while (!this.#blocked && this.#phase === 'up') {
       const batch = this.#out.nextBatch()

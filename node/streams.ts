@@ -18,6 +18,7 @@ export function openPipe(stream: Stream, events: StreamEvents): LinkPipe {
     events.closed(error)
     if (stream.status === 'open') end(stream)
   }
+  updateSeldom(stream)
   stream.addEventListener('message', ({ data }) => {
     if (!over) events.received(data.subarray())
   })
@@ -36,6 +37,19 @@ export function openPipe(stream: Stream, events: StreamEvents): LinkPipe {
       over = true
       end(stream)
     },
+  }
+}
+
+type Windowed = { recvWindow: number; recvWindowCapacity: number; state: number; sendWindowUpdate(): void }
+const ESTABLISHED = 3
+
+/** yamux tells the sender after every frame that it may send as much again; after half of it is early enough. */
+function updateSeldom(stream: Stream): void {
+  const windowed = stream as unknown as Windowed
+  const update = windowed.sendWindowUpdate?.bind(stream)
+  if (!update) return
+  windowed.sendWindowUpdate = () => {
+    if (windowed.state !== ESTABLISHED || windowed.recvWindowCapacity * 2 <= windowed.recvWindow) update()
   }
 }
 
