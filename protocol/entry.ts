@@ -74,6 +74,13 @@ function allocate(size: number): Uint8Array {
   return out
 }
 
+/** Entries that were copied one after the other share memory, as those that were written do. */
+export function copyEntry(entry: Uint8Array): Uint8Array {
+  const out = allocate(entry.length)
+  out.set(entry)
+  return out
+}
+
 /**
  * The inverse of `readHeader` and `readParts`. Throws a RangeError for what `checkEntry` would refuse for its size.
  * Entries that were written one after the other share memory: whoever keeps one for long copies it.

@@ -9,6 +9,7 @@ export { type SigningKey, signingKey, verifySignature } from './ed25519.ts'
 export {
   chainHash,
   checkEntry,
+  copyEntry,
   type DeviceKey,
   type EntryHeader,
   type EntryPart,

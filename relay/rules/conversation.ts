@@ -194,12 +194,25 @@ export function nextPlace(conv: Conversation): Position {
   return epochOf(conv.head) === conv.epoch ? nextOf(conv.head) : positionOf(conv.epoch, 1)
 }
 
-/** Takes an entry that is the next: log head, hash chain and the author's k table move together. */
-export function advance(conv: Conversation, author: Author, header: EntryHeader, entry: Uint8Array): void {
+/** The hash of the log with this entry as the next. */
+export function hashWith(conv: Conversation, entry: Uint8Array): Uint8Array {
+  return chainHash(conv.moves.length > 0 ? hashBefore(conv.head, conv.hash, conv.moves) : conv.hash, entry)
+}
+
+/**
+ * Takes an entry that is the next: log head, hash chain and the author's k table move together. `hash` is that of the
+ * log with it.
+ */
+export function advance(
+  conv: Conversation,
+  author: Author,
+  header: EntryHeader,
+  entry: Uint8Array,
+  hash: Uint8Array = hashWith(conv, entry),
+): void {
   if (header.at !== nextPlace(conv)) throw new Error('an entry was taken out of order')
   if (header.k !== author.last + 1) throw new Error(`k ${header.k} was numbered after ${author.last}`)
-  const before = conv.moves.length > 0 ? hashBefore(conv.head, conv.hash, conv.moves) : conv.hash
-  conv.hash = chainHash(before, entry)
+  conv.hash = hash
   if (conv.low === conv.head && conv.head === NOWHERE) conv.low = positionOf(epochOf(header.at), 0)
   conv.head = header.at
   conv.activityMs = header.timeMs

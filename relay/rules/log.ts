@@ -14,7 +14,7 @@ import {
   SafeSchema,
   type UserId,
 } from '#protocol'
-import { type Author, advance, type Conversation, heldAt } from './conversation.ts'
+import { type Author, advance, type Conversation, hashWith, heldAt } from './conversation.ts'
 import { handedOverKey, heldKey, LOG_STREAM } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import type { SessionState } from './sessions.ts'
@@ -32,11 +32,17 @@ export class Log {
     this.#core = core
   }
 
-  /** `entry` belongs to the store from now on. */
-  take(conv: Conversation, author: Author, header: EntryHeader, entry: Uint8Array): void {
+  /** `entry` belongs to the store from now on; `hash` is that of the log with it. */
+  take(
+    conv: Conversation,
+    author: Author,
+    header: EntryHeader,
+    entry: Uint8Array,
+    hash: Uint8Array = hashWith(conv, entry),
+  ): void {
     const { store, convs, inboxes, feeds } = this.#core
     const before = conv.head
-    advance(conv, author, header, entry)
+    advance(conv, author, header, entry, hash)
     convs.changed(conv)
     store.append(conv.partition, before, header.at, entry)
     const fresh = this.#fresh.get(conv)

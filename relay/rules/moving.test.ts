@@ -43,6 +43,20 @@ test('planned: the host’s person moves, and the old home hands over', async ()
   assert.equal(ana.shown.size, 20)
 })
 
+test('a single message opens the epoch, and nothing comes after it', async () => {
+  const talked = await scene()
+  const { world, ana, ben, at } = talked
+  await talk(talked, 2)
+  await world.calm(CALM_ROUNDS)
+  await world.move(0, at(2))
+  await world.learn(at(0), 0)
+  await world.calm(CALM_ROUNDS)
+  ana.say()
+  await world.calm(CALM_ROUNDS)
+  whole(talked)
+  assert.deepEqual(epochsOf(ben), [1, 2])
+})
+
 test('forced: the host is gone for good', async () => {
   const talked = await scene()
   const { world, ana, ben, at } = talked

@@ -3,7 +3,7 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
   type ConvId,
-  chainHash,
+  copyEntry,
   decodeItem,
   earlier,
   epochOf,
@@ -25,7 +25,7 @@ import {
   type Submission,
   type UserId,
 } from '#protocol'
-import { type Author, authorOf, type Conversation, isClosed, nextPlace } from './conversation.ts'
+import { type Author, authorOf, type Conversation, hashWith, isClosed, nextPlace } from './conversation.ts'
 import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes } from './founding.ts'
@@ -251,16 +251,10 @@ export class Regions {
       if (header.member >= conv.members.length) throw new ParleyError('malformed', 'an entry of nobody')
       const author = authorOf(conv, header.member, header)
       if (header.k !== author.last + 1) throw new ParleyError('conflict', 'the host numbered a k out of order')
-      this.#checkHash(conv, bytes, log, bytes === log.entry[log.entry.length - 1])
-      this.#log.take(conv, author, header, bytes.slice())
+      const hash = hashWith(conv, bytes)
+      if (bytes === log.entry[log.entry.length - 1]) checkHash(conv, hash, log.headHash)
+      this.#log.take(conv, author, header, copyEntry(bytes), hash)
       if (conv.members[header.member]!.local) this.#senders.pumpSubmissions(conv, author, Number.POSITIVE_INFINITY)
-    }
-  }
-
-  #checkHash(conv: Conversation, entry: Uint8Array, log: { headHash: Uint8Array }, last: boolean): void {
-    if (!last || log.headHash.length === 0) return
-    if (Buffer.compare(chainHash(conv.hash, entry), log.headHash) !== 0) {
-      throw new ParleyError('conflict', 'the host has another history than it sent before', { conversation: conv.id })
     }
   }
 
@@ -303,6 +297,11 @@ export class Regions {
     if (isClosed(conv) || !livesHere(conv, this.#core.ports.region)) return
     this.#sendLogState(conv, conv.settled, false)
   }
+}
+
+function checkHash(conv: Conversation, hash: Uint8Array, said: Uint8Array): void {
+  if (said.length === 0 || Buffer.compare(hash, said) === 0) return
+  throw new ParleyError('conflict', 'the host has another history than it sent before', { conversation: conv.id })
 }
 
 function place(at: { epoch: number; n: number }): Position {
