@@ -102,6 +102,10 @@ export const LINK_BATCH_CUT_BYTES = 256 * 1024
 export const LINK_ITEM_MAX_BYTES = protocol.LINK_BATCH_MAX_BYTES - 4 * 1024
 /** Bytes of batches sent and not yet consumed. */
 export const LINK_CREDIT_BYTES = 4 * 1024 * 1024
+/** Credit that leaves by itself; less waits for something that it can go with. */
+export const LINK_CREDIT_STEP_BYTES = 256 * 1024
+/** A link on which more than this left at the end of a moment gathers all of the next one. */
+export const LINK_BUSY_BYTES = 8 * 1024
 /** Bytes and items queued beyond what is in flight; more stays in the sender's journal. */
 export const LINK_QUEUE_MAX_BYTES = 8 * 1024 * 1024
 export const LINK_QUEUE_MAX_ITEMS = 65_536
@@ -175,6 +179,7 @@ assertLimit(
   'a lost heartbeat alone cuts no link',
 )
 assertLimit(LINK_CREDIT_BYTES >= 2 * protocol.LINK_BATCH_MAX_BYTES, 'a full batch on its way leaves room for the next')
+assertLimit(LINK_CREDIT_STEP_BYTES * 4 <= LINK_CREDIT_BYTES, 'credit comes long before it is needed')
 assertLimit(LINK_BATCH_CUT_BYTES <= protocol.LINK_BATCH_MAX_BYTES, 'a cut batch is within the limit')
 assertLimit(PENDING_PER_ADDRESS_MAX < PENDING_MAX, 'one address cannot take all pending places')
 assertLimit(STREAMS_INBOUND_MAX >= KAD_STREAMS_MAX + LINK_STREAMS_PER_PEER_MAX + 16, 'a busy peer opens what it needs')

@@ -32,6 +32,11 @@ export class LinkQueue {
   #sentBytes = 0
   #consumedBytes = 0
 
+  /** Something is queued. */
+  get isWaiting(): boolean {
+    return this.#head < this.#items.length
+  }
+
   /** Bytes queued and in flight. */
   get backlog(): number {
     return this.#queuedBytes + this.#sentBytes - this.#consumedBytes

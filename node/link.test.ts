@@ -3,10 +3,24 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
-import { LinkBatchSchema, LinkFrameSchema, limits, ParleyError, SimulatedClock, simulatedRandom } from '#protocol'
-import { LINK_HELLO_MAX_MS, LINK_SILENCE_MAX_MS, LINK_TICK_MS } from './limits.ts'
+import {
+  LinkBatchSchema,
+  LinkFrameSchema,
+  LinkHelloSchema,
+  limits,
+  ParleyError,
+  SimulatedClock,
+  simulatedRandom,
+} from '#protocol'
+import {
+  LINK_BUSY_BYTES,
+  LINK_CREDIT_STEP_BYTES,
+  LINK_HELLO_MAX_MS,
+  LINK_SILENCE_MAX_MS,
+  LINK_TICK_MS,
+} from './limits.ts'
 import { Link, type LinkOwner, type LinkPipe } from './link.ts'
-import { decodeFrame, encodeBatch } from './link-codec.ts'
+import { decodeFrame, encodeBatch, encodeCredit, encodeHello } from './link-codec.ts'
 import { LinkNames, LinkNamesRead } from './link-names.ts'
 import type { LinkItem } from './types.ts'
 import { FrameReader, frame } from './wire.ts'
@@ -120,6 +134,93 @@ test('a process that stood still does not take its peers for dead', () => {
   a.link.tick(far)
   b.link.tick(far)
   assert.ok(a.link.isUp && b.link.isUp)
+})
+
+/** A link that is up, what it wrote as `case size`, and the ends of moments, which the test decides. */
+function aloneUp() {
+  const wrote: string[] = []
+  const moments: (() => void)[] = []
+  const reader = new FrameReader()
+  const pipe: LinkPipe = {
+    write(bytes) {
+      reader.push(bytes)
+      const cases: string[] = []
+      for (let one = reader.next(2 ** 20); one; one = reader.next(2 ** 20)) {
+        const what = decodeFrame(one, 2 ** 20)
+        cases.push(what.case === 'batch' ? `batch ${what.value.items.length}` : `${what.case}`)
+      }
+      wrote.push(cases.join(' + '))
+      return true
+    },
+    end: () => undefined,
+  }
+  const owner: LinkOwner = { hello: () => undefined, items: () => undefined, ended: () => undefined }
+  const introduction = { bootNonce: new Uint8Array(16), certificate: undefined, journalPosition: 0, timeMs: 0 }
+  const link = new Link(pipe, owner, introduction, 0, (callback) => void moments.push(callback))
+  link.received(encodeHello(create(LinkHelloSchema, { version: 1, bootNonce: new Uint8Array(16) })), 0)
+  wrote.length = 0
+  const say = (bytes: number): boolean =>
+    link.send({ id: new Uint8Array(32), kind: 1, body: new Uint8Array(bytes).fill(1) })
+  const endMoment = (): void => {
+    for (const end of moments.splice(0)) end()
+  }
+  return { link, wrote, say, endMoment }
+}
+
+const batchOf = (number: number, bytes: number): Uint8Array =>
+  encodeBatch({
+    number,
+    names: number === 1 ? [{ ref: 1, id: new Uint8Array(32) }] : [],
+    items: [{ ref: 1, kind: 1, body: new Uint8Array(bytes) }],
+  })
+
+test('where little goes the first step of a moment waits for nobody, where much goes all of it is gathered', async () => {
+  const { wrote, say, endMoment } = aloneUp()
+  say(10)
+  say(10)
+  assert.deepEqual(wrote, [])
+  await undefined
+  assert.deepEqual(wrote.splice(0), ['batch 2'])
+  for (const size of [10, LINK_BUSY_BYTES]) {
+    say(size)
+    await undefined
+    assert.deepEqual(wrote, [])
+  }
+  endMoment()
+  assert.deepEqual(wrote.splice(0), ['batch 2'])
+
+  say(10)
+  await undefined
+  assert.deepEqual(wrote, [], 'it was busy')
+  endMoment()
+  assert.deepEqual(wrote.splice(0), ['batch 1'])
+  say(10)
+  await undefined
+  assert.deepEqual(wrote, ['batch 1'])
+})
+
+test('credit goes with what leaves, when it is worth a frame, or with the next tick, and is not answered', async () => {
+  const { link, wrote, say, endMoment } = aloneUp()
+  link.received(batchOf(1, 100), 1)
+  await undefined
+  endMoment()
+  assert.deepEqual(wrote, [])
+  say(10)
+  await undefined
+  endMoment()
+  assert.deepEqual(wrote.splice(0), ['credit + batch 1'])
+  link.received(encodeCredit(10, 1), 2)
+  link.received(batchOf(2, 100), 2)
+  await undefined
+  endMoment()
+  assert.deepEqual(wrote, [])
+  link.tick(3)
+  await undefined
+  endMoment()
+  assert.deepEqual(wrote.splice(0), ['credit'])
+  for (let number = 3; number < 6; number++) link.received(batchOf(number, LINK_CREDIT_STEP_BYTES / 2), 4)
+  await undefined
+  assert.deepEqual(wrote, ['credit'])
 })
 
 test('batches written by hand are what the generated code writes and reads', () => {

@@ -1,14 +1,17 @@
 // One link: a stream between two nodes, from the first byte to the end of it, as a state machine over bytes. It opens
 // no socket and sets no timer: whoever owns it hands in chunks and ticks, so it runs as well in the simulator.
 //
-// What wants to leave in the same moment leaves in one batch: `send` only queues, and the queue is flushed when the
-// moment is over (`defer`) or, on a busy stream, when the stream takes bytes again. So an idle link adds no delay, and
-// a busy one makes ever larger batches. Bytes in flight are bounded by the receiver's credit, those queued by a limit.
+// What wants to leave in the same moment leaves in one batch: `send` only queues. Where little goes, what the first step
+// of a moment said leaves as soon as that step is done, and what others say, when the moment is over (`defer`); where much
+// goes, all of it then, or when the stream takes bytes again. So an idle link adds no delay, and a busy one makes ever
+// larger batches. Bytes in flight are bounded by the receiver's credit, those queued by a limit.
 import { create } from '@bufbuild/protobuf'
 import { errorOf, type LinkBatch, type LinkHello, LinkHelloSchema, ParleyError, type SignedRecord } from '#protocol'
 import {
+  LINK_BUSY_BYTES,
   LINK_CONTROL_FRAMES_MAX,
   LINK_CREDIT_BYTES,
+  LINK_CREDIT_STEP_BYTES,
   LINK_FRAME_MAX_BYTES,
   LINK_HEARTBEAT_MS,
   LINK_HELLO_MAX_BYTES,
@@ -57,7 +60,9 @@ export class Link {
   // out
   readonly #out = new LinkQueue()
   #blocked = false
-  #flushing = false
+  #busy = false
+  #gathering = false
+  #more = false
   #pongDue: number | undefined
   // in
   readonly #namesRead = new LinkNamesRead()
@@ -168,7 +173,9 @@ export class Link {
       this.cut(new ParleyError('timeout', 'no hello in time'))
     } else if (nowMonotonic - this.#heardAt > LINK_SILENCE_MAX_MS) {
       this.cut(new ParleyError('timeout', 'nothing heard from the peer'))
-    } else if (this.#phase === 'up' && !this.#blocked && nowMonotonic - this.#pingedAt >= LINK_HEARTBEAT_MS) {
+    } else if (this.#phase === 'up' && !this.#blocked) {
+      if (this.#consumedBytes > this.#creditedBytes) this.#flushSoon()
+      if (nowMonotonic - this.#pingedAt < LINK_HEARTBEAT_MS) return
       this.#pingedAt = nowMonotonic
       this.#write([encodePing(1)])
     }
@@ -246,7 +253,7 @@ export class Link {
 
   #credit(consumed: number): void {
     this.#out.consumed(consumed)
-    this.#flushSoon()
+    if (this.#out.isWaiting) this.#flushSoon()
   }
 
   #batch(batch: LinkBatch, bytes: number): void {
@@ -290,21 +297,28 @@ export class Link {
     }
   }
 
+  /** Credit goes with what leaves anyway, else when it has become worth a frame, else with the next tick. */
   #consumed(bytes: number): void {
     this.#consumedBytes += bytes
-    this.#flushSoon()
+    if (this.#consumedBytes - this.#creditedBytes >= LINK_CREDIT_STEP_BYTES) this.#flushSoon()
   }
 
   #flushSoon(): void {
-    if (this.#flushing || this.#blocked) return
-    this.#flushing = true
+    if (this.#blocked) return
+    this.#more = true
+    if (this.#gathering) return
+    this.#gathering = true
+    if (!this.#busy) queueMicrotask(() => void this.#flush())
     this.#defer(() => {
-      this.#flushing = false
-      if (this.#phase === 'up') this.#flush()
+      this.#gathering = false
+      this.#busy = this.#flush() > LINK_BUSY_BYTES
     })
   }
 
-  #flush(): void {
+  /** Returns the bytes that left. */
+  #flush(): number {
+    if (!this.#more || this.#phase !== 'up') return 0
+    this.#more = false
     const out: Uint8Array[] = []
     if (this.#pongDue !== undefined) out.push(encodePong(this.#pongDue))
     this.#pongDue = undefined
@@ -312,18 +326,19 @@ export class Link {
       this.#creditedBytes = this.#consumedBytes
       out.push(encodeCredit(this.#consumedBytes, this.#received))
     }
-    const first = this.#out.nextBatch()
-    if (first) out.push(first)
-    if (out.length > 0) this.#write(out)
-    while (!this.#blocked && this.#phase === 'up') {
-      const batch = this.#out.nextBatch()
-      if (!batch) return
-      this.#write([batch])
-    }
+    let bytes = 0
+    do {
+      const batch = this.#blocked ? undefined : this.#out.nextBatch()
+      if (batch) out.push(batch)
+      if (out.length === 0) break
+      bytes += this.#write(out.splice(0))
+    } while (!this.#blocked && this.#phase === 'up')
+    return bytes
   }
 
-  #write(frames: readonly Uint8Array[]): void {
+  #write(frames: readonly Uint8Array[]): number {
     const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames)
     if (!this.#pipe.write(bytes)) this.#blocked = true
+    return bytes.length
   }
 }

@@ -25,7 +25,7 @@ export class MeshSocket extends WebSocket {
       super.send(data)
       return
     }
-    if (this.#waiting.length === 0) setImmediate(this.#flush)
+    if (this.#waiting.length === 0) process.nextTick(this.#flush)
     this.#waiting.push(data)
     this.#waitingBytes += data.length
     if (this.#waitingBytes >= SOCKET_MESSAGE_MAX_BYTES) this.#flush()

@@ -13,11 +13,14 @@ const LONE_RATE = 50
 const LONE_PAIRS = 8
 const LONE_SECONDS = 4
 const WARM_UP_MS = 1_000
+/** Messages of each pair that go before: a relay that has just started runs everything for the first time. */
+const WARM_UP_EACH = 2_000
 const STEP_SECONDS = 2
 const SHARES = [0.1, 0.25, 0.5, 0.75, 0.9, 1, 1.1]
 const FLIGHTS = [1, 2, 4, 8, 16]
 
 async function lone(stage: Stage, loader: Loader, group: string, seconds: number): Promise<Stretch> {
+  await loader.ask({ do: 'send', group, each: WARM_UP_EACH, flight: 4 })
   await loader.ask({ do: 'start', group, loop: 'open', rate: LONE_RATE, precise: true })
   const found = await measure(stage, { loader, group, pid: undefined }, WARM_UP_MS, seconds * 1_000)
   await loader.ask({ do: 'stop', group })
