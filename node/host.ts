@@ -1,7 +1,6 @@
 // The libp2p host: WebSockets, noise, yamux, identify, ping, and the private DHT. Whatever libp2p throws becomes a
 // ParleyError here.
 import { isIP } from 'node:net'
-import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { type Identify, identify } from '@libp2p/identify'
@@ -41,6 +40,7 @@ import {
   STREAMS_OUTBOUND_MAX,
   UPGRADE_MAX_MS,
 } from './limits.ts'
+import { meshNoise } from './noise-crypto.ts'
 import { createSocketGuard, type SocketGuard } from './socket-guard.ts'
 import { meshTransport } from './transport.ts'
 import type { NodeOptions } from './types.ts'
@@ -105,7 +105,7 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
     nodeInfo: { name: 'parley', version: '1' },
     addresses: { listen: listen ? [listen] : [], announce: [...options.announce] },
     transports: [meshTransport(guard)],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [meshNoise()],
     streamMuxers: [yamux({ maxInboundStreams: STREAMS_INBOUND_MAX, maxOutboundStreams: STREAMS_OUTBOUND_MAX })],
     connectionManager: {
       maxConnections: CONNECTIONS_MAX,
