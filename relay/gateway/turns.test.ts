@@ -30,8 +30,8 @@ function room() {
   return {
     said,
     speaker: (name: string): Speaker => ({ name, held: false }),
-    say: (speaker: Speaker, tookMs: number, count = 1, bytes = 100) =>
-      turns.say(speaker, bytes, steps(speaker.name, tookMs, count)!),
+    say: (speaker: Speaker, tookMs: number, count = 1, bytes = 100, name = speaker.name) =>
+      turns.say(speaker, bytes, steps(name, tookMs, count)!),
     /** What was said since the last time. */
     turn(): string[] {
       for (const callback of next.splice(0)) callback()
@@ -92,6 +92,31 @@ test('who said little lately goes before those who are loud; these take turns an
   pass(TURN_MS / LOUD_SHARE)
   say(late, TURN_MS / 8)
   assert.deepEqual(turn().slice(0, 1), ['z'])
+})
+
+test('however many quiet ones there are, the loud get every fourth turn', () => {
+  const { speaker, say, turn, said } = room()
+  say(speaker('x'), TURN_MS, 100)
+  say(speaker('x'), TURN_MS, 100)
+  turn()
+  said.splice(0)
+  for (let i = 0; i < 40; i++) say(speaker('q'), TURN_MS)
+  const order: string[] = []
+  for (let i = 0; i < 20; i++) order.push(...turn())
+  const loud = order.filter((name) => name === 'x').length
+  assert.ok(loud >= 4 && loud <= 6, order.join(''))
+})
+
+test('steps of one speaker stay in their order, though it has become quiet again', () => {
+  const { speaker, say, turn, said, pass } = room()
+  const ana = speaker('a')
+  say(speaker('b'), TURN_MS)
+  say(ana, TURN_MS, 3)
+  turn()
+  pass((10 * TURN_MS) / LOUD_SHARE)
+  say(ana, TURN_MS / 8, 1, 100, 'A')
+  for (let i = 0; i < 6; i++) said.push(...turn())
+  assert.equal(said.join(''), 'aaA')
 })
 
 test('who has much waiting is not read until all of it was heard', () => {
