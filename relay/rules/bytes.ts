@@ -14,6 +14,32 @@ export function putU53(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 7] = low
 }
 
+export function writeU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
+}
+
+export const readU32 = (bytes: Uint8Array, at: number): number =>
+  ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+
+/** More than 64 bytes of its own are an allocation outside of the heap. */
+const SLAB_BYTES = 16 * 1024
+let slab = new ArrayBuffer(SLAB_BYTES)
+let slabAt = 0
+
+/** Bytes for a small row; those made one after the other share memory, which goes when the last of them does. */
+export function slabOf(size: number): Uint8Array {
+  if (slabAt + size > SLAB_BYTES) {
+    slab = new ArrayBuffer(SLAB_BYTES)
+    slabAt = 0
+  }
+  const out = new Uint8Array(slab, slabAt, size)
+  slabAt += size
+  return out
+}
+
 export class ByteWriter {
   #bytes: Uint8Array = new Uint8Array(256)
   #view = new DataView(this.#bytes.buffer)

@@ -1,22 +1,25 @@
-// The last IN_FLIGHT_MAX of an author's k -> (place, tag), by which the host knows what it has numbered already. It lies
-// in memory as it lies in rows: blocks of 16 ks, each epoch u32, n u32, tag 8; a k without a place is all zero.
-import { limits, type Position, positionOf, TAG_BYTES } from '#protocol'
+// The last IN_FLIGHT_MAX of an author's k -> (place, tag), by which the host knows what it has numbered already. Blocks of
+// 16 ks, in memory as numbers (arrays of bytes would each be an allocation outside of the heap), in rows as, for each k,
+// epoch u32, n u32, tag 8; a k without a place is all zero.
+import { epochOf, limits, nOf, type Position, positionOf, TAG_BYTES } from '#protocol'
+import { readU32, slabOf, writeU32 } from './bytes.ts'
 
 const BLOCK_KS = 16
 const PLACE_BYTES = 8 + TAG_BYTES
 const BLOCK_BYTES = BLOCK_KS * PLACE_BYTES
+/** Place, first and second half of the tag. */
+const NUMBERS = 3
+/** Begun with fractions: an array of small integers would be made anew for the first place. */
+const EMPTY: readonly number[] = Array.from({ length: BLOCK_KS * NUMBERS }, () => 0.5).fill(0)
 
 /** Where a k of an author ended up. */
 export type Placed = { readonly at: Position; readonly tag: Uint8Array }
 
-const u32 = (bytes: Uint8Array, at: number): number =>
-  ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
-
 const blockOf = (k: number): number => Math.floor(k / BLOCK_KS)
-const offsetOf = (k: number): number => (k % BLOCK_KS) * PLACE_BYTES
+const indexOf = (k: number): number => (k % BLOCK_KS) * NUMBERS
 
 export class Window {
-  readonly #blocks = new Map<number, Uint8Array>()
+  readonly #blocks = new Map<number, number[]>()
   /** Blocks that changed since the last commit was closed. */
   readonly dirty = new Set<number>()
   #last = 0
@@ -26,24 +29,18 @@ export class Window {
     return this.#last
   }
 
-  /** The next k. `entry` carries its place and tag where a header does. */
+  /** The next k. */
   add(k: number, epoch: number, n: number, tag: Uint8Array): void {
     const number = blockOf(k)
     let block = this.#blocks.get(number)
     if (!block) {
-      block = new Uint8Array(BLOCK_BYTES)
+      block = EMPTY.slice()
       this.#blocks.set(number, block)
     }
-    const at = offsetOf(k)
-    block[at] = epoch >>> 24
-    block[at + 1] = epoch >>> 16
-    block[at + 2] = epoch >>> 8
-    block[at + 3] = epoch
-    block[at + 4] = n >>> 24
-    block[at + 5] = n >>> 16
-    block[at + 6] = n >>> 8
-    block[at + 7] = n
-    for (let i = 0; i < TAG_BYTES; i++) block[at + 8 + i] = tag[i]!
+    const i = indexOf(k)
+    block[i] = positionOf(epoch, n)
+    block[i + 1] = readU32(tag, 0)
+    block[i + 2] = readU32(tag, 4)
     this.dirty.add(number)
     this.#last = k
     const oldest = blockOf(k - limits.IN_FLIGHT_MAX + 1) - 1
@@ -55,7 +52,7 @@ export class Window {
     for (let k = last + 1; k <= this.#last; k++) {
       const block = this.#blocks.get(blockOf(k))
       if (!block) continue
-      block.fill(0, offsetOf(k), offsetOf(k) + PLACE_BYTES)
+      block.fill(0, indexOf(k), indexOf(k) + NUMBERS)
       this.dirty.add(blockOf(k))
     }
     this.#last = Math.min(this.#last, last)
@@ -64,26 +61,43 @@ export class Window {
   /** 0 if this k has no place, or one that is forgotten. */
   placeOf(k: number): Position {
     if (k > this.#last || k <= this.#last - limits.IN_FLIGHT_MAX) return 0 as Position
-    const block = this.#blocks.get(blockOf(k))
-    return block ? positionOf(u32(block, offsetOf(k)), u32(block, offsetOf(k) + 4)) : (0 as Position)
+    return (this.#blocks.get(blockOf(k))?.[indexOf(k)] ?? 0) as Position
   }
 
   get(k: number): Placed | undefined {
     const at = this.placeOf(k)
     if (at === 0) return undefined
-    const from = offsetOf(k) + 8
-    return { at, tag: this.#blocks.get(blockOf(k))!.slice(from, from + TAG_BYTES) }
+    const block = this.#blocks.get(blockOf(k))!
+    const tag = new Uint8Array(TAG_BYTES)
+    writeU32(tag, 0, block[indexOf(k) + 1]!)
+    writeU32(tag, 4, block[indexOf(k) + 2]!)
+    return { at, tag }
   }
 
   /** Bytes of a block as a row has them; undefined when nothing is in it. */
   write(number: number): Uint8Array | undefined {
-    return this.#blocks.get(number)?.slice()
+    const block = this.#blocks.get(number)
+    if (!block) return undefined
+    const row = slabOf(BLOCK_BYTES)
+    for (let i = 0, to = 0; i < block.length; i += NUMBERS, to += PLACE_BYTES) {
+      const at = block[i] as Position
+      writeU32(row, to, epochOf(at))
+      writeU32(row, to + 4, nOf(at))
+      writeU32(row, to + 8, block[i + 1]!)
+      writeU32(row, to + 12, block[i + 2]!)
+    }
+    return row
   }
 
   read(number: number, row: Uint8Array): void {
-    this.#blocks.set(number, new Uint8Array(row))
-    for (let k = number * BLOCK_KS; k < (number + 1) * BLOCK_KS; k++) {
-      if (u32(row, offsetOf(k)) > 0) this.#last = Math.max(this.#last, k)
+    const block = EMPTY.slice()
+    this.#blocks.set(number, block)
+    for (let i = 0, from = 0; i < block.length; i += NUMBERS, from += PLACE_BYTES) {
+      if (readU32(row, from) === 0) continue
+      block[i] = positionOf(readU32(row, from), readU32(row, from + 4))
+      block[i + 1] = readU32(row, from + 8)
+      block[i + 2] = readU32(row, from + 12)
+      this.#last = Math.max(this.#last, number * BLOCK_KS + i / NUMBERS)
     }
   }
 }
