@@ -1,13 +1,23 @@
 // Link frames. Batches are written by hand (one allocation a frame, bodies copied once); the rest is rare.
 import { create, toBinary } from '@bufbuild/protobuf'
-import { decode, type LinkFrame, LinkFrameSchema, type LinkHello, limits, ParleyError, refusalOf } from '#protocol'
+import {
+  type LinkFrame,
+  LinkFrameSchema,
+  type LinkHello,
+  limits,
+  ParleyError,
+  readLinkFrame,
+  refusalOf,
+} from '#protocol'
 import { LINK_FRAME_MAX_BYTES } from './limits.ts'
 import type { LinkItem } from './types.ts'
-import { countField, frame, writeLength } from './wire.ts'
+import { frame, writeLength } from './wire.ts'
 
 const NAME_BYTES_MAX = 48
 const ITEM_OVERHEAD_BYTES = 20
+const FRAME_PREFIX_BYTES = 4
 const FRAME_TAG_BATCH = (2 << 3) | 2
+const FRAME_TAG_CREDIT = (3 << 3) | 2
 const BATCH_FIELD_NAMES = 2
 const BATCH_FIELD_ITEMS = 3
 
@@ -74,9 +84,9 @@ export function encodeBatch(batch: OutgoingBatch): Uint8Array {
   for (const size of nameSizes) inner += nestedSize(size)
   for (const size of itemSizes) inner += nestedSize(size)
   const body = 1 + varintBytes(inner) + inner
-  const out = new Writer(4 + body)
+  const out = new Writer(FRAME_PREFIX_BYTES + body)
   writeLength(out.bytes, 0, body)
-  out.at = 4
+  out.at = FRAME_PREFIX_BYTES
   out.varint(FRAME_TAG_BATCH)
   out.varint(inner)
   out.number(1, batch.number)
@@ -108,34 +118,23 @@ export const encodeRefusal = (error: ParleyError): Uint8Array =>
   encodeFrame({ case: 'refusal', value: refusalOf(error) })
 
 export function encodeCredit(consumedBytes: number, number: number): Uint8Array {
-  return encodeFrame({
-    case: 'credit',
-    value: { $typeName: 'parley.v1.LinkCredit', consumedBytes: BigInt(consumedBytes), number },
-  })
+  const inner = numberSize(consumedBytes) + numberSize(number)
+  const out = new Writer(FRAME_PREFIX_BYTES + nestedSize(inner))
+  writeLength(out.bytes, 0, nestedSize(inner))
+  out.at = FRAME_PREFIX_BYTES
+  out.varint(FRAME_TAG_CREDIT)
+  out.varint(inner)
+  out.number(1, consumedBytes)
+  out.number(2, number)
+  return out.bytes
 }
 
-/** Throws `malformed` or `too_many` for anything that is no frame within the limits. */
+/** Throws `malformed`, `too_large` or `too_many` for anything that is no frame within the limits. */
 export function decodeFrame(bytes: Uint8Array, limitBytes: number): NonNullable<LinkFrame['what']> {
-  const batch = countField(bytes, 2)
-  if (batch.count > 1) throw new ParleyError('malformed', 'two batches in a frame')
-  if (batch.count === 1) ensureCounts(batch.last)
-  const { what } = decode(
-    LinkFrameSchema,
-    bytes,
-    Math.min(limitBytes, LINK_FRAME_MAX_BYTES),
-    limits.LINK_BATCH_ITEMS_MAX,
-  )
+  const limit = Math.min(limitBytes, LINK_FRAME_MAX_BYTES)
+  if (bytes.length > limit)
+    throw new ParleyError('too_large', 'link frame over the limit', { limit: `${limit}`, size: `${bytes.length}` })
+  const { what } = readLinkFrame(bytes, limits.LINK_BATCH_ITEMS_MAX)
   if (what.case === undefined) throw new ParleyError('malformed', 'empty link frame')
   return what
-}
-
-function ensureCounts(batch: Uint8Array): void {
-  const items = countField(batch, BATCH_FIELD_ITEMS).count
-  const names = countField(batch, BATCH_FIELD_NAMES).count
-  if (items + names > limits.LINK_BATCH_ITEMS_MAX) {
-    throw new ParleyError('too_many', 'items in a batch', {
-      limit: `${limits.LINK_BATCH_ITEMS_MAX}`,
-      count: `${items + names}`,
-    })
-  }
 }

@@ -19,36 +19,71 @@ export function writeLength(out: Uint8Array, at: number, length: number): void {
   out[at + 3] = length
 }
 
-/** Collects chunks of any size into one buffer, which never grows beyond the frame that is on its way. */
+const plain = (bytes: Uint8Array): Uint8Array =>
+  Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : bytes
+
+/**
+ * Finds frames in chunks of any size. What lies whole in a chunk, as nearly all do, is a view into it; the rest is
+ * collected in one buffer, which never grows beyond the frame that is on its way.
+ */
 export class FrameReader {
+  /** A chunk that came when nothing was pending, and how far it has been read. */
+  #chunk: Uint8Array | undefined
+  #chunkAt = 0
   #buffer = new Uint8Array(FIRST_BUFFER_BYTES)
   #start = 0
   #end = 0
 
   /** Bytes of a frame that has begun and is not complete. */
   get pending(): number {
-    return this.#end - this.#start
+    return this.#end - this.#start + (this.#chunk ? this.#chunk.length - this.#chunkAt : 0)
   }
 
+  /** The chunk is the reader's from now on. */
   push(chunk: Uint8Array): void {
-    if (this.#end + chunk.length > this.#buffer.length) this.#makeRoom(chunk.length)
-    this.#buffer.set(chunk, this.#end)
-    this.#end += chunk.length
+    if (this.pending === 0) {
+      this.#chunk = plain(chunk)
+      this.#chunkAt = 0
+      return
+    }
+    this.#keep()
+    this.#collect(chunk)
   }
 
   /** The next complete frame, or undefined. Throws `too_large` as soon as a header says so. */
   next(limitBytes: number): Uint8Array | undefined {
-    if (this.pending < HEADER_BYTES) return undefined
-    const at = this.#start
-    const view = this.#buffer
-    const length = view[at]! * 2 ** 24 + (view[at + 1]! << 16) + (view[at + 2]! << 8) + view[at + 3]!
-    if (length > limitBytes)
-      throw new ParleyError('too_large', 'frame over the limit', { limit: `${limitBytes}`, size: `${length}` })
-    if (this.pending < HEADER_BYTES + length) return undefined
-    this.#start += HEADER_BYTES + length
-    const body = view.slice(at + HEADER_BYTES, this.#start)
-    if (this.#start === this.#end) this.#reset()
-    return body
+    const chunk = this.#chunk
+    if (!chunk) {
+      const length = lengthAt(this.#buffer, this.#start, this.#end, limitBytes)
+      if (length === undefined) return undefined
+      const from = this.#start + HEADER_BYTES
+      this.#start = from + length
+      const body = this.#buffer.slice(from, this.#start)
+      if (this.#start === this.#end) this.#reset()
+      return body
+    }
+    const length = lengthAt(chunk, this.#chunkAt, chunk.length, limitBytes)
+    if (length === undefined) {
+      this.#keep()
+      return undefined
+    }
+    const from = this.#chunkAt + HEADER_BYTES
+    this.#chunkAt = from + length
+    if (this.#chunkAt === chunk.length) this.#chunk = undefined
+    return chunk.subarray(from, from + length)
+  }
+
+  /** What is left of a chunk is collected. */
+  #keep(): void {
+    const chunk = this.#chunk
+    this.#chunk = undefined
+    if (chunk && this.#chunkAt < chunk.length) this.#collect(chunk.subarray(this.#chunkAt))
+  }
+
+  #collect(bytes: Uint8Array): void {
+    if (this.#end + bytes.length > this.#buffer.length) this.#makeRoom(bytes.length)
+    this.#buffer.set(bytes, this.#end)
+    this.#end += bytes.length
   }
 
   #makeRoom(more: number): void {
@@ -66,6 +101,15 @@ export class FrameReader {
     this.#end = 0
     if (this.#buffer.length > 16 * FIRST_BUFFER_BYTES) this.#buffer = new Uint8Array(FIRST_BUFFER_BYTES)
   }
+}
+
+/** Length of the frame at `at` if it is complete by `end`. Throws `too_large`. */
+function lengthAt(bytes: Uint8Array, at: number, end: number, limitBytes: number): number | undefined {
+  if (end - at < HEADER_BYTES) return undefined
+  const length = bytes[at]! * 2 ** 24 + (bytes[at + 1]! << 16) + (bytes[at + 2]! << 8) + bytes[at + 3]!
+  if (length > limitBytes)
+    throw new ParleyError('too_large', 'frame over the limit', { limit: `${limitBytes}`, size: `${length}` })
+  return end - at < HEADER_BYTES + length ? undefined : length
 }
 
 /**

@@ -5,12 +5,33 @@ import { create, type DescMessage, fromBinary, toBinary } from '@bufbuild/protob
 import fc from 'fast-check'
 import { readDeviceFrame, writeDeviceFrame } from './device-frame-codec.ts'
 import { selectParts, writeEntry } from './entry.ts'
-import { ItemKind, LogSchema, SubmissionsSchema } from './gen/link_pb.ts'
+import {
+  ItemKind,
+  LinkFrameSchema,
+  LogSchema,
+  LogStateSchema,
+  SafeSchema,
+  type SubmissionState,
+  SubmissionStateSchema,
+  SubmissionsSchema,
+} from './gen/link_pb.ts'
 import { DeviceFrameSchema, HomeFrameSchema, SubmissionSchema } from './gen/session_pb.ts'
 import { readHomeFrame } from './home-frame-codec.ts'
 import { HomeFrameWriter, sizeOfOwn } from './home-frame-writer.ts'
-import { readLog, readSubmissions, writeLog, writeSubmissions } from './item-codec.ts'
+import {
+  readLog,
+  readLogState,
+  readSafe,
+  readSubmissionState,
+  readSubmissions,
+  writeLog,
+  writeLogState,
+  writeSafe,
+  writeSubmissionState,
+  writeSubmissions,
+} from './item-codec.ts'
 import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES } from './limits.ts'
+import { readLinkFrame } from './link-frame-codec.ts'
 import { positionOf } from './position.ts'
 import { ParleyError } from './refusals.ts'
 import { packSubmission, unpackSubmission } from './submission-codec.ts'
@@ -55,6 +76,26 @@ const CODECS: Readonly<Record<string, Codec>> = {
     ),
     read: unpackSubmission,
     write: packSubmission,
+  },
+  'link frame': {
+    schema: LinkFrameSchema,
+    seeds: validOf(vectors['link-frames']!),
+    read: readLinkFrame,
+    write: undefined,
+  },
+  'log state': {
+    schema: LogStateSchema,
+    seeds: validOf(vectors.items!, ItemKind.LOG_STATE),
+    read: readLogState,
+    write: writeLogState,
+  },
+  safe: { schema: SafeSchema, seeds: validOf(vectors.items!, ItemKind.SAFE), read: readSafe, write: writeSafe },
+  'submission state': {
+    schema: SubmissionStateSchema,
+    seeds: validOf(vectors.items!, ItemKind.SUBMISSION_STATE),
+    read: readSubmissionState,
+    write: (message: SubmissionState) =>
+      message.verdict.case === undefined ? writeSubmissionState(message) : toBinary(SubmissionStateSchema, message),
   },
   log: { schema: LogSchema, seeds: validOf(vectors.items!, ItemKind.LOG), read: readLog, write: writeLog },
 }

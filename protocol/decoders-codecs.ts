@@ -2,11 +2,27 @@
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import type { Decoder } from './decoder.ts'
 import { readDeviceFrame } from './device-frame-codec.ts'
-import { ItemKind, LogSchema, SubmissionsSchema } from './gen/link_pb.ts'
+import {
+  ItemKind,
+  LinkFrameSchema,
+  LogSchema,
+  LogStateSchema,
+  SafeSchema,
+  SubmissionStateSchema,
+  SubmissionsSchema,
+} from './gen/link_pb.ts'
 import { DeviceFrameSchema, HomeFrameSchema } from './gen/session_pb.ts'
 import { readHomeFrame } from './home-frame-codec.ts'
-import { readLog, readSubmissions } from './item-codec.ts'
-import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES, LINK_BATCH_MAX_BYTES, LINK_ITEM_FIELDS_MAX } from './limits.ts'
+import { readLog, readLogState, readSafe, readSubmissionState, readSubmissions } from './item-codec.ts'
+import {
+  FRAME_ITEMS_MAX,
+  FRAME_MAX_BYTES,
+  LINK_BATCH_ITEMS_MAX,
+  LINK_BATCH_MAX_BYTES,
+  LINK_FRAME_MAX_BYTES,
+  LINK_ITEM_FIELDS_MAX,
+} from './limits.ts'
+import { readLinkFrame } from './link-frame-codec.ts'
 import { bytesOf } from './vector-file.ts'
 import { makeVectors } from './vectors.ts'
 import { decode, ensureSize } from './wire.ts'
@@ -60,5 +76,15 @@ export function codecDecoders(): Decoder[] {
       kind: ItemKind.SUBMISSIONS,
     }),
     twins(readLog, { ...item, schema: LogSchema, kind: ItemKind.LOG }),
+    twins(readLogState, { ...item, schema: LogStateSchema, kind: ItemKind.LOG_STATE }),
+    twins(readSafe, { ...item, schema: SafeSchema, kind: ItemKind.SAFE }),
+    twins(readSubmissionState, { ...item, schema: SubmissionStateSchema, kind: ItemKind.SUBMISSION_STATE }),
+    twins(readLinkFrame, {
+      file: 'link-frame-codec.ts',
+      schema: LinkFrameSchema,
+      vectors: 'link-frames',
+      maxBytes: LINK_FRAME_MAX_BYTES,
+      maxItems: LINK_BATCH_ITEMS_MAX,
+    }),
   ]
 }

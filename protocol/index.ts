@@ -109,6 +109,7 @@ export {
   userIdOfRootKey,
 } from './ids.ts'
 export * as limits from './limits.ts'
+export { readLinkFrame } from './link-frame-codec.ts'
 export {
   decodeItem,
   decodeLinkFrame,

@@ -64,7 +64,18 @@ import {
 import type { RegisterUpdate } from './gen/session_pb.ts'
 import { readGenesis } from './genesis.ts'
 import { ID_BYTES } from './ids.ts'
-import { readLog, readSubmissions, writeLog, writeSubmissions } from './item-codec.ts'
+import {
+  readLog,
+  readLogState,
+  readSafe,
+  readSubmissionState,
+  readSubmissions,
+  writeLog,
+  writeLogState,
+  writeSafe,
+  writeSubmissionState,
+  writeSubmissions,
+} from './item-codec.ts'
 import {
   DEVICE_NUMBER_MAX,
   EPOCH_MAX,
@@ -77,6 +88,7 @@ import {
   REQUEST_MAX_BYTES,
   REQUEST_METHOD_MAX_CHARS,
 } from './limits.ts'
+import { readLinkFrame } from './link-frame-codec.ts'
 import { ParleyError } from './refusals.ts'
 import { decode, ensureSize } from './wire.ts'
 
@@ -102,7 +114,8 @@ function checkBatch(batch: LinkBatch): void {
 }
 
 export function decodeLinkFrame(bytes: Uint8Array): LinkFrame {
-  const frame = decode(LinkFrameSchema, bytes, LINK_FRAME_MAX_BYTES, LINK_BATCH_ITEMS_MAX)
+  ensureSize(LinkFrameSchema.typeName, bytes, LINK_FRAME_MAX_BYTES)
+  const frame = readLinkFrame(bytes, LINK_BATCH_ITEMS_MAX)
   switch (frame.what.case) {
     case 'hello':
       checkHello(frame.what.value)
@@ -156,11 +169,27 @@ const SCHEMAS = {
   [ItemKind.RANGE]: RangeSchema,
 } as const satisfies Record<RelayItem['kind'], DescMessage>
 
+function writeItem(item: RelayItem): Uint8Array | undefined {
+  switch (item.kind) {
+    case ItemKind.SUBMISSIONS:
+      return writeSubmissions(item.value)
+    case ItemKind.LOG:
+      return writeLog(item.value)
+    case ItemKind.LOG_STATE:
+      return writeLogState(item.value)
+    case ItemKind.SAFE:
+      return writeSafe(item.value)
+    case ItemKind.SUBMISSION_STATE:
+      return item.value.verdict.case === undefined ? writeSubmissionState(item.value) : undefined
+    default:
+      return undefined
+  }
+}
+
 export function encodeItem(item: RelayItem): Uint8Array {
   const schema = SCHEMAS[item.kind] as DescMessage
-  if (item.kind === ItemKind.SUBMISSIONS) return within(schema, writeSubmissions(item.value), LINK_BATCH_MAX_BYTES)
-  if (item.kind === ItemKind.LOG) return within(schema, writeLog(item.value), LINK_BATCH_MAX_BYTES)
-  return encodeWithin(schema, item.value, LINK_BATCH_MAX_BYTES)
+  const bytes = writeItem(item)
+  return bytes ? within(schema, bytes, LINK_BATCH_MAX_BYTES) : encodeWithin(schema, item.value, LINK_BATCH_MAX_BYTES)
 }
 
 function checkStreamKey(key: StreamKey | undefined): void {
@@ -315,13 +344,21 @@ function checkItem(item: RelayItem): void {
   }
 }
 
+/** Read by hand: what is said of nearly every message. */
+const READERS = {
+  [ItemKind.SUBMISSIONS]: readSubmissions,
+  [ItemKind.SUBMISSION_STATE]: readSubmissionState,
+  [ItemKind.LOG]: readLog,
+  [ItemKind.LOG_STATE]: readLogState,
+  [ItemKind.SAFE]: readSafe,
+} as const satisfies Partial<Record<RelayItem['kind'], unknown>>
+
 function decodeAs(kind: RelayItem['kind'], body: Uint8Array): RelayItem['value'] {
   const schema = SCHEMAS[kind] as DescMessage
-  if (kind !== ItemKind.SUBMISSIONS && kind !== ItemKind.LOG) {
-    return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_ITEM_FIELDS_MAX) as unknown as RelayItem['value']
-  }
+  const read = READERS[kind as keyof typeof READERS] as (typeof READERS)[keyof typeof READERS] | undefined
+  if (!read) return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_ITEM_FIELDS_MAX) as unknown as RelayItem['value']
   ensureSize(schema.typeName, body, LINK_BATCH_MAX_BYTES)
-  return kind === ItemKind.LOG ? readLog(body, LINK_ITEM_FIELDS_MAX) : readSubmissions(body, LINK_ITEM_FIELDS_MAX)
+  return read(body, LINK_ITEM_FIELDS_MAX)
 }
 
 /** The body of a link item. A kind unknown here is `malformed`. */

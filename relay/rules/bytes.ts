@@ -14,14 +14,14 @@ export function putU53(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 7] = low
 }
 
-export function writeU32(bytes: Uint8Array, at: number, value: number): void {
+export function putU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value >>> 24
   bytes[at + 1] = value >>> 16
   bytes[at + 2] = value >>> 8
   bytes[at + 3] = value
 }
 
-export const readU32 = (bytes: Uint8Array, at: number): number =>
+export const u32At = (bytes: Uint8Array, at: number): number =>
   ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
 
 /** More than 64 bytes of its own are an allocation outside of the heap. */

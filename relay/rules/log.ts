@@ -1,9 +1,9 @@
 // Taking entries: the host when it numbers one, a replica when the host's feed brings one. Either way the head moves,
 // the entry is put into the store, local members' inboxes fall behind, and live devices are pushed to.
-import { create, toBinary } from '@bufbuild/protobuf'
 import {
   type EntryHeader,
   earlier,
+  encodeItem,
   epochOf,
   ItemKind,
   keptOf,
@@ -11,7 +11,6 @@ import {
   nextPlace,
   nOf,
   type Position,
-  SafeSchema,
   type UserId,
 } from '#protocol'
 import { type Author, advance, type Conversation, hashWith, heldAt } from './conversation.ts'
@@ -177,8 +176,9 @@ export class Log {
   }
 
   #sendSafe(conv: Conversation, region: Parameters<Core['ports']['links']['send']>[0]): void {
-    const body = toBinary(SafeSchema, create(SafeSchema, { epoch: epochOf(conv.safe), n: nOf(conv.safe) }))
-    this.#core.ports.links.send(region, { conv: conv.id, kind: ItemKind.SAFE, body })
+    const kind = ItemKind.SAFE
+    const value = { $typeName: 'parley.v1.Safe', epoch: epochOf(conv.safe), n: nOf(conv.safe) } as const
+    this.#core.ports.links.send(region, { conv: conv.id, kind, body: encodeItem({ kind, value }) })
   }
 }
 

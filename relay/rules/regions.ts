@@ -1,17 +1,16 @@
 // What other regions may say over a link. Every item is bound to the region that the link authenticated, and checked to
 // be one that this region may send.
-import { create, toBinary } from '@bufbuild/protobuf'
 import {
   type ConvId,
   copyEntry,
   decodeItem,
   earlier,
+  encodeItem,
   epochOf,
   type Intro,
   ItemKind,
   isPosition,
   type LogState,
-  LogStateSchema,
   limits,
   nOf,
   ParleyError,
@@ -259,8 +258,9 @@ export class Regions {
   }
 
   #sendLogState(conv: Conversation, at: Position, gap: boolean): void {
-    const body = toBinary(LogStateSchema, create(LogStateSchema, { epoch: epochOf(at), n: nOf(at), gap }))
-    this.#core.ports.links.send(conv.host, { conv: conv.id, kind: ItemKind.LOG_STATE, body })
+    const kind = ItemKind.LOG_STATE
+    const value = { $typeName: 'parley.v1.LogState', epoch: epochOf(at), n: nOf(at), gap } as const
+    this.#core.ports.links.send(conv.host, { conv: conv.id, kind, body: encodeItem({ kind, value }) })
   }
 
   /** After a commit: what a replica has now, durably. */

@@ -6,13 +6,12 @@ import {
   encodeItem,
   entryPosition,
   ItemKind,
-  LogSchema,
   limits,
   type Position,
   type RegionId,
   RegistersSchema,
   type Submission,
-  SubmissionsSchema,
+  type Submissions,
   selectParts,
   unpackSubmission,
 } from '#protocol'
@@ -94,7 +93,7 @@ export class Senders {
     let bytes = 0
     const send = (final: boolean): void => {
       const headHash = final && last === conv.head ? conv.hash : new Uint8Array(0)
-      const value = create(LogSchema, { entry: item, headHash })
+      const value = { $typeName: 'parley.v1.Log', entry: item, headHash } as const
       this.#send(region, conv, ItemKind.LOG, encodeItem({ kind: ItemKind.LOG, value }))
       item = []
       bytes = 0
@@ -142,15 +141,12 @@ export class Senders {
 
   #sendBatch({ conv, author, items }: SubmissionBatch): void {
     if (!conv.feeds.has(conv.host)) return
-    const body = create(SubmissionsSchema, {
-      author: {
-        member: author.member,
-        device: author.device,
-        registrationEpoch: author.registrationEpoch,
-        registrationVersion: author.registrationVersion,
-      },
+    const { member, device, registrationEpoch, registrationVersion } = author
+    const body: Submissions = {
+      $typeName: 'parley.v1.Submissions',
+      author: { $typeName: 'parley.v1.StreamKey', member, device, registrationEpoch, registrationVersion },
       items,
-    })
+    }
     const { SUBMISSIONS } = ItemKind
     this.#send(conv.host, conv, SUBMISSIONS, encodeItem({ kind: SUBMISSIONS, value: body }))
   }
@@ -171,8 +167,11 @@ export class Senders {
     }
     const stream = author.stream
     const from = Math.max(feed.sent.get(stream) ?? 0, author.last)
+    const newest = author.run[author.run.length - 1]?.k ?? 0
     const due =
-      feed.reading.has(stream) || !this.#open(conv.host) ? [] : forwardable(author, from + 1, limits.IN_FLIGHT_MAX)
+      newest <= from || feed.reading.has(stream) || !this.#open(conv.host)
+        ? []
+        : forwardable(author, from + 1, limits.IN_FLIGHT_MAX)
     if (due.length === 0) {
       done?.(from)
       return

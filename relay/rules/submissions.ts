@@ -3,13 +3,13 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
   type EntryHeader,
+  encodeItem,
   ItemKind,
   limits,
   packSubmission,
   type RegionId,
   type Submission,
   type SubmissionState,
-  SubmissionStateSchema,
   sizeOfSubmission,
   unpackSubmission,
   type Verdict,
@@ -228,17 +228,15 @@ export class Submissions {
   }
 
   #answer(conv: Conversation, author: Author, region: RegionId, verdict: Verdict | undefined): void {
-    const state = create(SubmissionStateSchema, {
-      author: {
-        member: author.member,
-        device: author.device,
-        registrationEpoch: author.registrationEpoch,
-        registrationVersion: author.registrationVersion,
-      },
+    const { member, device, registrationEpoch, registrationVersion } = author
+    const state: SubmissionState = {
+      $typeName: 'parley.v1.SubmissionState',
+      author: { $typeName: 'parley.v1.StreamKey', member, device, registrationEpoch, registrationVersion },
       last: author.last,
+      verdict: { case: undefined },
       k: verdict?.k ?? 0,
       rev: verdict?.rev ?? 0,
-    })
+    }
     if (
       verdict &&
       verdict.outcome.case !== 'sequenced' &&
@@ -247,7 +245,8 @@ export class Submissions {
     ) {
       state.verdict = verdict.outcome as SubmissionState['verdict']
     }
-    const item = { conv: conv.id, kind: ItemKind.SUBMISSION_STATE, body: toBinary(SubmissionStateSchema, state) }
+    const kind = ItemKind.SUBMISSION_STATE
+    const item = { conv: conv.id, kind, body: encodeItem({ kind, value: state }) }
     const refuses = verdict?.outcome.case === 'stale' || verdict?.outcome.case === 'final'
     // Who has been deposed must not refuse: a commit of its own tells, even where nothing else waits for one.
     if (refuses) this.#core.store.note(new Uint8Array(0))

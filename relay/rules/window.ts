@@ -2,7 +2,7 @@
 // 16 ks, in memory as numbers (arrays of bytes would each be an allocation outside of the heap), in rows as, for each k,
 // epoch u32, n u32, tag 8; a k without a place is all zero.
 import { epochOf, limits, nOf, type Position, positionOf, TAG_BYTES } from '#protocol'
-import { readU32, slabOf, writeU32 } from './bytes.ts'
+import { putU32, slabOf, u32At } from './bytes.ts'
 
 const BLOCK_KS = 16
 const PLACE_BYTES = 8 + TAG_BYTES
@@ -39,8 +39,8 @@ export class Window {
     }
     const i = indexOf(k)
     block[i] = positionOf(epoch, n)
-    block[i + 1] = readU32(tag, 0)
-    block[i + 2] = readU32(tag, 4)
+    block[i + 1] = u32At(tag, 0)
+    block[i + 2] = u32At(tag, 4)
     this.dirty.add(number)
     this.#last = k
     const oldest = blockOf(k - limits.IN_FLIGHT_MAX + 1) - 1
@@ -69,8 +69,8 @@ export class Window {
     if (at === 0) return undefined
     const block = this.#blocks.get(blockOf(k))!
     const tag = new Uint8Array(TAG_BYTES)
-    writeU32(tag, 0, block[indexOf(k) + 1]!)
-    writeU32(tag, 4, block[indexOf(k) + 2]!)
+    putU32(tag, 0, block[indexOf(k) + 1]!)
+    putU32(tag, 4, block[indexOf(k) + 2]!)
     return { at, tag }
   }
 
@@ -81,10 +81,10 @@ export class Window {
     const row = slabOf(BLOCK_BYTES)
     for (let i = 0, to = 0; i < block.length; i += NUMBERS, to += PLACE_BYTES) {
       const at = block[i] as Position
-      writeU32(row, to, epochOf(at))
-      writeU32(row, to + 4, nOf(at))
-      writeU32(row, to + 8, block[i + 1]!)
-      writeU32(row, to + 12, block[i + 2]!)
+      putU32(row, to, epochOf(at))
+      putU32(row, to + 4, nOf(at))
+      putU32(row, to + 8, block[i + 1]!)
+      putU32(row, to + 12, block[i + 2]!)
     }
     return row
   }
@@ -93,10 +93,10 @@ export class Window {
     const block = EMPTY.slice()
     this.#blocks.set(number, block)
     for (let i = 0, from = 0; i < block.length; i += NUMBERS, from += PLACE_BYTES) {
-      if (readU32(row, from) === 0) continue
-      block[i] = positionOf(readU32(row, from), readU32(row, from + 4))
-      block[i + 1] = readU32(row, from + 8)
-      block[i + 2] = readU32(row, from + 12)
+      if (u32At(row, from) === 0) continue
+      block[i] = positionOf(u32At(row, from), u32At(row, from + 4))
+      block[i + 1] = u32At(row, from + 8)
+      block[i + 2] = u32At(row, from + 12)
       this.#last = Math.max(this.#last, number * BLOCK_KS + i / NUMBERS)
     }
   }
