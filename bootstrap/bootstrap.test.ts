@@ -7,17 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
-import {
-  certifyNode,
-  createRegionRoot,
-  grantOperationalKey,
-  memoryStorage,
-  nextRegionRecord,
-  openAdmission,
-  regionKeys,
-  silentEvents,
-  startNode,
-} from '#node'
+import { memoryStorage, openAdmission, silentEvents, startNode } from '#node'
+import { certifyNode, createRegionRoot, grantOperationalKey, nextRegionRecord, regionKeys } from '#node/region'
 import {
   decode,
   limits,

@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { systemClock, systemRandom } from '#protocol'
 import { parseHostPort } from './address.ts'
-import { startBootstrap } from './service.ts'
 
 type StartOptions = {
   readonly data: string
@@ -41,6 +40,7 @@ async function start(options: StartOptions): Promise<void> {
   process.once('SIGINT', onSignal)
   process.once('SIGTERM', onSignal)
   try {
+    const { startBootstrap } = await import('./service.ts')
     await using service = await startBootstrap({
       dataDirectory: options.data,
       listen: parseHostPort(options.listen),

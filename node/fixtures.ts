@@ -23,21 +23,23 @@ import {
   userIdOfRootKey,
 } from '#protocol'
 import {
-  certifyNode,
-  createRegionRoot,
-  grantOperationalKey,
   memoryStorage,
   type NodeEvents,
   type NodeOptions,
   type NodeStorage,
   openAdmission,
   type ParleyNode,
-  type RegionKeys,
-  regionKeys,
-  signRegionRecord,
   silentEvents,
   startNode,
 } from './index.ts'
+import {
+  certifyNode,
+  createRegionRoot,
+  grantOperationalKey,
+  type RegionKeys,
+  regionKeys,
+  signRegionRecord,
+} from './region.ts'
 
 export const HOUR_MS = 3_600_000
 

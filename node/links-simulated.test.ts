@@ -14,15 +14,14 @@ import {
 } from '#protocol'
 import { type TestRegion, testRegion } from './fixtures.ts'
 import {
-  certifyNode,
   LinkKeeper,
   openAdmission,
   type PeerStream,
   type RegionBook,
   type StreamEvents,
-  signRegionRecord,
   silentEvents,
 } from './index.ts'
+import { certifyNode, signRegionRecord } from './region.ts'
 
 const DELAY_MS = 5
 

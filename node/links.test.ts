@@ -12,9 +12,10 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { type LinkHello, LinkHelloSchema, ParleyError, type SignedRecord, signingKey, systemRandom } from '#protocol'
 import { recordOf, type TestNode, type TestRegion, testNode, testRegion, until } from './fixtures.ts'
-import { certifyNode, type LinkItem, type ParleyNode } from './index.ts'
+import type { LinkItem, ParleyNode } from './index.ts'
 import { LINK_CREDIT_BYTES, LINK_PROTOCOL, LINK_QUEUE_MAX_BYTES } from './limits.ts'
 import { decodeFrame, encodeBatch, encodeHello, encodePing } from './link-codec.ts'
+import { certifyNode } from './region.ts'
 import { FrameReader } from './wire.ts'
 
 type Seen = {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openHomeRecord, openRegionRecord, systemClock } from '#protocol'
 import { HOUR_MS, homeRecord, recordOf, testRegion, testUser } from './fixtures.ts'
-import { memoryStorage, type NodeStorage, nextRegionRecord, silentEvents } from './index.ts'
+import { memoryStorage, type NodeStorage, silentEvents } from './index.ts'
 import { homeEntry, openEntry, regionEntry } from './record-kinds.ts'
 import { openRecordTable, type RecordTable } from './record-table.ts'
+import { nextRegionRecord } from './region.ts'
 
 const open = (storage: NodeStorage): Promise<RecordTable> => openRecordTable(storage, systemClock, silentEvents)
 

@@ -4,7 +4,6 @@ import { systemClock, systemRandom } from '#protocol'
 import { checkRelay } from './check.ts'
 import { loadConfig } from './config.ts'
 import { initRelay, renewGrant } from './init.ts'
-import { startRelay } from './relay.ts'
 
 /** Exit code of `relay start` when the store has failed: starting again takes over from the journal. */
 const STORE_FAILED_EXIT = 5
@@ -75,6 +74,8 @@ async function start(flags: StartFlags): Promise<void> {
   process.once('SIGINT', stop).once('SIGTERM', stop)
   try {
     const config = await loadConfig(flags.data, process.env, layerOf(flags))
+    // Only what runs needs the mesh: loading it takes longer than everything else that a command does.
+    const { startRelay } = await import('./relay.ts')
     await using relay = await startRelay(config)
     const { regionId, name, peerId, clientUrls, multiaddrs, healthUrl } = relay
     const ready = { ready: true, regionId, name, peerId, clientUrls, multiaddrs, healthUrl }

@@ -3,7 +3,7 @@
 import { access } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import { stringify } from 'smol-toml'
-import { certifyNode, createRegionRoot, grantOperationalKey, regionKeys } from '#node'
+import { certifyNode, createRegionRoot, grantOperationalKey, regionKeys } from '#node/region'
 import {
   type Clock,
   GrantSchema,

@@ -2,7 +2,8 @@
 // other and ended in the opposite one.
 import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
-import { nextRegionRecord, openAdmission, type ParleyNode, startNode } from '#node'
+import { openAdmission, type ParleyNode, startNode } from '#node'
+import { nextRegionRecord } from '#node/region'
 import {
   type Clock,
   type Random,

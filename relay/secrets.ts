@@ -2,7 +2,7 @@
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
-import { type RegionKeys, regionKeys } from '#node'
+import { type RegionKeys, regionKeys } from '#node/region'
 import {
   decode,
   GrantSchema,

@@ -2,17 +2,9 @@
 
 import { toBinary } from '@bufbuild/protobuf'
 import { createAccount } from '#crypto'
-import {
-  certifyNode,
-  createRegionRoot,
-  grantOperationalKey,
-  memoryStorage,
-  openAdmission,
-  regionKeys,
-  silentEvents,
-  startNode,
-} from '#node'
+import { memoryStorage, openAdmission, silentEvents, startNode } from '#node'
 import { hostilePeer } from '#node/hostile'
+import { certifyNode, createRegionRoot, grantOperationalKey, regionKeys } from '#node/region'
 import {
   countersign,
   decode,
