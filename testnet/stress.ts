@@ -136,6 +136,18 @@ function show(row: RowResult): void {
 }
 
 /** A row that could not be run has failed; the others go on. */
+function notRun(id: string, error: unknown): RowResult {
+  const why = error instanceof Error ? error.message : String(error)
+  const nothing = {
+    beforeMs: Number.NaN,
+    duringMs: Number.NaN,
+    grownBytes: 0,
+    back: Number.NaN,
+    worstHealthMs: Number.NaN,
+  }
+  return { id, did: 'was not run to its end', ...nothing, slow: undefined, faults: [why] }
+}
+
 async function oneRow(
   field: Field,
   { id, p99Factor, honest }: RowKind,
@@ -143,29 +155,17 @@ async function oneRow(
   prepare: () => Promise<Pressure> = () => pressureOf(id, field),
 ): Promise<RowResult> {
   const { origin, inspectorPort } = field.north
-  try {
-    await using pressure = await prepare()
-    const talking = field.honest[honest]
-    return await runRow(field.stage, {
-      id,
-      origin,
-      inspectorPort: inspectorPort!,
-      honest: talking,
-      p99Factor,
-      attackMs,
-      pressure,
-    })
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
-    const nothing = {
-      beforeMs: Number.NaN,
-      duringMs: Number.NaN,
-      grownBytes: 0,
-      back: Number.NaN,
-      worstHealthMs: Number.NaN,
-    }
-    return { id, did: 'was not run to its end', ...nothing, slow: undefined, faults: [why] }
-  }
+  await using pressure = await prepare()
+  const talking = field.honest[honest]
+  return await runRow(field.stage, {
+    id,
+    origin,
+    inspectorPort: inspectorPort!,
+    honest: talking,
+    p99Factor,
+    attackMs,
+    pressure,
+  })
 }
 
 async function main(): Promise<boolean> {
@@ -187,7 +187,8 @@ async function main(): Promise<boolean> {
   for (const one of chosen) {
     say(`${one.id}: ${one.title}`)
     const ms = Math.max(attackMs, one.leastMs ?? 0)
-    const row = one.id === FULL_STORE.id ? await fullStoreRow(stage, ms) : await oneRow(field, one, ms)
+    const run = one.id === FULL_STORE.id ? fullStoreRow(stage, ms) : oneRow(field, one, ms)
+    const row = await run.catch((error: unknown) => notRun(one.id, error))
     results.push(row)
     show(row)
   }
