@@ -153,6 +153,24 @@ describe('codecs by hand', () => {
       assert.ok(taken > 100, `only ${taken} were taken at all`)
     })
 
+    it(`${name}: numbers that come again count, at any depth, as they do there`, () => {
+      // Who brings a limit of its own reads as those do that do not.
+      if (read.length < 2) return
+      const limit = 8
+      for (let field = 1; field < 14; field++) {
+        for (let inner = 1; inner < 14; inner++) {
+          const numbers = Buffer.alloc(4 * limit, Buffer.of(inner << 3, 1))
+          for (const bytes of [numbers, Buffer.concat([Buffer.of((field << 3) | 2, numbers.length), numbers])]) {
+            assert.deepEqual(
+              outcome(() => read(bytes, limit)),
+              outcome(() => decode(schema, bytes, FRAME_MAX_BYTES, limit)),
+              bytes.toString('hex'),
+            )
+          }
+        }
+      }
+    })
+
     if (write) {
       it(`${name}: written as the generated code writes it`, () => {
         for (const seed of seeds) {

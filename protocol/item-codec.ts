@@ -59,8 +59,10 @@ export function readLogState(bytes: Uint8Array, itemsMax: number): LogState {
   const from = new ProtoReader(bytes, itemsMax)
   const end = bytes.length
   const value: LogState = { $typeName: 'parley.v1.LogState', epoch: 0, n: 0, gap: false }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag <= 0x18 && (tag & 7) === 0) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) value.epoch = from.uint32(end)
     else if (tag === 0x10) value.n = from.uint32(end)
     else if (tag === 0x18) value.gap = from.bool(end)
@@ -73,8 +75,10 @@ export function readSafe(bytes: Uint8Array, itemsMax: number): Safe {
   const from = new ProtoReader(bytes, itemsMax)
   const end = bytes.length
   const value: Safe = { $typeName: 'parley.v1.Safe', epoch: 0, n: 0 }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x08 || tag === 0x10) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) value.epoch = from.uint32(end)
     else if (tag === 0x10) value.n = from.uint32(end)
     else from.other(tag, 2, end)
@@ -90,8 +94,10 @@ function readKey(from: ProtoReader, end: number): StreamKey {
     registrationEpoch: 0,
     registrationVersion: 0,
   }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag <= 0x20 && (tag & 7) === 0) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) key.member = from.uint32(end)
     else if (tag === 0x10) key.device = from.uint32(end)
     else if (tag === 0x18) key.registrationEpoch = from.uint32(end)
@@ -112,8 +118,10 @@ export function readSubmissionState(bytes: Uint8Array, itemsMax: number): Submis
     k: 0,
     rev: 0,
   }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x10 || tag === 0x48 || tag === 0x50) seen = from.again(seen, tag >>> 3)
     if (tag === 0x0a && !value.author) value.author = readKey(from, from.end(end))
     else if (tag === 0x10) value.last = from.uint32(end)
     else if (tag === 0x48) value.k = from.uint32(end)

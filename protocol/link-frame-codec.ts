@@ -16,6 +16,7 @@ function readName(from: ProtoReader, end: number): LinkName {
   let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x08) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) name.ref = from.uint32(end)
     else if (tag === 0x12) {
       seen = from.again(seen, 2)
@@ -30,6 +31,7 @@ function readItem(from: ProtoReader, end: number): LinkBatchItem {
   let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x08 || tag === 0x10) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) item.ref = from.uint32(end)
     else if (tag === 0x10) item.kind = from.uint32(end)
     else if (tag === 0x1a) {
@@ -42,8 +44,10 @@ function readItem(from: ProtoReader, end: number): LinkBatchItem {
 
 function readBatch(from: ProtoReader, end: number): LinkBatch {
   const batch: LinkBatch = { $typeName: 'parley.v1.LinkBatch', number: 0, names: [], items: [] }
+  let seen = 0
   while (from.at < end) {
     const tag = from.tag(end)
+    if (tag === 0x08) seen = from.again(seen, tag >>> 3)
     if (tag === 0x08) batch.number = from.uint32(end)
     else if (tag === 0x12) {
       from.count()
