@@ -199,6 +199,26 @@ test('where little goes the first step of a moment waits for nobody, where much 
   assert.deepEqual(wrote, ['batch 1'])
 })
 
+test('a step that says that it is done need not be over', async () => {
+  const { link, wrote, say, endMoment } = aloneUp()
+  say(10)
+  link.stepDone()
+  assert.deepEqual(wrote, ['batch 1'])
+  say(10)
+  link.stepDone()
+  await undefined
+  assert.deepEqual(wrote, ['batch 1'], 'the first step only')
+  endMoment()
+  assert.deepEqual(wrote.splice(0), ['batch 1', 'batch 1'])
+  say(LINK_BUSY_BYTES)
+  await undefined
+  say(LINK_BUSY_BYTES)
+  endMoment()
+  say(10)
+  link.stepDone()
+  assert.equal(wrote.length, 2, 'not on a busy link')
+})
+
 test('credit goes with what leaves, when it is worth a frame, or with the next tick, and is not answered', async () => {
   const { link, wrote, say, endMoment } = aloneUp()
   link.received(batchOf(1, 100), 1)

@@ -62,6 +62,8 @@ export class Link {
   #blocked = false
   #busy = false
   #gathering = false
+  /** Nothing has left in this moment yet. */
+  #first = false
   #more = false
   #pongDue: number | undefined
   // in
@@ -303,14 +305,23 @@ export class Link {
     if (this.#consumedBytes - this.#creditedBytes >= LINK_CREDIT_STEP_BYTES) this.#flushSoon()
   }
 
+  /** What was sent so far may leave, unless there is much; without a word it does when the step that sent it is over. */
+  stepDone(): void {
+    if (!this.#first) return
+    this.#first = false
+    this.#flush()
+  }
+
   #flushSoon(): void {
     if (this.#blocked) return
     this.#more = true
     if (this.#gathering) return
     this.#gathering = true
-    if (!this.#busy) queueMicrotask(() => void this.#flush())
+    this.#first = !this.#busy
+    if (this.#first) queueMicrotask(() => this.stepDone())
     this.#defer(() => {
       this.#gathering = false
+      this.#first = false
       this.#busy = this.#flush() > LINK_BUSY_BYTES
     })
   }

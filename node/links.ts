@@ -62,6 +62,8 @@ export class LinkKeeper implements Links {
   readonly #peers = new Map<string, Peer>()
   readonly #nodes = new LRUCache<string, RegionId>({ max: LINK_NODES_MAX })
   readonly #all = new Set<Link>()
+  /** Links that were given something since the last `flush`. */
+  readonly #spoken = new Set<Link>()
   /** Peers whose last link was cut for what they did: until when, and how often in a row. */
   readonly #penalties = new Map<string, { until: number; count: number }>()
   /** Regions that were just tried in vain: until when requests are refused without trying again. */
@@ -85,7 +87,16 @@ export class LinkKeeper implements Links {
   }
 
   send(region: RegionId, item: LinkItem): boolean {
-    return this.#primary(region)?.link.send(item) ?? false
+    const link = this.#primary(region)?.link
+    if (!link?.send(item)) return false
+    this.#spoken.add(link)
+    return true
+  }
+
+  flush(): void {
+    if (this.#spoken.size === 0) return
+    for (const link of this.#spoken) link.stepDone()
+    this.#spoken.clear()
   }
 
   isUp(region: RegionId): boolean {
@@ -306,6 +317,7 @@ export class LinkKeeper implements Links {
           items: (items) => this.#handlers!.items(peer!.region, items, peer!.peerId),
           ended: (error, fault) => {
             this.#all.delete(link!)
+            this.#spoken.delete(link!)
             if (fault) this.#penalise(stream.peerId)
             if (peer && this.#peers.get(stream.peerId) === peer) this.#down(peer, error)
             else if (error && !peer) this.#options.events.linkRefused(stream.peerId, error)

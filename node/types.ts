@@ -96,6 +96,8 @@ export type Links = {
    * full. Throws `too_large` for an item that no batch can hold.
    */
   send(region: RegionId, item: LinkItem): boolean
+  /** What was sent so far need not wait for the end of the step that sent it, where a link has little to carry. */
+  flush(): void
   isUp(region: RegionId): boolean
   /** Bytes queued and in flight that the region has not consumed. */
   backlog(region: RegionId): number

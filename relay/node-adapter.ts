@@ -79,6 +79,7 @@ export function linkAdapter(links: Links, fault: (error: unknown) => void): Link
   return {
     port: {
       send: (region, { conv, kind, body }) => void links.send(region, { id: ids.toBytes(conv), kind, body }),
+      flush: () => links.flush(),
       isUp: (region) => links.isUp(region),
       backlog: (region) => links.backlog(region),
       want: (region) => links.want(region),

@@ -47,7 +47,7 @@ function directoryOf(known: ReadonlyMap<UserId, Known>): DirectoryPort {
 }
 
 /** No other region can be reached. */
-const NO_LINKS = { send() {}, isUp: () => false, backlog: () => 0, want() {}, close() {} }
+const NO_LINKS = { send() {}, flush() {}, isUp: () => false, backlog: () => 0, want() {}, close() {} }
 const NO_EVENTS = { submitted() {}, sequenced() {}, delivered() {}, held() {}, refused() {}, demoted() {} }
 
 function stockingOf(store: Store, keys: RegionKeys, relay: Relay, known: Map<UserId, Known>, clock: Clock) {

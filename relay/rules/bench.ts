@@ -218,6 +218,7 @@ export async function openBench(here: RegionId, people: readonly Side[], options
       send: (region: RegionId, item: Item) => {
         if (up.has(region)) out.push({ to: 'region', region, conv: item.conv, item: decodeItem(item.kind, item.body) })
       },
+      flush: () => {},
       isUp: (region: RegionId) => up.has(region),
       backlog: () => 0,
       want: (region: RegionId) => void wanted.push(region),

@@ -21,6 +21,8 @@ export type Item = { readonly conv: ConvId; readonly kind: number; readonly body
 export type LinkPort = {
   /** Queues for the next batch to that region. Nothing happens while the link is down. */
   send(region: RegionId, item: Item): void
+  /** What was sent in this turn may leave: it has farther to go than what is for devices. */
+  flush(): void
   isUp(region: RegionId): boolean
   /** Bytes queued and in flight that the region has not consumed. */
   backlog(region: RegionId): number

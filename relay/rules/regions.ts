@@ -274,6 +274,7 @@ export class Regions {
   flush(): void {
     for (const conv of this.#again) if (!isClosed(conv)) this.#sendLogState(conv, conv.settled, false)
     this.#again.clear()
+    this.#core.ports.links.flush()
   }
 
   #onLogState(region: RegionId, conv: Conversation, state: LogState): void {

@@ -2,7 +2,7 @@
 // even pace whatever has become of those before, and time counts from when they were due.
 import type { Loader } from '../load/loader.ts'
 import { measureFsync } from './fsync.ts'
-import { busyNote, measure, msOf, type Stretch, troubleNotes } from './measure.ts'
+import { busyNote, measure, msOf, type Stretch, together, troubleNotes } from './measure.ts'
 import type { Plot } from './plot.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, figure, type Row } from './row.ts'
@@ -35,13 +35,15 @@ export const loneRow: Row = {
     const [north, south] = network.relays as [RelayServer, RelayServer]
     await using loader = await stage.loader()
     const seconds = options.seconds ?? LONE_SECONDS
-    const both = { readers: south.origin }
     await loader.ask(pairsAt(north.origin, 'same', LONE_PAIRS))
-    await loader.ask(pairsAt(north.origin, 'across', LONE_PAIRS, both))
-    stage.say(`  ${LONE_RATE} messages a second, ${2 * seconds} s`)
+    for (const host of ['author', 'reader'] as const)
+      await loader.ask(pairsAt(north.origin, host, LONE_PAIRS, { readers: south.origin, host }))
+    stage.say(`  ${LONE_RATE} messages a second, ${3 * seconds} s`)
     const before = await measureFsync(stage.dir)
     const same = await lone(stage, loader, 'same', seconds)
-    const across = await lone(stage, loader, 'across', seconds)
+    const near = await lone(stage, loader, 'author', seconds)
+    const far = await lone(stage, loader, 'reader', seconds)
+    const across = together([near, far])
     const fsync = (await measureFsync(stage.dir)).add(before.counts())
     const unit = msOf(fsync, 0.5)
     return {
@@ -58,7 +60,7 @@ export const loneRow: Row = {
       ],
       notes: [
         `${same.latency.total} messages within a region, ${across.latency.total} across; fsync p99 ${msOf(fsync, 0.99).toFixed(2)} ms`,
-        'the host is the home of the author for about half of those across, the home of the reader for the others',
+        `the home of the author hosts half of those across: p50 ${msOf(near.latency, 0.5).toFixed(2)} ms; that of the reader the others: ${msOf(far.latency, 0.5).toFixed(2)} ms`,
         ...troubleNotes(same, across),
       ],
     }

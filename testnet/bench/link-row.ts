@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { TEXT_BYTES } from '../load/limits.ts'
 import type { Marked } from '../load/orders.ts'
 import { cpuMs } from './cpu.ts'
-import { measure, msOf, troubleNotes } from './measure.ts'
+import { busyNote, measure, msOf, troubleNotes } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atLeast, atMost, figure, type Row } from './row.ts'
 import type { RelayServer, Stage } from './stage.ts'
@@ -76,6 +76,7 @@ export const linkRow: Row = {
       ],
       notes: [
         network.placed,
+        busyNote('north', found),
         'bytes: both ways, acknowledgements, encryption and multiplexing included; TCP and IP headers are not',
         ...(bytes === undefined ? ['no figure for bytes: there is no `ss` on this machine'] : []),
         ...troubleNotes(found),

@@ -14,8 +14,8 @@ export type PairsOrder = {
   /** Ciphertext of a message. */
   readonly bytes: number
   readonly doneWhen: readonly DoneWhen[]
-  /** Which home hosts the conversations: the author's, or whichever it comes out. */
-  readonly host: 'author' | 'any'
+  /** Which home hosts the conversations: the author's, the reader's, or whichever it comes out. */
+  readonly host: 'author' | 'reader' | 'any'
   /** Readers sign in now; or later, by `readers-on`. */
   readonly readersOn: boolean
 }

@@ -91,9 +91,10 @@ export async function makeParleyPair(
   tally: Tally,
 ): Promise<ParleyPair> {
   let [author, reader] = await Promise.all([registerPerson(homes.authors), registerPerson(homes.readers)])
-  while (order.host === 'author' && homes.authors !== homes.readers && compareIds(author.userId, reader.userId) > 0) {
+  const isOther = (): boolean => compareIds(author.userId, reader.userId) > 0 !== (order.host === 'reader')
+  while (order.host !== 'any' && homes.authors !== homes.readers && isOther()) {
     author = await registerPerson(homes.authors)
-    if (compareIds(author.userId, reader.userId) > 0) reader = await registerPerson(homes.readers)
+    if (isOther()) reader = await registerPerson(homes.readers)
   }
   return join([author, reader], order, tally)
 }

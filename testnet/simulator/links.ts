@@ -62,6 +62,7 @@ export class WorldLinks {
         const end = first(to)
         if (end) this.#send(end, to, item)
       },
+      flush: () => {},
       isUp: (to) => first(to) !== undefined,
       backlog: (to) => first(to)?.queued ?? 0,
       want: () => {},
