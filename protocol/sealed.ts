@@ -4,7 +4,7 @@
 //   associated data = version u8 ‖ mode u8 ‖ direction u8 (0 = device to node) ‖ counter u64
 //
 // A frame that was lost, repeated, reordered or changed does not open; after that nothing does.
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
 import { ParleyError } from './refusals.ts'
 import { ensureSize } from './wire.ts'
 
@@ -40,6 +40,18 @@ export function deriveKeys(secret: Uint8Array, salt: Uint8Array, info: string): 
   return [keysAt(0), keysAt(half)]
 }
 
+/** Keys as bytes cost node more in every call than a frame does. */
+const keyObjects = new WeakMap<Uint8Array, KeyObject>()
+
+function keyObjectOf(key: Uint8Array): KeyObject {
+  let object = keyObjects.get(key)
+  if (!object) {
+    object = createSecretKey(key)
+    keyObjects.set(key, object)
+  }
+  return object
+}
+
 function nonceOf(iv: Uint8Array, counter: number): Uint8Array {
   const nonce = iv.slice()
   const view = new DataView(nonce.buffer)
@@ -64,7 +76,7 @@ export function sealFrame(
   plaintext: Uint8Array,
 ): Uint8Array {
   const { key, iv } = keys[direction]
-  const cipher = createCipheriv('aes-256-gcm', key, nonceOf(iv, counter))
+  const cipher = createCipheriv('aes-256-gcm', keyObjectOf(key), nonceOf(iv, counter))
   cipher.setAAD(associated(mode, direction, counter))
   return new Uint8Array(Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]))
 }
@@ -79,7 +91,9 @@ export function openFrame(
   const end = sealed.length - SEAL_OVERHEAD_BYTES
   if (end < 0) throw new ParleyError('malformed', 'sealed frame cut off')
   const { key, iv } = keys[direction]
-  const decipher = createDecipheriv('aes-256-gcm', key, nonceOf(iv, counter), { authTagLength: SEAL_OVERHEAD_BYTES })
+  const decipher = createDecipheriv('aes-256-gcm', keyObjectOf(key), nonceOf(iv, counter), {
+    authTagLength: SEAL_OVERHEAD_BYTES,
+  })
   decipher.setAAD(associated(mode, direction, counter))
   decipher.setAuthTag(sealed.subarray(end))
   const head = decipher.update(sealed.subarray(0, end))
