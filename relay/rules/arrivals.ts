@@ -56,6 +56,11 @@ export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arri
   return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }
 }
 
+/** What it answered no longer counts. */
+export function unanswered(arrival: Arrival, from: RegionId): Arrival {
+  return { ...arrival, answers: new Map([...arrival.answers].filter(([region]) => region !== from)) }
+}
+
 /** Somebody who has to be heard has not answered. */
 export function isIncomplete({ required, answers }: Arrival): boolean {
   return required.some((region) => !answers.has(region))

@@ -22,7 +22,7 @@ import {
   type TakeoverState,
   type UserId,
 } from '#protocol'
-import { isIncomplete, newArrival, onAnswer, planOf } from './arrivals.ts'
+import { isIncomplete, newArrival, onAnswer, planOf, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
 import { Asking, type Coming } from './coming.ts'
 import type { Conversation } from './conversation.ts'
@@ -246,7 +246,7 @@ export class Arriving {
         return
       case 'take':
         if (plan.closed) coming.payload = this.#election.payloadOf(coming, [plan.closed])
-        coming.building = newBuilding(coming.id, plan.from)
+        coming.building = newBuilding(coming.id, plan.from, clock.monotonic())
         this.#fetch(coming, coming.building)
         return
       case 'ballot':
@@ -302,15 +302,24 @@ export class Arriving {
       this.#finish(coming)
       return
     }
-    coming.building = newBuilding(coming.id, source)
+    coming.building = newBuilding(coming.id, source, this.#parts.core.ports.clock.monotonic())
     this.#fetch(coming, coming.building)
   }
 
   // --- taking
 
   #fetch(coming: Coming, building: Building): void {
-    if (!this.#asking.isDue(coming, `page ${building.after}`)) return
     const { after, from } = building
+    const { limits, core } = this.#parts
+    const isSilent = core.ports.clock.monotonic() - building.heardMs >= limits.takeoverPatienceMs
+    // A crash may have taken what it spoke of, if that was only begun; what a region closed is kept, and waited for.
+    if (isSilent && !coming.payload) {
+      coming.arrival = unanswered(coming.arrival, from)
+      coming.building = undefined
+      this.#step(coming)
+      return
+    }
+    if (!this.#asking.isDue(coming, `page ${after}`)) return
     const body = toBinary(FetchSchema, create(FetchSchema, { epoch: epochOf(after), n: nOf(after) }))
     this.#asking.send(from, coming, ItemKind.FETCH, body)
   }
@@ -324,6 +333,7 @@ export class Arriving {
       this.#parts.builder.page(building, range, this.#existing(id), (done) => {
         if (coming.building !== building || this.#coming.get(id) !== coming) return
         this.#guarded(coming, () => {
+          building.heardMs = this.#parts.core.ports.clock.monotonic()
           if (done) this.#finish(coming)
           else if (building.after > after) this.#fetch(coming, building)
         })

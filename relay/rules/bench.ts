@@ -278,14 +278,15 @@ function directoryOf(
   former: Bench['former'],
   unread: Set<UserId>,
 ): DirectoryPort {
+  const read = <T>(user: UserId, found: T): T => {
+    unread.delete(user)
+    return found
+  }
   return {
     knownHome: (user) => homes.get(user),
-    async findHome(user) {
-      unread.delete(user)
-      return homes.get(user)
-    },
+    findHome: async (user) => read(user, homes.get(user)),
     knownManifest: (user) => (unread.has(user) ? undefined : manifests.get(user)),
-    findManifest: async (user) => manifests.get(user),
+    findManifest: async (user) => read(user, manifests.get(user)),
     learnHome(home) {
       const known = homes.get(home.userId)
       if (known && compareVersions(home, known) <= 0) return false

@@ -40,6 +40,8 @@ import type { Log } from './log.ts'
 export type Building = {
   readonly id: ConvId
   readonly from: RegionId
+  /** When the last page came, or the first was asked for. */
+  heardMs: number
   /** Everything up to here has come. */
   after: Position
   /** Where the other region stood when it was first asked: what came later is not taken from it. */
@@ -52,8 +54,9 @@ export type Building = {
   activityMs: number
 }
 
-export const newBuilding = (id: ConvId, from: RegionId): Building => ({
-  ...{ id, from, after: NOWHERE, head: NOWHERE, snapshot: undefined, tail: [], handedOver: NOWHERE, activityMs: 0 },
+export const newBuilding = (id: ConvId, from: RegionId, heardMs: number): Building => ({
+  ...{ id, from, heardMs, after: NOWHERE, head: NOWHERE, snapshot: undefined, tail: [], handedOver: NOWHERE },
+  activityMs: 0,
 })
 
 /** Who and where the members are, and who hosted what was taken. */
