@@ -82,7 +82,8 @@ export class Registers {
     const register = this.#core.convs.putRegister(conv, update)
     const name = registerName(register)
     const origin = conv.members[register.member]!.region
-    const regions = conv.hostedHere ? [...conv.feeds.keys()].filter((r) => r !== origin) : from ? [] : [conv.host]
+    // Nothing is owed by a region from which everybody left.
+    const regions = [...conv.feeds.keys()].filter((r) => (conv.hostedHere ? r !== origin : !from && r === conv.host))
     for (const region of regions)
       this.#core.feeds.concern(conv, region, registerStream(name), register.version, register.version)
     this.#tell(conv, register)
