@@ -22,9 +22,9 @@ import {
   type TakeoverState,
   type UserId,
 } from '#protocol'
-import { isIncomplete, newArrival, onAnswer, planOf, unanswered } from './arrivals.ts'
+import { isIncomplete, onAnswer, planOf, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
-import { Asking, type Coming } from './coming.ts'
+import { Asking, type Coming, startOf } from './coming.ts'
 import type { Conversation } from './conversation.ts'
 import { inboxPartition, readNumber, rowsOf } from './conversation-rows.ts'
 import type { Core } from './core.ts'
@@ -118,42 +118,24 @@ export class Arriving {
     })
   }
 
-  #begin(id: ConvId, genesis: Uint8Array, users: readonly UserId[], hint: RegionId | undefined): void {
+  /** `asHost`: what members had in their own former homes has been asked for. */
+  #begin(id: ConvId, genesis: Uint8Array, users: readonly UserId[], hint: RegionId | undefined, asHost = false): void {
     const { core } = this.#parts
-    const { directory, region: here, clock } = core.ports
+    const { directory } = core.ports
     const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
     if (homes.length < users.length) return
     const before = this.#coming.get(id)
     const same = before?.homes.every((home, i) => home.homeGeneration === homes[i]!.homeGeneration)
-    if (before && same) {
+    if (before && same && !asHost) {
       this.#guarded(before, () => this.#step(before))
       return
     }
     const existing = this.#existing(id)
-    const host = homes[0]!
-    const isNewer = host.homeGeneration > Math.max(existing?.epoch ?? 1, 1)
-    const opens = host.homeRegion === here && isNewer ? host.homeGeneration : 0
-    const awaited = users.filter((_, m) => homes[m]!.homeRegion === here && existing?.members[m]?.local !== true)
     this.#coming.delete(id)
-    if (opens === 0 && awaited.length === 0) return
-    const former = awaited.flatMap((user) => directory.formerHome(user) ?? [])
-    const required = former.flatMap(({ region, gone }) => (gone || region === here ? [] : region))
-    const regions = homes.map(({ homeRegion }) => homeRegion)
-    const others = users.flatMap((user, m) => {
-      if (m === 0) return []
-      return (awaited.includes(user) ? (directory.formerHome(user)?.region ?? here) : homes[m]!.homeRegion) ?? []
-    })
-    const hints = [
-      ...(existing && opens > 0 ? [existing.host] : []),
-      ...former.map(({ region }) => region),
-      ...(hint ? [hint] : []),
-      ...regions,
-    ]
-    // Whoever decides about the host has always lived here: what is not here is nowhere.
-    const hosted = existing?.hostedHere === true || (host.homeRegion === here && host.homeGeneration === 1)
-    const arrival = newArrival({ opens, here, hosted, others, required, candidates: hints, sinceMs: clock.monotonic() })
+    const started = startOf({ users, homes, existing, hint, asHost }, core.ports)
+    if (!started) return
     const coming: Coming = {
-      ...{ id, genesis: genesis.slice(), users, homes, awaited, arrival, asked: new Map() },
+      ...{ id, genesis: genesis.slice(), users, homes, ...started, asked: new Map() },
       ...{ forcing: undefined, round: 0, payload: undefined, building: undefined },
     }
     this.#coming.set(id, coming)
@@ -260,6 +242,10 @@ export class Arriving {
         return
       }
       case 'begin':
+        if (coming.hostsLater) {
+          this.#begin(coming.id, coming.genesis, coming.users, undefined, true)
+          return
+        }
         if (plan.closed) coming.payload = this.#election.payloadOf(coming, [plan.closed])
         this.#finish(coming)
     }
@@ -363,6 +349,7 @@ export class Arriving {
     core.convs.changed(conv)
     arrived(conv, coming.awaited)
     if (coming.building) this.#done(coming, coming.building.from)
+    if (coming.hostsLater) this.check(conv)
   }
 
   #conversation(coming: Coming): Conversation {

@@ -2,9 +2,11 @@
 // is asked was computed from.
 import { create, toBinary } from '@bufbuild/protobuf'
 import { type ConvId, type Home, IntroSchema, ItemKind, type RegionId, type UserId } from '#protocol'
-import type { Arrival, Forcing } from './arrivals.ts'
+import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
+import type { Conversation } from './conversation.ts'
 import type { Core } from './core.ts'
+import type { RelayPorts } from './ports.ts'
 
 export type Coming = {
   readonly id: ConvId
@@ -13,6 +15,8 @@ export type Coming = {
   readonly homes: readonly Home[]
   /** Those who came. */
   readonly awaited: readonly UserId[]
+  /** This region is to host it, once it has what those others had where they lived. */
+  readonly hostsLater: boolean
   arrival: Arrival
   forcing: Forcing | undefined
   round: number
@@ -20,6 +24,50 @@ export type Coming = {
   payload: Uint8Array | undefined
   building: Building | undefined
   readonly asked: Map<string, number>
+}
+
+type Known = {
+  readonly users: readonly UserId[]
+  readonly homes: readonly Home[]
+  readonly existing: Conversation | undefined
+  readonly hint: RegionId | undefined
+  readonly asHost: boolean
+}
+
+/** Whom to ask for what; `undefined` when there is nothing to wait for. */
+export function startOf(
+  { users, homes, existing, hint, asHost }: Known,
+  { directory, region: here, clock }: Pick<RelayPorts, 'directory' | 'region' | 'clock'>,
+): Pick<Coming, 'awaited' | 'arrival' | 'hostsLater'> | undefined {
+  const host = homes[0]!
+  const isNewer = host.homeGeneration > Math.max(existing?.epoch ?? 1, 1)
+  const hosts = host.homeRegion === here && isNewer
+  const came = users.filter((_, m) => homes[m]!.homeRegion === here && existing?.members[m]?.local !== true)
+  if (!hosts && came.length === 0) return undefined
+  const formerOf = (user: UserId): RegionId[] => {
+    const former = directory.formerHome(user)
+    return former && !former.gone && former.region !== here ? [former.region] : []
+  }
+  // The old host has not kept what another home had for somebody: that comes first.
+  const guests = came.filter((user) => user !== users[0])
+  const hostsLater = hosts && !asHost && guests.some((user) => formerOf(user).length > 0)
+  const awaited = hostsLater ? guests : came
+  const opens = hosts && !hostsLater ? host.homeGeneration : 0
+  const others = users.flatMap((user, m) => {
+    if (m === 0) return []
+    return awaited.includes(user) ? (directory.formerHome(user)?.region ?? here) : homes[m]!.homeRegion
+  })
+  const candidates = [
+    ...(existing && opens > 0 ? [existing.host] : []),
+    ...awaited.flatMap((user) => directory.formerHome(user)?.region ?? []),
+    ...(hint ? [hint] : []),
+    ...homes.map(({ homeRegion }) => homeRegion),
+  ]
+  // Whoever decides about the host has always lived here: what is not here is nowhere.
+  const hosted = existing?.hostedHere === true || (host.homeRegion === here && host.homeGeneration === 1)
+  const required = awaited.flatMap(formerOf)
+  const arrival = newArrival({ opens, here, hosted, others, required, candidates, sinceMs: clock.monotonic() })
+  return { awaited, arrival, hostsLater }
 }
 
 export class Asking {
