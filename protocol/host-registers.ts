@@ -81,7 +81,7 @@ export function signClosed(closed: ClosedInit, by: RegionSigner, nowMs: number):
     n: nOf(closed.at),
     hash: closed.hash,
     rootEpoch: rootEpochOf(by),
-    timeMs: BigInt(nowMs),
+    timeMs: BigInt(Math.floor(nowMs)),
   })
   return signRecord('parley/closed/v1', toBinary(ClosedBodySchema, body), by.operational, by.grant)
 }
@@ -140,7 +140,7 @@ export function hostRegisterPayload(init: HostRegisterInit, by: RegionSigner, no
     closed: init.closed.map(({ record }) => record),
     right: { case: 'homeHead', value: init.homeHead },
     rootEpoch: rootEpochOf(by),
-    timeMs: BigInt(nowMs),
+    timeMs: BigInt(Math.floor(nowMs)),
   })
   return toBinary(HostRegisterBodySchema, body)
 }

@@ -154,6 +154,7 @@ function rulesPort(
       return true
     },
     formerHome: (user) => accounts.known(user)?.former,
+    findFormerHome: (user) => accounts.findFormer(user),
   }
 }
 

@@ -43,6 +43,7 @@ function directoryOf(known: ReadonlyMap<UserId, Known>): DirectoryPort {
     findManifest: async (user) => known.get(user)?.manifest,
     learnHome: () => false,
     formerHome: () => undefined,
+    findFormerHome: async () => undefined,
   }
 }
 

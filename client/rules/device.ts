@@ -272,17 +272,17 @@ class Engine {
 
   #online(turn: Turn, home: HomeSession): void {
     if (this.#core.session) this.#offline()
+    // A home to which this person moved learns from their devices of what conversations there are.
+    const isNewcomer = this.#core.people.homeGeneration(turn.draft, this.#core.ports.self.userId) > 1
     this.#core.session = { home, mine: [], theirs: new Map(), ping: 0, told: [] }
     for (const conversation of this.#core.conversations.values()) {
       restartPipe(conversation.pipe, lowestNotSafe(conversation))
       conversation.ref = 0
       conversation.behind = false
       conversation.askedAtMs = Number.NEGATIVE_INFINITY
-      if (conversation.slots.size > 0) {
-        turn.touched.add(conversation)
-        // Names the conversation even when nothing is to be sent: the home says again what is safe.
-        turn.acknowledged.add(conversation)
-      }
+      if (conversation.slots.size > 0) turn.touched.add(conversation)
+      // Names the conversation even when nothing is to be sent: the home says again what is safe.
+      if (conversation.slots.size > 0 || isNewcomer) turn.acknowledged.add(conversation)
       if (conversation.row.ownRead > conversation.row.ownReadTold) turn.marks.add(conversation)
     }
     this.#lookUps.online()

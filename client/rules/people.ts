@@ -36,10 +36,11 @@ export function storedHome(bytes: Uint8Array | undefined): Known | undefined {
   return { rootEpoch, version, homeGeneration, homeRegion: regionIdOf(body.homeRegion) }
 }
 
-function storedManifestVersion(bytes: Uint8Array | undefined): Version | undefined {
+function storedManifest(bytes: Uint8Array | undefined): (Version & { readonly homeGeneration: number }) | undefined {
   if (!bytes) return undefined
-  const { rootEpoch, version } = fromBinary(ManifestBodySchema, fromBinary(SignedRecordSchema, bytes).payload)
-  return { rootEpoch, version }
+  const body = fromBinary(ManifestBodySchema, fromBinary(SignedRecordSchema, bytes).payload)
+  const { rootEpoch, version, homeGeneration } = body
+  return { rootEpoch, version, homeGeneration }
 }
 
 export type People = {
@@ -47,6 +48,8 @@ export type People = {
   ensure(draft: DbWriter, user: UserId): ContactRow
   /** The newest manifest's version. */
   version(db: DbReader, user: UserId): Version | undefined
+  /** By the newest manifest; 0 when none has been seen. */
+  homeGeneration(db: DbReader, user: UserId): number
   /** The devices of the newest manifest; undefined when none has been seen. */
   peers(user: UserId): readonly PeerDevice[] | undefined
   /** One that any verified manifest named, also one that is gone: what it wrote before stays its own. */
@@ -81,7 +84,7 @@ export function openPeople(db: DbReader): People {
   }
 
   const version = (reader: DbReader, user: UserId): Version | undefined => {
-    const known = versions.get(user) ?? storedManifestVersion(reader.get('contacts', [user])?.manifest)
+    const known = versions.get(user) ?? storedManifest(reader.get('contacts', [user])?.manifest)
     if (known) versions.set(user, known)
     return known
   }
@@ -117,6 +120,7 @@ export function openPeople(db: DbReader): People {
   return {
     ensure,
     version,
+    homeGeneration: (reader, user) => storedManifest(reader.get('contacts', [user])?.manifest)?.homeGeneration ?? 0,
     peers(user) {
       const rows = [...devicesOf(user).values()].filter((row) => !row.gone)
       return rows.length > 0 || versions.has(user) ? rows.map(peerOf) : undefined

@@ -158,7 +158,8 @@ describe('accounts', () => {
     const first = await start()
     const { region, disk } = first
     const person = makePerson(region.regionId)
-    const { home } = await first.accounts.register(person.first.manifest, person.first.head, '')
+    const former = { region: makeRegion().regionId, gone: false }
+    const { home } = await first.accounts.register(person.first.manifest, person.first.head, '', former)
     const older = { ...home, version: 0 }
     const newer = { ...home, version: 2, homeGeneration: 2, homeRegion: makeRegion().regionId }
     first.accounts.leave(older)
@@ -175,6 +176,7 @@ describe('accounts', () => {
     await third.accounts.renew(person.userId)
     await new Promise(setImmediate)
     assert.equal(await third.accounts.find(person.userId), undefined)
+    assert.deepEqual(await third.accounts.findFormer(person.userId), former, 'the next home asks for it')
   })
 
   it('asks the policy for new accounts only', async () => {

@@ -47,6 +47,8 @@ export type Accounts = {
   raiseSessionCounter(user: UserId, device: DeviceKey, counter: bigint): Promise<void>
   /** Somebody lives elsewhere now: an account of this region that is older than their home record is given up. */
   leave(home: Home): void
+  /** Where somebody lived before they moved here, also when they have moved on. */
+  findFormer(user: UserId): Promise<FormerHome | undefined>
   /** Countersigns the person's head anew. */
   renew(user: UserId): Promise<Account | undefined>
 }
@@ -160,12 +162,13 @@ export function createAccounts(parts: AccountsParts): Accounts {
       const giveUp = (account: Account | undefined) => {
         if (!account || compareVersions(home, account.home) <= 0) return
         cache.delete(userId)
-        parts.rows.deleteAccount(userId)
+        parts.rows.deleteAccount(userId, account.former)
       }
       const account = cache.get(userId)
       if (account) giveUp(account)
       else void turns(userId, async () => giveUp(await load(userId, parts, cache))).catch(() => {})
     },
+    findFormer: async (user) => (await load(user, parts, cache))?.former ?? parts.rows.leftFormer(user),
     async raiseSessionCounter(user, device, counter) {
       await turns(user, async () => {
         const last = await parts.rows.sessionCounter(user, device)

@@ -38,8 +38,15 @@ export function accountRows(store: Store) {
       store.put(partition(user), 'manifest', toBinary(SignedRecordSchema, manifest))
     },
     /** Somebody lives elsewhere now; what is kept for a return, as counters, stays. */
-    deleteAccount(user: UserId): void {
+    deleteAccount(user: UserId, former: FormerHome | undefined): void {
       for (const name of ['home', 'manifest', 'former']) store.delete(partition(user), name)
+      if (former) store.put(partition(user), 'left-former', Buffer.from(JSON.stringify(former)))
+      else store.delete(partition(user), 'left-former')
+    },
+    /** Where somebody who has left had lived before they came: what they had there may never have come. */
+    async leftFormer(user: UserId): Promise<FormerHome | undefined> {
+      const bytes = await store.get(partition(user), 'left-former')
+      return bytes ? (JSON.parse(Buffer.from(bytes).toString()) as FormerHome) : undefined
     },
     async former(user: UserId): Promise<FormerHome | undefined> {
       const bytes = await store.get(partition(user), 'former')

@@ -10,7 +10,7 @@ export type Answer = {
   readonly host: RegionId | undefined
   readonly epoch: number
   readonly closed: Closed | undefined
-  /** Nothing is there yet: this is where it should have come from. */
+  /** Nothing is there, any more or yet: this is where it went, or should have come from. */
   readonly before: RegionId | undefined
 }
 
@@ -20,6 +20,8 @@ export type Arrival = {
   readonly here: RegionId
   /** It is hosted here: all that can come is what was not delivered yet where somebody lived. */
   readonly hosted: boolean
+  /** Something of it is here already. */
+  readonly hasSome: boolean
   /** Where the members live, or lived until they came here, but for the one who decides about the host. */
   readonly others: readonly RegionId[]
   /** Regions that may have the conversation, in the order in which they are preferred. */
@@ -36,8 +38,8 @@ export type Plan =
   | { readonly do: 'take'; readonly from: RegionId; readonly closed: Closed | undefined }
   /** The old host is gone: let the others close. */
   | { readonly do: 'ballot'; readonly acceptors: readonly RegionId[] }
-  /** Nobody has anything of it. For a host: the one who would know says so. */
-  | { readonly do: 'begin'; readonly closed: Closed | undefined }
+  /** Nobody has anything of it. For a host: those who would know say so. */
+  | { readonly do: 'begin'; readonly closed: readonly Closed[] }
   /** It is hosted here already, in an earlier epoch: end that one. */
   | { readonly do: 'own' }
 
@@ -49,9 +51,11 @@ export function newArrival(init: Omit<Arrival, 'answers'>): Arrival {
 export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arrival {
   const answers = new Map(arrival.answers).set(from, answer)
   const { host, before } = answer
-  const named = [host, before].filter((region) => region !== undefined && region !== arrival.here)
-  const candidates = [...new Set([...arrival.candidates, ...(named as RegionId[])])]
-  if (!before || before === arrival.here) return { ...arrival, answers, candidates }
+  const isOther = (region: RegionId | undefined): region is RegionId => region !== undefined && region !== arrival.here
+  // Where it should have come from is as good as who should have it.
+  const preferred = arrival.candidates.flatMap((region) => (region === from ? [from, before].filter(isOther) : region))
+  const candidates = [...new Set([...preferred, ...[host].filter(isOther)])]
+  if (!isOther(before) || before === host) return { ...arrival, answers, candidates }
   const instead = (regions: readonly RegionId[]): RegionId[] => regions.map((r) => (r === from ? before : r))
   return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }
 }
@@ -64,6 +68,16 @@ export function unanswered(arrival: Arrival, from: RegionId): Arrival {
 /** Somebody who has to be heard has not answered. */
 export function isIncomplete({ required, answers }: Arrival): boolean {
   return required.some((region) => !answers.has(region))
+}
+
+/** `late`: only those who have to be heard are still waited for. */
+export function mayComeFromElsewhere(arrival: Arrival, than: RegionId, late: boolean): boolean {
+  const { candidates, required, answers } = arrival
+  const others = candidates.filter((region) => region !== than)
+  return others.some((region) => {
+    const answer = answers.get(region)
+    return answer ? answer.host !== undefined && !answer.before : required.includes(region) || !late
+  })
 }
 
 /** The host of the newest epoch that anybody spoke of. */
@@ -93,9 +107,12 @@ function hostPlan(arrival: Arrival, before: RegionId | undefined, patient: boole
   if (host !== undefined && answer?.host === host && answer.closed)
     return { do: 'take', from: host, closed: answer.closed }
   if (silent.length > 0 && patient) return { do: 'ask', regions: silent }
-  // Nobody spoke of it, and the one who would have hosted it says that there is nothing.
-  if (said === undefined && answer?.closed) return { do: 'begin', closed: answer.closed }
+  // Nobody spoke of it, and the one who would have hosted it says that there is nothing, or else the others do.
+  const isNowhere = said === undefined && !arrival.hasSome
+  if (isNowhere && answer?.closed) return { do: 'begin', closed: [answer.closed] }
   const acceptors = othersThan(host, arrival.others)
+  const nothing = acceptors.flatMap((region) => arrival.answers.get(region)?.closed ?? [])
+  if (isNowhere && nothing.length >= majorityOf(acceptors)) return { do: 'begin', closed: nothing }
   return acceptors.length > 0 ? { do: 'ballot', acceptors } : { do: 'ask', regions: arrival.candidates }
 }
 
@@ -104,10 +121,10 @@ function replicaPlan(arrival: Arrival, patient: boolean, silent: RegionId[]): Pl
   for (const region of arrival.candidates) {
     const answer = arrival.answers.get(region)
     if (answer === undefined && patient) break
-    if (answer?.host !== undefined) return { do: 'take', from: region, closed: undefined }
+    if (answer?.host !== undefined && !answer.before) return { do: 'take', from: region, closed: undefined }
   }
   const enough = silent.length === 0 || (!patient && (arrival.answers.size > 0 || arrival.hosted))
-  return enough ? { do: 'begin', closed: undefined } : { do: 'ask', regions: silent }
+  return enough ? { do: 'begin', closed: [] } : { do: 'ask', regions: silent }
 }
 
 /** A proposer who has heard enough; the others' statements give the cut. */

@@ -22,11 +22,11 @@ import {
   type TakeoverState,
   type UserId,
 } from '#protocol'
-import { isIncomplete, onAnswer, planOf, unanswered } from './arrivals.ts'
+import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
 import { Asking, type Coming, startOf } from './coming.ts'
 import type { Conversation } from './conversation.ts'
-import { inboxPartition, readNumber, rowsOf } from './conversation-rows.ts'
+import { collect, inboxPartition, readNumber, rowsOf } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { Election, ROUNDS } from './forcing.ts'
 import { foundingOf, membersOf } from './founding.ts'
@@ -75,6 +75,17 @@ export class Arriving {
     return this.#coming.get(id)?.forcing !== undefined
   }
 
+  /** Two who wait for each other, and for nobody else, both have nothing; so has who asks to be made host by the others. */
+  mayComeFromElsewhere(id: ConvId, than: RegionId): boolean {
+    const coming = this.#coming.get(id)
+    if (!coming || coming.forcing) return this.#unread.has(id)
+    return coming.building !== undefined || mayComeFromElsewhere(coming.arrival, than, this.#isLate(coming))
+  }
+
+  #isLate({ arrival }: Coming): boolean {
+    return this.#parts.core.ports.clock.monotonic() - arrival.sinceMs >= this.#parts.limits.takeoverPatienceMs
+  }
+
   /** In use here: one that had left is as good as none. */
   #existing(id: ConvId): Conversation | undefined {
     const conv = this.#parts.core.convs.get(id)
@@ -113,9 +124,17 @@ export class Arriving {
     this.#unread.set(id, users)
     const reading = users.map((user) => core.ports.directory.findHome(user).catch(() => undefined))
     core.load(Promise.all(reading), () => {
-      this.#unread.delete(id)
-      then()
+      core.convs.with(id, () => {
+        this.#unread.delete(id)
+        then()
+      })
     })
+  }
+
+  #drop(coming: Coming | undefined): void {
+    if (!coming) return
+    this.#coming.delete(coming.id)
+    if (coming.existing) coming.existing.pins--
   }
 
   /** `asHost`: what members had in their own former homes has been asked for. */
@@ -131,15 +150,21 @@ export class Arriving {
       return
     }
     const existing = this.#existing(id)
-    this.#coming.delete(id)
+    this.#drop(before)
     const started = startOf({ users, homes, existing, hint, asHost }, core.ports)
-    if (!started) return
+    if (!started) {
+      if (before && !existing) this.#asking.sayWhoMoved(before, homes)
+      return
+    }
     const coming: Coming = {
-      ...{ id, genesis: genesis.slice(), users, homes, ...started, asked: new Map() },
+      ...{ id, genesis: genesis.slice(), users, homes, existing, ...started, asked: new Map() },
       ...{ forcing: undefined, round: 0, payload: undefined, building: undefined },
     }
     this.#coming.set(id, coming)
-    if (existing) this.#parts.moves.settle(existing)
+    if (existing) {
+      existing.pins++
+      this.#parts.moves.settle(existing)
+    }
     core.load(core.store.get(ROUNDS, id), (row) => {
       if (this.#coming.get(id) !== coming) return
       coming.round = row ? readNumber(row) : 0
@@ -186,8 +211,8 @@ export class Arriving {
       if (coming.users.includes(user)) this.begin(coming.id, coming.genesis, undefined)
     for (const conv of [...core.convs.loaded()])
       if (conv.members.some(({ userId }) => userId === user)) this.check(conv)
-    core.load(collectKeys(core, inboxPartition(user)), (ids) => {
-      for (const id of ids) core.convs.with(id as ConvId, (conv) => conv && this.check(conv))
+    core.load(collect(rowsOf(core.store, inboxPartition(user), '', '~')), (rows) => {
+      for (const [id] of rows) core.convs.with(id as ConvId, (conv) => conv && this.check(conv))
     })
   }
 
@@ -202,7 +227,7 @@ export class Arriving {
     } catch (error) {
       if (!(error instanceof ParleyError)) throw error
       this.#parts.core.ports.events.refused(error.code)
-      this.#coming.delete(coming.id)
+      this.#drop(coming)
       this.begin(coming.id, coming.genesis, undefined)
     }
   }
@@ -218,8 +243,7 @@ export class Arriving {
 
   #plan(coming: Coming): void {
     const { clock, directory } = this.#parts.core.ports
-    const late = clock.monotonic() - coming.arrival.sinceMs >= this.#parts.limits.takeoverPatienceMs
-    const patient = isIncomplete(coming.arrival) || !late
+    const patient = isIncomplete(coming.arrival) || !this.#isLate(coming)
     const before = this.#existing(coming.id)?.host ?? directory.formerHome(coming.users[0]!)?.region
     const plan = planOf(coming.arrival, before, patient)
     switch (plan.do) {
@@ -246,7 +270,7 @@ export class Arriving {
           this.#begin(coming.id, coming.genesis, coming.users, undefined, true)
           return
         }
-        if (plan.closed) coming.payload = this.#election.payloadOf(coming, [plan.closed])
+        if (plan.closed.length > 0) coming.payload = this.#election.payloadOf(coming, plan.closed)
         this.#finish(coming)
     }
   }
@@ -330,7 +354,7 @@ export class Arriving {
   #finish(coming: Coming): void {
     const { core, moves } = this.#parts
     const conv = this.#conversation(coming)
-    this.#coming.delete(coming.id)
+    this.#drop(coming)
     core.store.delete(ROUNDS, coming.id)
     if (!coming.payload) {
       moves.settle(conv)
@@ -348,7 +372,7 @@ export class Arriving {
       if (coming.awaited.includes(member.userId)) core.inboxes.arrived(conv, member, conv.low)
     core.convs.changed(conv)
     arrived(conv, coming.awaited)
-    if (coming.building) this.#done(coming, coming.building.from)
+    if (coming.building) this.#parts.leaving.handedOver(conv, coming.building.from)
     if (coming.hostsLater) this.check(conv)
   }
 
@@ -371,17 +395,4 @@ export class Arriving {
     const host = answer?.host ?? building.from
     return builder.build(building, { genesisBytes: genesis, members, host, epoch: answer?.epoch || 1 })
   }
-
-  #done(coming: Coming, from: RegionId): void {
-    const { core } = this.#parts
-    const epoch = coming.homes[0]!.homeGeneration
-    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, done: true, genesis: coming.genesis }))
-    core.outbox.after(core.store.gate(), from, { conv: coming.id, kind: ItemKind.TAKEOVER, body })
-  }
-}
-
-async function collectKeys(core: Core, partition: string): Promise<string[]> {
-  const keys: string[] = []
-  for await (const [key] of rowsOf(core.store, partition, '', '~')) keys.push(key)
-  return keys
 }

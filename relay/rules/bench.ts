@@ -294,6 +294,7 @@ function directoryOf(
       return true
     },
     formerHome: (user) => (unread.has(user) ? undefined : former.get(user)),
+    findFormerHome: async (user) => former.get(user),
   }
 }
 

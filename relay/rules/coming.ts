@@ -1,11 +1,12 @@
 // What is known of one conversation that comes here, and asking about it: not too often, and after the commit that what
 // is asked was computed from.
 import { create, toBinary } from '@bufbuild/protobuf'
-import { type ConvId, type Home, IntroSchema, ItemKind, type RegionId, type UserId } from '#protocol'
+import { type ConvId, type Home, IntroSchema, ItemKind, NOWHERE, type RegionId, type UserId } from '#protocol'
 import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
 import type { Conversation } from './conversation.ts'
 import type { Core } from './core.ts'
+import { introduce } from './introductions.ts'
 import type { RelayPorts } from './ports.ts'
 
 export type Coming = {
@@ -13,6 +14,8 @@ export type Coming = {
   readonly genesis: Uint8Array
   readonly users: readonly UserId[]
   readonly homes: readonly Home[]
+  /** What is here already: it stays in memory meanwhile. */
+  readonly existing: Conversation | undefined
   /** Those who came. */
   readonly awaited: readonly UserId[]
   /** This region is to host it, once it has what those others had where they lived. */
@@ -55,7 +58,8 @@ export function startOf(
   const opens = hosts && !hostsLater ? host.homeGeneration : 0
   const others = users.flatMap((user, m) => {
     if (m === 0) return []
-    return awaited.includes(user) ? (directory.formerHome(user)?.region ?? here) : homes[m]!.homeRegion
+    // A former home that is given up decides nothing any more: what came from there came here.
+    return awaited.includes(user) ? (formerOf(user)[0] ?? here) : homes[m]!.homeRegion
   })
   const candidates = [
     ...(existing && opens > 0 ? [existing.host] : []),
@@ -66,7 +70,8 @@ export function startOf(
   // Whoever decides about the host has always lived here: what is not here is nowhere.
   const hosted = existing?.hostedHere === true || (host.homeRegion === here && host.homeGeneration === 1)
   const required = awaited.flatMap(formerOf)
-  const arrival = newArrival({ opens, here, hosted, others, required, candidates, sinceMs: clock.monotonic() })
+  const hasSome = existing !== undefined && existing.head > NOWHERE
+  const arrival = newArrival({ opens, here, hosted, hasSome, others, required, candidates, sinceMs: clock.monotonic() })
   return { awaited, arrival, hostsLater }
 }
 
@@ -90,6 +95,14 @@ export class Asking {
     const intro = toBinary(IntroSchema, create(IntroSchema, { genesis: coming.genesis, homeRecords }))
     outbox.after(store.gate(), region, { conv: coming.id, kind: ItemKind.INTRO, body: intro })
     outbox.after(store.gate(), region, { conv: coming.id, kind, body })
+  }
+
+  /** Somebody moved on before anything had come: who is about to send it here would not hear of that elsewhere. */
+  sayWhoMoved({ id, genesis }: Coming, homes: readonly Home[]): void {
+    const { links, region: here } = this.#core.ports
+    const homeRecords = homes.map(({ record }) => record)
+    for (const region of new Set(homes.map(({ homeRegion }) => homeRegion)))
+      if (region !== here && links.isUp(region)) introduce(links, region, { id, genesis, homeRecords })
   }
 
   /** Not more often than every AGAIN ms. */

@@ -118,6 +118,7 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
     hostedHere: founding.host === here,
     epoch: founding.epoch,
     moves: [],
+    movesGate: 0,
     closedBefore: 0,
     acceptor: newAcceptor,
     handedOver: NOWHERE,
@@ -287,6 +288,12 @@ export async function* rowsOf(
     if (rows.length < PAGE || !last) return
     start = `${last[0]}\0`
   }
+}
+
+export async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = []
+  for await (const row of rows) out.push(row)
+  return out
 }
 
 /** The pending state of a conversation, or undefined when this node has none. */

@@ -121,6 +121,8 @@ export type Conversation = {
   epoch: number
   /** Ascending epochs: how it came to be where it is. */
   moves: readonly HostRegister[]
+  /** The commit in which the newest of them lies; 0: it was read from the store. */
+  movesGate: number
   /** This region takes nothing more of epochs below; 0: it has closed nothing. */
   closedBefore: number
   /** What it said about the register of the epoch `closedBefore`. */

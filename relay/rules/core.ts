@@ -19,6 +19,8 @@ export type Core = {
   readonly load: Load
   /** Somebody lives here now, and what was said before they came is still on its way. */
   readonly isAwaited: (conv: ConvId, user: UserId) => boolean
+  /** What is not here may still come, from another region than this one. */
+  readonly mayComeFromElsewhere: (conv: ConvId, than: RegionId) => boolean
   /** What happened since it was told the last time. */
   readonly counts: { submitted: number; sequenced: number }
 }

@@ -208,6 +208,7 @@ export class Devices {
 
   /** Somebody's conversations are here: told as if the device had just come. */
   arrived(conv: Conversation, users: readonly UserId[]): void {
+    this.#registers.opened(conv)
     for (const user of users) {
       for (const session of this.#core.sessions.ofUser(user)) {
         session.unfounded.delete(conv.id)

@@ -82,6 +82,7 @@ class Engine implements RelayEngine, Relay {
     this.#sweptMs = ports.clock.monotonic()
     const recordsOf = (conv: Conversation): HomeRecord[] => recordsOfMembers(ports, conv)
     const load: Core['load'] = (reading, then) => this.#load(reading, then)
+    const send = (region: RegionId, item: Item): void => ports.links.send(region, item)
     const inboxes = new Inboxes(store, ports.directory)
     this.#core = {
       ports,
@@ -99,12 +100,10 @@ class Engine implements RelayEngine, Relay {
           demoted: (region, streams) => ports.events.demoted(region, streams),
         },
       ),
-      outbox: new Outbox(
-        () => store.committed(),
-        (region, item) => ports.links.send(region, item),
-      ),
+      outbox: new Outbox(() => store.committed(), send),
       load,
       isAwaited: (id, user) => this.#arriving.isAwaited(id, user),
+      mayComeFromElsewhere: (id, than) => this.#arriving.mayComeFromElsewhere(id, than),
       counts: { submitted: 0, sequenced: 0 },
     }
     this.#introductions = new Introductions(ports.links, recordsOf)

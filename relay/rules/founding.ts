@@ -47,6 +47,18 @@ export function learnHomes(records: readonly HomeRecord[], directory: DirectoryP
   return moved
 }
 
+/** The newest home records of the members, if somebody who knows these does not know them all. */
+export function newsFor(
+  { members }: Pick<Founding, 'members'>,
+  known: readonly HomeRecord[],
+  directory: DirectoryPort,
+): HomeRecord[] {
+  const newest = members.flatMap(({ userId }) => directory.knownHome(userId)?.record ?? [])
+  const isKnown = ({ countersignature }: HomeRecord): boolean =>
+    known.some((record) => sameBytes(record.countersignature?.signature, countersignature!.signature))
+  return newest.every(isKnown) ? [] : newest
+}
+
 export function membersOf(id: ConvId, genesisBytes: Uint8Array): readonly UserId[] {
   if (convIdOfGenesis(genesisBytes) !== id) throw new ParleyError('bad_id', 'the genesis is of another conversation')
   const genesis = readGenesis(genesisBytes)

@@ -4,6 +4,17 @@ import { type ConvId, type HomeRecord, IntroSchema, ItemKind, type RegionId } fr
 import type { Conversation } from './conversation.ts'
 import type { LinkPort } from './ports.ts'
 
+export type Introduced = {
+  readonly id: ConvId
+  readonly genesis: Uint8Array
+  readonly homeRecords: readonly HomeRecord[]
+}
+
+export function introduce(links: Pick<LinkPort, 'send'>, to: RegionId, { id, genesis, homeRecords }: Introduced): void {
+  const intro = create(IntroSchema, { genesis, homeRecords: [...homeRecords] })
+  links.send(to, { conv: id, kind: ItemKind.INTRO, body: toBinary(IntroSchema, intro) })
+}
+
 export class Introductions {
   readonly #links: LinkPort
   readonly #recordsOf: (conv: Conversation) => HomeRecord[]
@@ -22,8 +33,11 @@ export class Introductions {
     }
     if (done.has(conv.id)) return
     done.add(conv.id)
-    const intro = create(IntroSchema, { genesis: conv.genesisBytes, homeRecords: this.#recordsOf(conv) })
-    this.#links.send(region, { conv: conv.id, kind: ItemKind.INTRO, body: toBinary(IntroSchema, intro) })
+    introduce(this.#links, region, {
+      id: conv.id,
+      genesis: conv.genesisBytes,
+      homeRecords: this.#recordsOf(conv),
+    })
   }
 
   /** A new link knows nothing. */

@@ -25,6 +25,7 @@ import {
   type Submission,
   signClosed,
   type Takeover,
+  TakeoverSchema,
   type TakeoverState,
   TakeoverStateSchema,
   type UserId,
@@ -71,16 +72,12 @@ export class Leaving {
   onTakeover(region: RegionId, id: ConvId, conv: Conversation | undefined, asked: Takeover): void {
     const users = membersOf(id, asked.genesis)
     this.#ensureHome(region, users)
-    if (!conv) {
-      const before = this.#before(region, users)
-      if (!before && users.some((user) => this.#core.isAwaited(id, user))) return
-      if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
-      else if (this.#isSuccessor(region, users, asked.epoch)) this.#answer(region, id, this.#nothing(id, asked.epoch))
-      else this.#answer(region, id, {})
+    if (asked.done) {
+      if (conv) this.#forget(conv, region)
       return
     }
-    if (asked.done) {
-      this.#forget(conv)
+    if (!conv || !livesHere(conv, this.#core.ports.region)) {
+      this.#answerWithout(region, id, users, asked.epoch)
       return
     }
     this.#moves.follows(conv)
@@ -93,14 +90,25 @@ export class Leaving {
     })
   }
 
-  /** Somebody lived here for so short a time that what they had before never came. */
-  #before(asker: RegionId, users: readonly UserId[]): RegionId | undefined {
-    const { directory, region: here } = this.#core.ports
-    for (const user of users) {
-      const former = directory.knownHome(user)?.homeRegion === asker ? directory.formerHome(user) : undefined
-      if (former && !former.gone && former.region !== here) return former.region
-    }
-    return undefined
+  /** It is not here, any more or yet. Somebody may have lived here for so short a time that what they had never came. */
+  #answerWithout(region: RegionId, id: ConvId, users: readonly UserId[], epoch: number): void {
+    const { ports, load, convs } = this.#core
+    const { directory, region: here } = ports
+    const movedOn = users.filter((user) => directory.knownHome(user)?.homeRegion === region)
+    load(Promise.all(movedOn.map((user) => directory.findFormerHome(user))), (found) => {
+      const conv = convs.get(id)
+      if (conv && livesHere(conv, here)) return
+      const before = found.find((former) => former && !former.gone && former.region !== here)?.region
+      if (conv) {
+        const instead = regionIdBytes(before ?? conv.host)
+        this.#answer(region, id, { hostRegion: regionIdBytes(conv.host), epoch: conv.epoch, beforeRegion: instead })
+        return
+      }
+      if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
+      else if (this.#core.mayComeFromElsewhere(id, region)) return
+      else if (this.#isSuccessor(region, users, epoch)) this.#answer(region, id, this.#nothing(id, epoch))
+      else this.#answer(region, id, {})
+    })
   }
 
   #answer(region: RegionId, conv: ConvId, state: State): void {
@@ -128,15 +136,43 @@ export class Leaving {
   }
 
   /** Everything was taken over by the new home of whoever lived here. */
-  #forget(conv: Conversation): void {
-    if (conv.hostedHere) return
-    this.#moves.settle(conv)
+  #forget(conv: Conversation, newHome: RegionId): void {
+    const { directory, region: here } = this.#core.ports
+    // Somebody else is on their way here, and what is here is part of what they will have.
+    const isExpected = conv.members.some(({ userId }) => directory.knownHome(userId)?.homeRegion === here)
+    if (conv.hostedHere || isExpected) return
+    this.#moves.settle(conv, newHome)
     if (!livesHere(conv, this.#core.ports.region)) this.#moves.retire(conv)
+  }
+
+  /** Where somebody lived: nothing has to be kept there for them any more. */
+  handedOver(conv: Conversation, from: RegionId): void {
+    const { outbox, store, ports } = this.#core
+    if (!ports.links.isUp(from)) return
+    this.#moves.tell(conv, from)
+    const { epoch, genesisBytes: genesis } = conv
+    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, done: true, genesis }))
+    outbox.after(store.gate(), from, { conv: conv.id, kind: ItemKind.TAKEOVER, body })
+  }
+
+  /** A region speaks of a conversation in which nobody lives there any more: it has not heard that it may forget it. */
+  remind(conv: Conversation, region: RegionId): void {
+    this.#moves.follows(conv)
+    const { directory, region: here } = this.#core.ports
+    const isLeft =
+      !conv.feeds.has(region) &&
+      conv.members.every(({ userId, local }) => {
+        const home = directory.knownHome(userId)?.homeRegion
+        return home !== region && (home !== here || local)
+      })
+    if (isLeft) this.handedOver(conv, region)
   }
 
   // --- handing over
 
   onFetch(region: RegionId, conv: Conversation, asked: Fetch): void {
+    if (!livesHere(conv, this.#core.ports.region))
+      throw new ParleyError('unknown_conversation', 'only who hosts it is known here')
     this.#ensureHome(
       region,
       conv.members.map(({ userId }) => userId),

@@ -22,6 +22,7 @@ import {
 import { newAcceptor } from './ballots.ts'
 import { type Conversation, isClosed } from './conversation.ts'
 import {
+  collect,
   HOST_STREAM,
   handedOverKey,
   hostKey,
@@ -151,9 +152,13 @@ export class Moves {
     const { ports, store } = core
     conv.moves = [...conv.moves, register]
     store.put(conv.partition, hostKey(register.epoch), writeRecord(register.record))
+    conv.movesGate = store.gate()
     conv.epoch = register.epoch
     conv.host = register.host
+    const hosted = conv.hostedHere
     conv.hostedHere = register.host === ports.region
+    // What was acknowledged so far was so to, or as, another host.
+    if (!hosted) for (const feed of conv.feeds.values()) feed.acked.delete(LOG_STREAM)
     if (!isClosed(conv)) {
       conv.closedBefore = 0
       conv.acceptor = newAcceptor
@@ -180,7 +185,6 @@ export class Moves {
       core.feeds.concern(conv, region, HOST_STREAM, register.epoch, register.epoch)
     }
     submissions.numberWaiting(conv)
-    this.#opened.add(conv)
   }
 
   /** The first commit of a host counts: what was safe before is said again, since nobody else will. */
@@ -192,25 +196,47 @@ export class Moves {
 
   // --- where members live
 
-  /** Members, host and feeds as the newest records and the newest register say. */
-  settle(conv: Conversation): void {
+  /**
+   * Members, host and feeds as the newest records and the newest register say. Of who left this region is the only one
+   * that keeps what they have not got yet, unless it is the host, until everything was handed over to where they live now.
+   */
+  settle(conv: Conversation, handedOverTo: RegionId | undefined = undefined): void {
     const { core, lag } = this.#parts
     const { directory, region: here } = core.ports
+    const isLeft = !livesHere(conv, here)
     for (const [m, member] of conv.members.entries()) {
       // Member 0 of a direct conversation lives where it is hosted, until a register says otherwise.
-      member.region = m === 0 ? conv.host : (directory.knownHome(member.userId)?.homeRegion ?? member.region)
+      const region = m === 0 ? conv.host : (directory.knownHome(member.userId)?.homeRegion ?? member.region)
+      // Who comes back to a region that was left brings everything along: what it remembers is no conversation.
+      const keeps = m > 0 && member.region === here && !conv.hostedHere && region !== handedOverTo
+      const stays = isLeft ? region === here : keeps
+      if (!stays && region !== here && member.region === here) core.inboxes.leave(conv, member)
+      if (!stays) member.region = region
       member.local = member.region === here && !core.isAwaited(conv.id, member.userId)
     }
     const owed = new Set(conv.members.map(({ region }) => region).filter((region) => region !== here))
     if (!livesHere(conv, here)) owed.clear()
+    const acked = new Map([...conv.feeds].map(([region, feed]) => [region, feed.acked.get(LOG_STREAM) ?? NOWHERE]))
     for (const region of [...conv.feeds.keys()]) {
       core.feeds.forget(conv, region)
       lag.forget(conv, region)
       conv.feeds.delete(region)
     }
     for (const region of owed) conv.feeds.set(region, newFeedState(region))
+    if (conv.hostedHere) {
+      for (const region of owed) this.#oweLog(conv, region, acked.get(region) ?? NOWHERE)
+      // Whom it waited for may be no member region any more: what is safe is said anew.
+      this.#opened.add(conv)
+    }
     this.#oweAgain(conv)
     core.convs.moved(conv)
+  }
+
+  #oweLog(conv: Conversation, region: RegionId, has: number): void {
+    const { feeds } = this.#parts.core
+    conv.feeds.get(region)!.acked.set(LOG_STREAM, conv.head === conv.low ? conv.head : has)
+    if (conv.head > Math.max(has, conv.low)) feeds.owe(conv, region, LOG_STREAM, Math.max(has, conv.low) + 1)
+    if (conv.moves.length > 0) feeds.owe(conv, region, HOST_STREAM, 1)
   }
 
   /** To the host: what is held and not numbered, and the registers of those who live here; from it: everything to all. */
@@ -240,14 +266,20 @@ export class Moves {
       const home = m === 0 ? undefined : directory.knownHome(member.userId)
       return home !== undefined && home.homeRegion !== member.region
     })
-    if (!moved || !conv.hostedHere) return
-    this.settle(conv)
-    for (const region of conv.feeds.keys()) {
-      if (conv.head > conv.low) core.feeds.owe(conv, region, LOG_STREAM, conv.low + 1)
-      else conv.feeds.get(region)!.acked.set(LOG_STREAM, conv.head)
-      if (conv.moves.length > 0) core.feeds.owe(conv, region, HOST_STREAM, 1)
-    }
-    this.#opened.add(conv)
+    if (moved && conv.hostedHere) this.settle(conv)
+  }
+
+  /**
+   * Whoever lived here is known to live elsewhere. What their new home takes over from here ends at one place: what this
+   * region took and acknowledged behind it would be kept by nobody.
+   */
+  isLeaving(conv: Conversation): boolean {
+    if (conv.hostedHere) return false
+    const { directory, region: here } = this.#parts.core.ports
+    return conv.members.some(({ userId, region }, m) => {
+      const home = m > 0 && region === here ? directory.knownHome(userId) : undefined
+      return home !== undefined && home.homeRegion !== here
+    })
   }
 
   /** Sessions of local members hear where the conversation went before they get anything of it. */
@@ -264,7 +296,9 @@ export class Moves {
 
   tellDevice(session: Parameters<Core['sessions']['moved']>[0], conv: Conversation): void {
     const { sessions, store } = this.#parts.core
-    sessions.moved(session, conv, conv.hostedHere ? store.gate() : 0)
+    // What is said of the new epoch must not overtake it.
+    const waits = conv.hostedHere && conv.movesGate > store.committed()
+    sessions.moved(session, conv, waits ? conv.movesGate : 0)
   }
 
   /** Nobody who lives here is a member any more: only who hosts it now is remembered. */
@@ -295,10 +329,4 @@ export class Moves {
       convs.moved(conv)
     })
   }
-}
-
-async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
-  const out: T[] = []
-  for await (const row of rows) out.push(row)
-  return out
 }

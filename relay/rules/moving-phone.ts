@@ -173,6 +173,7 @@ export class Phone {
     for (const [k, one] of this.said) {
       if (one.state === 'open' || !isVoid(one.at, this.cuts)) continue
       if (one.state === 'safe') this.world.wrong(`${this.name}: k ${k} was safe and is void`)
+      this.safe = Math.min(this.safe, k - 1)
       Object.assign(one, { state: 'open', at: NOWHERE, stands: undefined })
     }
     this.#submit(this.#notSafe())

@@ -17,7 +17,9 @@ const LIMITS: Partial<RuleLimits> = {
   ...{ windowItems: 3, itemBytes: 300, lagStreams: 2, lagTurnBytes: 400 },
 }
 const CALM_ROUNDS = 600
-const MOVES_MAX = 1
+const MOVES_MAX = 3
+
+type Moves = { readonly planned: number; left: number }
 
 export type Outcome = {
   readonly violations: readonly string[]
@@ -26,7 +28,7 @@ export type Outcome = {
   readonly said: number
 }
 
-async function act(world: MovingWorld, ids: readonly RegionId[], moves: { left: number }): Promise<void> {
+async function act(world: MovingWorld, ids: readonly RegionId[], moves: Moves): Promise<void> {
   const { below, pick } = world
   const roll = below(100)
   const phone = pick(world.phones)
@@ -51,7 +53,7 @@ async function act(world: MovingWorld, ids: readonly RegionId[], moves: { left: 
 }
 
 /** The old home may be told, stay ignorant for a while, or be gone for good while the other member's home lives on. */
-async function moveSomebody(world: MovingWorld, ids: readonly RegionId[], moves: { left: number }): Promise<void> {
+async function moveSomebody(world: MovingWorld, ids: readonly RegionId[], moves: Moves): Promise<void> {
   const { below, pick } = world
   const member = below(2)
   const phone = world.phones[member]!
@@ -59,11 +61,12 @@ async function moveSomebody(world: MovingWorld, ids: readonly RegionId[], moves:
   const from = phone.home
   const to = pick(ids.filter((id) => id !== from && !world.dead.has(id)))
   moves.left--
-  const settled = world.atRest().length === 0
+  const isFirst = moves.left === moves.planned - 1
   // What only a dead region had is lost, undelivered mail above all: it dies when its person has everything.
   const idle = phone.cursor === world.newest
+  const settled = idle && world.atRest().length === 0
   let gone = false
-  if (below(3) === 0 && idle && world.dead.size === 0 && from !== other.home && moves.left === MOVES_MAX - 1) {
+  if (below(3) === 0 && idle && world.dead.size === 0 && from !== other.home && isFirst) {
     gone = true
     await world.crash(from, true)
   } else if (below(3) === 0 && settled) {
@@ -74,13 +77,14 @@ async function moveSomebody(world: MovingWorld, ids: readonly RegionId[], moves:
   if (below(2) === 0) await world.learn(from, member)
 }
 
-export async function playMoves(seed: number): Promise<Outcome> {
+/** Up to `movesMax` moves. */
+export async function playMoves(seed: number, movesMax = MOVES_MAX): Promise<Outcome> {
   const random = simulatedRandom(seed)
   const homes = random.fraction() < 0.2 ? ([0, 0] as const) : ([0, 1] as const)
   const world = await movingWorld(random, { homes, limits: LIMITS })
   const ids = world.regions.map(({ regionId }) => regionId)
-  const moves = { left: 1 + world.below(MOVES_MAX) }
-  const planned = moves.left
+  const planned = 1 + world.below(movesMax)
+  const moves = { planned, left: planned }
   for (const phone of world.phones) phone.connect()
   const length = 200 + world.below(400)
   for (let step = 0; step < length && world.violations.length === 0; step++) await act(world, ids, moves)

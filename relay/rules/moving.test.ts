@@ -57,6 +57,24 @@ test('a single message opens the epoch, and nothing comes after it', async () =>
   assert.deepEqual(epochsOf(ben), [1, 2])
 })
 
+test('both move to a third region, and one of them goes back', async () => {
+  for (const first of [0, 1]) {
+    const talked = await scene()
+    const { world, at } = talked
+    await talk(talked, 2)
+    for (const [member, to] of [
+      [first, 2],
+      [1 - first, 2],
+      [first, first],
+    ] as const) {
+      await world.move(member, at(to))
+      await talk(talked, 2)
+    }
+    await world.calm(CALM_ROUNDS)
+    assert.deepEqual(world.check(), [], `${first}`)
+  }
+})
+
 test('forced: the host is gone for good', async () => {
   const talked = await scene()
   const { world, ana, ben, at } = talked
@@ -71,6 +89,30 @@ test('forced: the host is gone for good', async () => {
   whole(talked)
   assert.deepEqual(epochsOf(ben), [1, 2])
   assert.equal(ana.shown.size, 17)
+})
+
+test('forced: both lived in the region that is gone, and talk on from nothing', async () => {
+  for (const [to0, to1] of [
+    [1, 1],
+    [1, 2],
+  ] as const) {
+    for (const first of [0, 1]) {
+      const talked = await scene([0, 0])
+      const { world, ana, ben, at } = talked
+      await talk(talked, 3)
+      await world.calm(CALM_ROUNDS)
+      await world.crash(at(0), true)
+      await world.move(first, at(first === 0 ? to0 : to1), true)
+      await world.go(30)
+      await world.move(1 - first, at(first === 0 ? to1 : to0), true)
+      await talk(talked, 3)
+      await world.calm(CALM_ROUNDS)
+      const lost = world.check().filter((what) => !what.endsWith('was safe and is void'))
+      assert.deepEqual(lost, [], `${to0} ${to1} ${first}`)
+      assert.equal(ana.shown.size, 12)
+      assert.deepEqual(epochsOf(ben), [2])
+    }
+  }
 })
 
 test('planned: both lived in one region, and one of them leaves', async () => {
@@ -163,6 +205,22 @@ test('a conversation that begins after somebody moved', async () => {
     assert.deepEqual(world.check(), [], `${first}`)
     assert.deepEqual(epochsOf(ana), [2])
   }
+})
+
+/** Schedules that went wrong once: seed, and how many moves at most. */
+const KEPT: readonly (readonly [number, number])[] = [
+  [251, 1],
+  [104, 3],
+  [148, 3],
+  [213, 3],
+  [256, 3],
+  [181, 3],
+  [21681, 1],
+  [447, 3],
+]
+
+test('schedules that went wrong once', async () => {
+  for (const [seed, moves] of KEPT) assert.deepEqual((await playMoves(seed, moves)).violations, [], `${seed}`)
 })
 
 test('whatever crashes and whichever way is cut, a move loses nothing and shows nothing twice', async () => {

@@ -60,6 +60,8 @@ export type DirectoryPort = {
   learnHome(home: Home): boolean
   /** Of somebody who moved here: where they lived before, as far as that is known. */
   formerHome(user: UserId): FormerHome | undefined
+  /** The same, also of somebody who has moved on since. */
+  findFormerHome(user: UserId): Promise<FormerHome | undefined>
 }
 
 export type RelayPorts = {

@@ -27,8 +27,9 @@ import {
 import { type Author, authorOf, type Conversation, hashWith, isClosed, nextPlace } from './conversation.ts'
 import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { ensureLocal, foundingOf, learnHomes } from './founding.ts'
+import { ensureLocal, foundingOf, learnHomes, newsFor } from './founding.ts'
 import { isDeviceOf } from './host.ts'
+import { introduce } from './introductions.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
 import { livesHere } from './moves.ts'
@@ -133,9 +134,15 @@ export class Regions {
     const { ports, convs } = this.#core
     this.#moved(learnHomes(intro.homeRecords, ports.directory, ports.clock.now()))
     this.#with(region, id, (conv) => {
-      if (conv?.members.some(({ local }) => local)) return
+      if (conv?.members.some(({ local }) => local)) {
+        this.#moving.leaving.remind(conv, region)
+        return
+      }
       if (!this.#moving.arriving.mayFound(id, intro.genesis, region) || conv) return
       const founding = foundingOf(id, intro.genesis, (user) => ports.directory.knownHome(user))
+      // Whoever believes something older of where members live hears of it here: their homes may not know who asks.
+      const news = newsFor(founding, intro.homeRecords, ports.directory)
+      if (news.length > 0) introduce(ports.links, region, { id, genesis: intro.genesis, homeRecords: news })
       ensureLocal(founding, ports.region)
       if (!founding.members.some((m) => m.region === region)) {
         throw new ParleyError('not_member', 'introduced by a region where no member lives')
@@ -145,7 +152,7 @@ export class Regions {
   }
 
   #about(region: RegionId, conv: Conversation, item: AboutItem): void {
-    if (isDeposed(conv, region)) return
+    if (isDeposed(conv, region) || (item.kind === ItemKind.LOG && this.#moving.moves.isLeaving(conv))) return
     switch (item.kind) {
       case ItemKind.SUBMISSIONS:
         this.#onSubmissions(region, conv, this.#author(region, conv, item.value.author), item.value.items)
@@ -266,13 +273,16 @@ export class Regions {
   /** After a commit: what a replica has now, durably. */
   acknowledge(conv: Conversation): void {
     this.#again.delete(conv)
-    if (isClosed(conv) || !livesHere(conv, this.#core.ports.region)) return
-    this.#sendLogState(conv, conv.settled, false)
+    if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, false)
+  }
+
+  #mayAcknowledge(conv: Conversation): boolean {
+    return !isClosed(conv) && livesHere(conv, this.#core.ports.region) && !this.#moving.moves.isLeaving(conv)
   }
 
   /** End of a turn. */
   flush(): void {
-    for (const conv of this.#again) if (!isClosed(conv)) this.#sendLogState(conv, conv.settled, false)
+    for (const conv of this.#again) if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, false)
     this.#again.clear()
     this.#core.ports.links.flush()
   }
@@ -284,6 +294,8 @@ export class Regions {
     const { feeds } = this.#core
     const news = feeds.acknowledged(conv, region, LOG_STREAM, at)
     this.#log.hostSafe(conv, news ? undefined : region)
+    // It may be what was kept for a region in which somebody lives since, though it was safe before.
+    if (news) this.#log.cursorMoved(conv)
     this.#lag.acknowledged(conv, region, LOG_STREAM)
     if (state.gap) {
       const feed = conv.feeds.get(region)!
@@ -295,8 +307,7 @@ export class Regions {
 
   /** A home asks its host, by acknowledging again, how far everything is safe. */
   askSafe(conv: Conversation): void {
-    if (isClosed(conv) || !livesHere(conv, this.#core.ports.region)) return
-    this.#sendLogState(conv, conv.settled, false)
+    if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, false)
   }
 }
 
