@@ -4,6 +4,7 @@ export { RULE_LIMITS, type RuleLimits } from './rules/limits.ts'
 export type {
   DeviceSession,
   DirectoryPort,
+  FormerHome,
   Item,
   LinkPort,
   Relay,

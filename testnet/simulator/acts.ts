@@ -10,6 +10,7 @@ export type Deed =
   | { readonly what: 'back up' | 'restore'; readonly by: number }
   | { readonly what: 'destroy at an acknowledgement'; readonly by: number; readonly region: number | undefined }
   | { readonly what: 'crash at an acknowledgement'; readonly by: number; readonly region: number; readonly ms: number }
+  | { readonly what: 'move'; readonly by: number; readonly to: number }
   | { readonly what: 'crash relay' | 'pause relay'; readonly region: number; readonly ms: number }
   | { readonly what: 'second owner'; readonly region: number; readonly pausedMs: number; readonly lingerMs: number }
   | { readonly what: 'clock jump'; readonly region: number; readonly by: number | undefined; readonly jumpMs: number }
@@ -33,7 +34,10 @@ export type Cut = { readonly region: number; readonly other: number; readonly fr
 export type Act = Deed & { readonly at: number }
 export type DeedKind = Deed['what']
 
-export const ENDINGS = ['rest', 'checkpoint and crash', 'crash and rest', 'checkpoint, crash and more'] as const
+export const ENDINGS = [
+  ...(['rest', 'checkpoint and crash', 'crash and rest', 'checkpoint, crash and more'] as const),
+  'a region is destroyed',
+] as const
 export type Ending = (typeof ENDINGS)[number]
 
 export type Scene = {
@@ -53,7 +57,7 @@ export type Scene = {
   readonly least: { readonly messages: number; readonly faults: number } | undefined
 }
 
-const NOT_FAULTS: ReadonlySet<DeedKind> = new Set(['say', 'cancel', 'read', 'renew', 'back up'])
+const NOT_FAULTS: ReadonlySet<DeedKind> = new Set(['say', 'cancel', 'read', 'renew', 'back up', 'move'])
 export const isFault = ({ what }: Deed): boolean => !NOT_FAULTS.has(what)
 
 export function peopleOf(deed: Deed): number[] {
@@ -78,6 +82,8 @@ export function inWords(deed: Deed, { person, region }: Names): string {
       return `${by} reads everything`
     case 'renew':
       return `${by} gets a new manifest`
+    case 'move':
+      return `${by} moves to ${region(deed.to)}`
     case 'disconnect':
       return `the connection of ${by} breaks`
     case 'crash device':
@@ -99,7 +105,7 @@ export function inWords(deed: Deed, { person, region }: Names): string {
   }
 }
 
-type Fault = Exclude<Deed, { what: 'say' | 'cancel' | 'read' | 'renew' | 'disconnect' | 'crash device' }>
+type Fault = Exclude<Deed, { what: 'say' | 'cancel' | 'read' | 'renew' | 'move' | 'disconnect' | 'crash device' }>
 
 function faultInWords(deed: Fault, region: Names['region'], by: string, at: string): string {
   switch (deed.what) {

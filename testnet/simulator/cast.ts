@@ -30,9 +30,6 @@ import {
 /** When simulated time begins, ms. */
 export const START_MS = Date.UTC(2026, 0, 1)
 const COUNTERSIGNED_FOR_MS = 80 * 86_400_000
-/** How often a person's manifest can be replaced in one run. */
-const VERSIONS = 3
-
 export type SimRegion = {
   readonly id: RegionId
   readonly name: string
@@ -44,9 +41,10 @@ export type SimRecords = { readonly manifest: Manifest; readonly home: Home }
 export type SimPerson = {
   readonly userId: UserId
   readonly name: string
+  /** Where they live at first. */
   readonly region: RegionId
-  /** Of versions 1, 2 … */
-  readonly versions: readonly SimRecords[]
+  /** The newest records of somebody whose versions 1, 2 … named these homes; made once. */
+  readonly records: (homes: readonly RegionId[]) => SimRecords
 }
 export type Cast = { readonly regions: readonly SimRegion[]; readonly people: readonly SimPerson[] }
 
@@ -69,13 +67,19 @@ function makeCast(counts: readonly number[]): Cast {
     const root = signingKey(random.bytes(32))
     return { id: regionIdOfRootKey(root.publicKey), name: `R${i + 1}`, root, key: signingKey(random.bytes(32)) }
   })
+  const byId = new Map(regions.map((region) => [region.id, region]))
   const people = regions.flatMap((region, r) =>
-    Array.from({ length: counts[r]! }, (_, p) => makePerson(`${'abcdef'[r]}${p + 1}`, region, random)),
+    Array.from({ length: counts[r]! }, (_, p) => makePerson(`${'abcdef'[r]}${p + 1}`, region.id, byId, random)),
   )
   return { regions, people }
 }
 
-function makePerson(name: string, region: SimRegion, random: ReturnType<typeof simulatedRandom>): SimPerson {
+function makePerson(
+  name: string,
+  region: RegionId,
+  regions: ReadonlyMap<RegionId, SimRegion>,
+  random: ReturnType<typeof simulatedRandom>,
+): SimPerson {
   const root = signingKey(random.bytes(32))
   const key = signingKey(random.bytes(32))
   const userId = userIdOfRootKey(root.publicKey)
@@ -93,30 +97,35 @@ function makePerson(name: string, region: SimRegion, random: ReturnType<typeof s
     signalIdentityKey: identity,
     signalRegistrationId: 1,
   })
-  let previousHash: Uint8Array = new Uint8Array(0)
-  const versions = Array.from({ length: VERSIONS }, (_, i): SimRecords => {
+  const made = new Map<string, SimRecords>()
+  const make = (homes: readonly RegionId[]): SimRecords => {
+    const home = regions.get(homes.at(-1)!)!
     const common = {
       userId: userIdBytes(userId),
       rootEpoch: 1,
-      version: i + 1,
-      homeRegion: regionIdBytes(region.id),
-      homeGeneration: 1,
+      version: homes.length,
+      homeRegion: regionIdBytes(home.id),
+      homeGeneration: 1 + homes.filter((one, i) => i > 0 && one !== homes[i - 1]).length,
     }
-    const body = toBinary(
-      ManifestBodySchema,
-      create(ManifestBodySchema, { ...common, devices: [device], previousHash }),
-    )
-    previousHash = sha256(body)
+    const previousHash = homes.length === 1 ? new Uint8Array(0) : records(homes.slice(0, -1)).manifest.hash
+    const fields = create(ManifestBodySchema, { ...common, devices: [device], previousHash })
+    const body = toBinary(ManifestBodySchema, fields)
     const homeBody = toBinary(HomeBodySchema, create(HomeBodySchema, { ...common, manifestHash: sha256(body) }))
     const head = signRecord('parley/home/v1', homeBody, key, by)
     const until = START_MS + COUNTERSIGNED_FOR_MS
-    const record = countersign(head, region.id, region.key, operationalGrant(region), START_MS, until)
+    const record = countersign(head, home.id, home.key, operationalGrant(home), START_MS, until)
     return {
       manifest: openManifest(signRecord('parley/manifest/v1', body, key, by), START_MS),
       home: openHomeRecord(record, START_MS),
     }
-  })
-  return { userId, name, region: region.id, versions }
+  }
+  const records = (homes: readonly RegionId[]): SimRecords => {
+    const history = homes.join(' ')
+    const known = made.get(history) ?? make(homes)
+    made.set(history, known)
+    return known
+  }
+  return { userId, name, region, records }
 }
 
 /** What speaks for a region. */

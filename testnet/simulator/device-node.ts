@@ -26,7 +26,7 @@ import {
 } from '#protocol'
 import type { DeviceSession } from '#relay/rules'
 import type { SimPerson, SimRecords } from './cast.ts'
-import type { Sent, Told } from './checkers/index.ts'
+import type { Moved, Sent, Told } from './checkers/index.ts'
 import { downText, upText } from './frames-text.ts'
 import { openWire, type WireFaults } from './network.ts'
 import type { NodeClock } from './node-clock.ts'
@@ -43,10 +43,13 @@ export type DeviceNodeOptions = {
   readonly random: Random
   /** What the home answers when it is asked about somebody; throws while it cannot. */
   readonly find: (user: UserId) => SimRecords
+  /** The newest own ones. */
+  readonly records: () => SimRecords
   readonly faults: WireFaults
   readonly bytes: boolean
   readonly slowCipher: boolean
   readonly events: (event: DeviceEvent) => void
+  readonly moved: (moved: Moved) => void
   readonly told: (told: Told) => void
   readonly heard: (told: Told) => void
   readonly sent: (sent: Sent) => void
@@ -81,6 +84,7 @@ export class DeviceNode {
   #link: { end: () => void; stall: (ms: number) => void } | undefined
   #sessions = 0
   #waiting = false
+  home: SimRegionNodes
   #records: SimRecords
   /** gone: it will never come back, or its profile is an old copy. */
   fate: 'alive' | 'gone' = 'alive'
@@ -91,7 +95,8 @@ export class DeviceNode {
     this.#options = options
     this.person = options.person
     this.clock = options.clock
-    this.#records = options.person.versions[0]!
+    this.home = options.home
+    this.#records = options.records()
   }
 
   get db(): MemoryDb {
@@ -155,6 +160,14 @@ export class DeviceNode {
     this.#db = this.#db.crash()
   }
 
+  /** The account was moved while the client did not run. */
+  moveTo(home: SimRegionNodes): void {
+    this.crash()
+    this.home = home
+    this.#records = this.#options.records()
+    this.start()
+  }
+
   /** The device falls into the sea. */
   destroy(): void {
     this.crash()
@@ -188,15 +201,15 @@ export class DeviceNode {
 
   connect(): void {
     if (!this.#device || this.#link) return
-    if (this.#options.home.serving) this.#connect(this.#device)
+    if (this.home.serving) this.#connect(this.#device)
     else this.connectSoon()
   }
 
   #connect(device: Device): void {
-    const { home, clock, random, faults, person, trace, bytes } = this.#options
-    const node = home.serving!
+    const { clock, random, faults, person, trace, bytes } = this.#options
+    const node = this.home.serving!
     const id = `${person.name}/${++this.#sessions}`
-    const tap = new Wiretap(person.userId)
+    const tap = new Wiretap(person.userId, node.region)
     let open = true
     let queued = 0
     const end = (): void => {
@@ -243,6 +256,7 @@ export class DeviceNode {
       send: (encoded) => {
         if (!open) return
         const frame = decodeHomeFrame(encoded)
+        for (const one of tap.moves(frame)) this.#options.moved(one)
         for (const one of tap.down(frame, node.deposedAt)) this.#options.told(one)
         queued += sizeOf(frame)
         if (queued > this.backlogMost) this.backlogMost = queued

@@ -11,6 +11,7 @@ const SAME_PARTITION = 0x80
 
 const OF_CONVERSATION = 'c'.charCodeAt(0)
 const HELD = 'r'.charCodeAt(0)
+const HANDED_OVER = 'b'.charCodeAt(0)
 const ENTRY_EPOCH_AT = 2
 const ENTRY_N_AT = 6
 const ENTRY_MEMBER_AT = 10
@@ -55,6 +56,7 @@ function readKeys(record: Uint8Array, found: Found): void {
       if (kind === DELETE) continue
       const size = number()
       if (conv !== undefined && bytes[key] === HELD) found(conv, bytes.toString('latin1', key, key + length))
+      if (conv !== undefined && bytes[key] === HANDED_OVER) entry()
       at += size
       continue
     }
@@ -70,6 +72,8 @@ function readKeys(record: Uint8Array, found: Found): void {
 /** What one disk has ever kept for sure, and in which order. */
 export class Kept {
   readonly #orders = new Map<string, Map<string, number>>()
+  /** The highest place of each conversation. */
+  readonly heads = new Map<string, number>()
   /** Grows with everything that is kept. */
   order = 0
   readonly #found: Found = (conv, key) => {
@@ -78,7 +82,9 @@ export class Kept {
       keys = new Map()
       this.#orders.set(conv, keys)
     }
-    if (!keys.has(key)) keys.set(key, ++this.order)
+    if (keys.has(key)) return
+    keys.set(key, ++this.order)
+    if (key[0] === 'e') this.heads.set(conv, Math.max(this.heads.get(conv) ?? 0, Number.parseInt(key.slice(1), 16)))
   }
 
   add(record: Uint8Array): void {

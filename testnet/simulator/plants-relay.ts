@@ -214,7 +214,7 @@ export const RELAY_PLANTS: readonly Plant[] = [
   {
     id: 'register-not-fed',
     file: 'relay/rules/registers.ts',
-    patches: [['from ? [] : [conv.host]', 'from ? [] : [conv.host].slice(1)']],
+    patches: [['!from && r === conv.host', '!from && r !== conv.host']],
     explain: 'marks of a guest never leave its home',
     checks: ['marks'],
     seeds: 60,

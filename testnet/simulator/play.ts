@@ -84,6 +84,8 @@ export class Player {
       case 'renew':
         world.renew(device)
         return true
+      case 'move':
+        return world.move(device, world.regionAt(act.to), false)
       case 'disconnect': {
         const { isOnline } = device
         device.disconnect()

@@ -2,8 +2,9 @@
 // one may not have noticed yet.
 import type { Home, Manifest, Random, UserId } from '#protocol'
 import { type DirectoryPort, type LinkPort, SimulatedDisk } from '#relay/rules'
-import { type SimPerson, type SimRecords, type SimRegion, signerOf } from './cast.ts'
+import { type SimRecords, type SimRegion, signerOf } from './cast.ts'
 import { Kept, watched } from './durable.ts'
+import type { Homes } from './homes.ts'
 import { type NodeClock, ROUNDING_MS } from './node-clock.ts'
 import { RelayNode } from './relay-node.ts'
 import type { World } from './world.ts'
@@ -12,7 +13,7 @@ export type RegionOptions = {
   readonly world: World
   readonly is: SimRegion
   readonly random: (name: string) => Random
-  readonly people: ReadonlyMap<UserId, SimPerson>
+  readonly homes: Homes
   readonly newClock: (name: string) => NodeClock
   readonly links: (node: () => RelayNode) => LinkPort
 }
@@ -32,6 +33,8 @@ export class SimRegionNodes {
   readonly #versions = new Map<UserId, number>()
   #started = 0
   #downUntil = 0
+  /** Its disk is destroyed: no process ever starts again. */
+  isGone = false
   #clock: NodeClock
 
   constructor(options: RegionOptions) {
@@ -55,17 +58,29 @@ export class SimRegionNodes {
     return this.newest?.clock ?? this.#clock
   }
 
+  /** As far as this region knows. */
+  #versionOf(user: UserId): number {
+    return this.#versions.get(user) ?? 1
+  }
+
   recordsOf(user: UserId): SimRecords | undefined {
-    return this.#options.people.get(user)?.versions[this.#versions.get(user) ?? 0]
+    return this.#options.homes.records(user, this.#versionOf(user))
   }
 
   /** Newer records of somebody have come. */
-  learn(user: UserId, version: number): void {
-    if (version <= (this.#versions.get(user) ?? 0)) return
+  learn(user: UserId, version: number): boolean {
+    const before = this.recordsOf(user)
+    if (!before || version <= this.#versionOf(user)) return false
     this.#versions.set(user, version)
-    const { manifest } = this.recordsOf(user)!
-    if (this.#options.people.get(user)!.region !== this.is.id) return
-    for (const node of this.nodes) node.manifestChanged(manifest)
+    const { manifest, home } = this.recordsOf(user)!
+    if (home.homeRegion === this.is.id) for (const node of this.nodes) node.manifestChanged(manifest)
+    return true
+  }
+
+  /** Somebody registers here who lived elsewhere. */
+  welcome(user: UserId): void {
+    this.learn(user, this.#options.homes.version(user))
+    for (const node of this.nodes) node.homeChanged(user)
   }
 
   #directory(): DirectoryPort {
@@ -75,11 +90,12 @@ export class SimRegionNodes {
       findHome: async (user): Promise<Home | undefined> => this.recordsOf(user)?.home,
       knownManifest: (user): Manifest | undefined => this.recordsOf(user)?.manifest,
       findManifest: async (user): Promise<Manifest | undefined> => this.recordsOf(user)?.manifest,
-      learnHome: (home) => {
-        this.learn(home.userId, home.version - 1)
-        return true
-      },
-      formerHome: () => undefined,
+      learnHome: (home) => this.learn(home.userId, home.version),
+      formerHome: (user) =>
+        this.recordsOf(user)?.home.homeRegion === this.is.id
+          ? this.#options.homes.former(user, this.is.id, this.#versionOf(user))
+          : undefined,
+      findFormerHome: async (user) => this.#options.homes.former(user, this.is.id, this.#versionOf(user)),
     }
   }
 
@@ -147,7 +163,14 @@ export class SimRegionNodes {
     this.#options.world.clock.after(RESTART_MS, () => this.ensure())
   }
 
+  /** Fire. */
+  destroy(): void {
+    this.isGone = true
+    this.crash(Number.MAX_SAFE_INTEGER)
+  }
+
   ensure(): void {
+    if (this.isGone) return
     const newest = this.newest
     const isOwned = newest !== undefined && newest.deposedAt === undefined
     if (!isOwned && this.#options.world.clock.monotonic() >= this.#downUntil - ROUNDING_MS) this.start()

@@ -1,6 +1,6 @@
 // One relay process of a simulated network: the real rules over the real store, on the disk of its region. It can be
 // crashed or paused at any moment, and another process can take its disk over.
-import type { Manifest, Random, RegionId, RegionSigner } from '#protocol'
+import type { Manifest, Random, RegionId, RegionSigner, UserId } from '#protocol'
 import {
   type Backend,
   createRelay,
@@ -32,6 +32,8 @@ export const TINY_RULES: RuleLimits = {
   lagStreams: 2,
   lagTurnBytes: 1_500,
   lagAgainMs: 800,
+  takeoverAgainMs: 400,
+  takeoverPatienceMs: 1_500,
   sessionBacklogBytes: 2_000,
   held: 24,
   heldBytes: 256 * 1024,
@@ -111,6 +113,10 @@ export class RelayNode {
 
   manifestChanged(manifest: Manifest): void {
     this.clock.run(() => this.call((relay) => relay.manifestChanged(manifest)))
+  }
+
+  homeChanged(user: UserId): void {
+    this.clock.run(() => this.call((relay) => relay.homeChanged(user)))
   }
 
   #ports(): RelayPorts {

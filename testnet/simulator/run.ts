@@ -27,6 +27,9 @@ const QUIET_SLICES = 3
 /** Longer than everything that waits for time: patience, age of a checkpoint, sweeps. */
 const SETTLE_MS = 1_600
 const WATCH_MS = 40
+/** How long people talk before a region is destroyed, and how often it is looked whether it may be, ms. */
+const TALK_MS = 2_000
+const MOMENT_MS = 7
 /** Steps of the clock that are queued at once: after each, everything that was promised meanwhile happens. */
 const LAP = 128
 
@@ -95,12 +98,14 @@ function tooSmall({ least, counts, people }: Scene, { said }: World, { faults }:
 
 async function finish(world: World, player: Player): Promise<void> {
   const { ending } = world.scene
+  if (ending === 'a region is destroyed') await destroyOne(world)
   const crashAll = (): void => {
     for (const region of world.regions.values()) world.crash(region, 0)
   }
   world.count(`ending ${ending}`)
+  if (ending === 'a region is destroyed') await rest(world, player)
   if (ending !== 'crash and rest') await checkpoint(world)
-  if (ending === 'rest') return
+  if (ending === 'rest' || ending === 'a region is destroyed') return
   if (ending === 'checkpoint and crash') {
     for (const region of world.regions.values()) world.crash(region, Number.MAX_SAFE_INTEGER)
     return
@@ -115,6 +120,20 @@ async function finish(world: World, player: Player): Promise<void> {
   }
   await rest(world, player)
   await checkpoint(world)
+}
+
+/** What only one region has is lost with it: it goes while others lack what it has, and in no moment when its own people do. */
+async function destroyOne(world: World): Promise<void> {
+  const { clock, devices } = world
+  const region = [...world.regions.values()][Math.floor(world.regions.size * world.random('destroyed').fraction())]!
+  for (const from of devices)
+    for (const to of devices)
+      if (from !== to && from.cursorOf(world.convOf(from.person.userId, to.person.userId)) > 0)
+        void world.say(from, to.person, `${from.person.name}>${to.person.name} at last`)
+  const until = clock.now() + TALK_MS
+  await runUntil(world, clock.now() + MOMENT_MS)
+  while (!world.hasDelivered(region) && clock.now() < until) await runUntil(world, clock.now() + MOMENT_MS)
+  if (world.hasDelivered(region)) world.destroy(region)
 }
 
 /** Until nothing moves; that has to be soon. */
@@ -153,7 +172,8 @@ function restartSilent(world: World, stuckAt: Map<RegionId, number>): void {
 }
 
 function isQuiet(world: World): boolean {
-  for (const { serving } of world.regions.values()) {
+  for (const { serving, isGone } of world.regions.values()) {
+    if (isGone) continue
     const store = serving?.store
     if (!store || store.gate() > store.committed()) return false
   }

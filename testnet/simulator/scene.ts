@@ -12,6 +12,10 @@ const FAULTS_MORE = 9
 /** More than a home keeps for one device (TINY_RULES.held). */
 const LARGE_BURST = 30
 const LONGEST_MS = 2_000
+/** Part of the scenes in which people move. */
+const MOVING = 0.12
+/** … in which a region is destroyed in the end. */
+const DESTROYED = 0.03
 
 const COUNTS: readonly (readonly number[])[] = [
   [4, 4, 4],
@@ -78,14 +82,24 @@ export function sceneOf(seed: number, options: SceneOptions = {}): Scene {
     ...(fate === 'old copy' ? oldCopy(dice, people, doomed, lengthMs) : []),
     ...(options.oldDisks ? [{ at: dice.between(0.3, 1) * lengthMs, what: 'old disk', region: 0 } as const] : []),
   ]
+  const how = { bytes: dice.chance(0.12), slowCipher: dice.chance(0.3), ending: endingOf(dice) }
+  const turn = fate === 'usual' ? dice.between(0, 1) : 1
+  if (turn < MOVING) acts.push(...moves(dice, counts.length, people.length, lengthMs))
+  else if (turn < MOVING + DESTROYED) how.ending = 'a region is destroyed'
   return {
-    ...{ seed, counts, people, lengthMs },
-    bytes: dice.chance(0.12),
-    slowCipher: dice.chance(0.3),
+    ...{ seed, counts, people, lengthMs, ...how },
     acts: acts.sort((a, b) => a.at - b.at),
-    ending: endingOf(dice),
     least: { messages: LEAST.messages, faults: LEAST.faults },
   }
+}
+
+/** People who go to live elsewhere, some of them back and forth. */
+function moves(dice: Dice, regions: number, people: number, lengthMs: number): Act[] {
+  const movers = [dice.upTo(people), dice.upTo(people)]
+  return Array.from({ length: 1 + dice.upTo(3) }, (): Act => {
+    const at = dice.between(0.1, 0.9) * lengthMs
+    return { at, what: 'move', by: dice.pick(movers), to: dice.upTo(regions) }
+  })
 }
 
 function endingOf(dice: Dice): Ending {

@@ -19,10 +19,10 @@ export const LIMITS = { records: 24, conversations: TINY_RULES.conversations, ke
 
 export function finalOf(world: World): Final {
   return {
-    devices: world.devices.map(({ person, db, fate, sessions }) => ({
+    devices: world.devices.map(({ person, home, db, fate, sessions }) => ({
       user: person.userId,
       name: person.name,
-      region: person.region,
+      region: home.is.id,
       fate,
       sessions,
       messages: all(db, 'messages'),
@@ -30,23 +30,25 @@ export function finalOf(world: World): Final {
       outbox: all(db, 'outbox'),
       conversations: all(db, 'conversations'),
     })),
-    relays: [...world.regions.values()].map(({ is, disk, serving }) => {
-      const memory = serving?.inspect()
-      return {
-        region: is.id,
-        name: is.name,
-        rows: disk.rows,
-        records: disk.records.size,
-        memory: memory && {
-          conversations: memory.conversations,
-          windowItems: [...world.regions.keys()].reduce(
-            (sum, other) => sum + (other === is.id ? 0 : memory.windowItems(other)),
-            0,
-          ),
-          keys: serving?.store?.stats().memoryKeys ?? 0,
-        },
-      }
-    }),
+    relays: [...world.regions.values()]
+      .filter(({ isGone }) => !isGone)
+      .map(({ is, disk, serving }) => {
+        const memory = serving?.inspect()
+        return {
+          region: is.id,
+          name: is.name,
+          rows: disk.rows,
+          records: disk.records.size,
+          memory: memory && {
+            conversations: memory.conversations,
+            windowItems: [...world.regions.keys()].reduce(
+              (sum, other) => sum + (other === is.id ? 0 : memory.windowItems(other)),
+              0,
+            ),
+            keys: serving?.store?.stats().memoryKeys ?? 0,
+          },
+        }
+      }),
   }
 }
 

@@ -1,15 +1,28 @@
 // Listens to what a device and its home say to each other, with the small numbers of the session resolved: what the
 // checkers judge. `told` is heard when the home lets it out, `sent` when the device does.
-import { type ConvId, convIdOf, type DeviceFrame, type HomeFrame, positionOf, readHeader, type UserId } from '#protocol'
-import type { Sent, Told } from './checkers/types.ts'
+import {
+  type ConvId,
+  convIdOf,
+  type DeviceFrame,
+  type HomeFrame,
+  openHostRegister,
+  positionOf,
+  type RegionId,
+  readHeader,
+  type UserId,
+} from '#protocol'
+import { START_MS } from './cast.ts'
+import type { Moved, Sent, Told } from './checkers/types.ts'
 
 export class Wiretap {
   readonly #user: UserId
+  readonly #home: RegionId
   readonly #mine = new Map<number, ConvId>()
   readonly #theirs = new Map<number, ConvId>()
 
-  constructor(user: UserId) {
+  constructor(user: UserId, home: RegionId) {
     this.#user = user
+    this.#home = home
   }
 
   *up(frame: DeviceFrame): Generator<Sent> {
@@ -36,14 +49,23 @@ export class Wiretap {
       const conv = this.#theirs.get(ref)!
       for (const bytes of entry) {
         const { at, k, member, tag } = readHeader(bytes)
-        yield { what: 'entry', user: this.#user, conv, k, at, member, tag: hex(tag), deposedAt }
+        yield { what: 'entry', home: this.#home, user: this.#user, conv, k, at, member, tag: hex(tag), deposedAt }
+      }
+    }
+  }
+
+  *moves(frame: HomeFrame): Generator<Moved> {
+    for (const { registers } of frame.moves) {
+      for (const record of registers) {
+        const { convId, epoch, host, cut, cutHash, payload } = openHostRegister(record, START_MS)
+        yield { conv: convId, epoch, host, cut, cutHash, payload }
       }
     }
   }
 
   *verdicts(frame: HomeFrame): Generator<Told> {
     for (const { conv: ref, k, outcome, tag } of frame.verdicts) {
-      const common = { user: this.#user, conv: this.#mine.get(ref)!, k, deposedAt: undefined }
+      const common = { home: this.#home, user: this.#user, conv: this.#mine.get(ref)!, k, deposedAt: undefined }
       if (outcome.case === 'sequenced') {
         const { epoch, n } = outcome.value
         yield { ...common, what: 'sequenced', at: positionOf(epoch, n), tag: hex(tag) }

@@ -6,6 +6,8 @@ import {
   convIdBytes,
   directConvId,
   directGenesis,
+  nOf,
+  type Position,
   positionText,
   type Random,
   type RegionId,
@@ -16,8 +18,9 @@ import {
 } from '#protocol'
 import type { Scene } from './acts.ts'
 import { type Cast, castOf, type SimPerson, type SimRecords, START_MS } from './cast.ts'
-import { allCheckers, type Checker, JUDGED_ITEMS, type Outside, type Told } from './checkers/index.ts'
+import { allCheckers, type Checker, JUDGED_ITEMS, type Moved, type Outside, type Told } from './checkers/index.ts'
 import { DeviceNode, unreachable } from './device-node.ts'
+import { Homes } from './homes.ts'
 import { WorldLinks } from './links.ts'
 import type { WireFaults } from './network.ts'
 import { NodeClock } from './node-clock.ts'
@@ -31,6 +34,10 @@ import { seedOf, Trace } from './trace.ts'
 const SKEW_MS = 240_000
 /** When each other region hears of a new manifest, ms. */
 const NEWS_MS = 1_500
+/** How long people stay without a home when it is destroyed, ms. */
+const FLIGHT_MS = 1_000
+
+const NO_MOVES: readonly Moved[] = []
 
 export type WorldOptions = { readonly scene: Scene; readonly show: ((line: string) => void) | undefined }
 
@@ -48,10 +55,10 @@ export class World {
   readonly failures: string[] = []
   /** Called when a device has heard an acknowledgement: the best moment for a crash. */
   onAcknowledged: (device: DeviceNode) => void = () => {}
-  readonly #byId: ReadonlyMap<UserId, SimPerson>
+  readonly homes: Homes
   readonly #deviceOf = new Map<UserId, DeviceNode>()
+  readonly #moves = new Map<ConvId, Moved[]>()
   readonly #members = new Map<ConvId, readonly UserId[]>()
-  readonly #versions = new Map<UserId, number>()
   readonly #names: ReadonlyMap<string, string>
 
   constructor({ scene, show }: WorldOptions) {
@@ -59,7 +66,7 @@ export class World {
     this.trace = new Trace(this.clock, show)
     this.cast = castOf(scene.counts)
     const people = scene.people.map((index) => this.cast.people[index]!)
-    this.#byId = new Map(this.cast.people.map((p) => [p.userId, p]))
+    this.homes = new Homes(this.cast.people)
     this.#names = new Map<string, string>(
       [...this.cast.people.map((p) => [p.userId, p.name]), ...this.cast.regions.map((r) => [r.id, r.name])].map(
         ([id, name]) => [id!, name!],
@@ -94,7 +101,7 @@ export class World {
 
   #region(is: Cast['regions'][number]): SimRegionNodes {
     return new SimRegionNodes({
-      ...{ world: this, is, people: this.#byId },
+      ...{ world: this, is, homes: this.homes },
       random: (name) => this.random(name),
       newClock: (name) => this.#newClock(name),
       links: (node) => this.links.portOf(node),
@@ -109,8 +116,10 @@ export class World {
       world: this,
       clock: this.#newClock(person.name),
       random: this.random(person.name),
-      find: (user) => this.#find(home, user),
+      records: () => this.homes.records(person.userId, this.homes.version(person.userId))!,
+      find: (user) => this.#find(device.home, user),
       events: (event) => this.#observe(device, event),
+      moved: (moved) => this.#moved(device, moved),
       told: (told) => this.#told(told),
       heard: (told) => {
         if (device.fate === 'alive') for (const checker of this.checkers) checker.heard(told)
@@ -127,7 +136,8 @@ export class World {
   #outside(): Outside {
     return {
       nameOf: (id) => this.nameOf(id),
-      homeOf: (user) => this.#byId.get(user)!.region,
+      homesOf: (user) => this.homes.all(user),
+      movesOf: (conv) => this.#moves.get(conv) ?? NO_MOVES,
       membersOf: (conv) => this.#members.get(conv)!,
       bytesOf: (conv) => convIdBytes(conv),
       kept: (region, conv, key, before) => this.regions.get(region)!.kept.has(conv, key, before),
@@ -181,6 +191,21 @@ export class World {
     return conv
   }
 
+  /** An epoch has one register, whoever tells of it. */
+  #moved(device: DeviceNode, moved: Moved): void {
+    const { conv, epoch, payload } = moved
+    const known = this.#moves.get(conv) ?? []
+    this.#moves.set(conv, known)
+    const same = known.find((other) => other.epoch === epoch)
+    this.count('told of a move')
+    if (!same) {
+      this.count(nOf(moved.cut as Position) > 0 ? 'moved' : 'moved with nothing')
+      known.push(moved)
+      known.sort((a, b) => a.epoch - b.epoch)
+    } else if (Buffer.compare(same.payload, payload) !== 0)
+      this.failures.push(`promise 3: ${device.person.name} is told of another register of epoch ${epoch}`)
+  }
+
   #told(told: Told): void {
     if (told.what !== 'entry') this.count(`verdict ${told.what}`)
     for (const checker of this.checkers) checker.told(told)
@@ -199,11 +224,20 @@ export class World {
       trace.note(state, () => `${name} k${k} ${state} ${positionText(at)} ${code}`, k, at)
     }
     if (event.type === 'broken') this.failures.push(`${name} broke: ${event.error.stack ?? event.error.message}`)
-    const lies = event.type === 'host-lies' || event.type === 'expired'
+    if (event.type === 'host-moved' && event.unconfirmed > 0) this.count('cut off')
+    const lies = (event.type === 'host-lies' && !this.#isForgotten(event.conv)) || event.type === 'expired'
     if (device.fate === 'gone') return
     if (lies || event.type === 'old-copy') this.failures.push(`${name}: ${JSON.stringify(event)}`)
     for (const checker of this.checkers) checker.observe(userId, event)
     if (event.type === 'state' && (event.state === 'held' || event.state === 'sequenced')) this.onAcknowledged(device)
+  }
+
+  /** Everybody lived in a region that was destroyed: nobody else has what was said, and devices say it again. */
+  #isForgotten(conv: ConvId): boolean {
+    const users = this.#members.get(conv)!
+    return [...this.regions.values()].some(
+      ({ is, isGone }) => isGone && users.every((user) => this.homes.all(user).includes(is.id)),
+    )
   }
 
   nodeReady(node: RelayNode): void {
@@ -240,7 +274,7 @@ export class World {
   /** What a home answers about somebody: it asks the other home, or knows something older. */
   #find(home: SimRegionNodes, user: UserId): SimRecords {
     const node = home.serving
-    const theirs = this.regions.get(this.#byId.get(user)!.region)!
+    const theirs = this.regions.get(this.homes.of(user))!
     const canAsk = theirs === home || (node && this.links.isUp(node, theirs.is.id))
     const found = (canAsk ? theirs : home).recordsOf(user)
     if (!node || !found) throw unreachable()
@@ -249,18 +283,62 @@ export class World {
 
   /** Somebody's manifest is replaced: the home knows at once, the own device and other regions a little later. */
   renew(device: DeviceNode): void {
-    const { person } = device
-    const version = (this.#versions.get(person.userId) ?? 0) + 1
-    const records = person.versions[version]
-    if (!records) return
-    this.#versions.set(person.userId, version)
+    const { userId } = device.person
+    if (!this.homes.renew(userId)) return
     this.count('manifest replaced')
-    const random = this.random(`news ${person.name} ${version}`)
-    for (const region of this.regions.values()) {
-      const waitMs = region.is.id === person.region ? 0 : NEWS_MS * random.fraction()
-      this.clock.after(waitMs, () => region.learn(person.userId, version))
-    }
+    const random = this.#spread(device)
+    const records = this.homes.records(userId, this.homes.version(userId))!
     this.clock.after(300 * random.fraction(), () => device.learn(records))
+  }
+
+  /** The home knows the newest records of somebody at once, other regions a little later. */
+  #spread(device: DeviceNode): Random {
+    const { userId, name } = device.person
+    const version = this.homes.version(userId)
+    const home = this.homes.of(userId)
+    const random = this.random(`news ${name} ${version - 1}`)
+    for (const region of this.regions.values()) {
+      const waitMs = region.is.id === home ? 0 : NEWS_MS * random.fraction()
+      this.clock.after(waitMs, () => region.learn(userId, version))
+    }
+    return random
+  }
+
+  /** Somebody's account moves to another region. `gone`: the old home is given up. */
+  move(device: DeviceNode, to: SimRegionNodes, gone: boolean): boolean {
+    const { userId, name } = device.person
+    if (to === device.home || !to.serving) return false
+    this.trace.note('moves', () => `${name} lives in ${to.is.name} from now on`)
+    this.homes.move(userId, to.is.id, gone)
+    to.welcome(userId)
+    device.moveTo(to)
+    this.#spread(device)
+    return true
+  }
+
+  /** Every device that lives there has everything that its home ever kept. */
+  hasDelivered(region: SimRegionNodes): boolean {
+    const locals = this.devices.filter(({ home }) => home === region)
+    for (const [conv, head] of region.kept.heads)
+      for (const device of locals)
+        if (this.#members.get(conv as ConvId)?.includes(device.person.userId) && device.cursorOf(conv as ConvId) < head)
+          return false
+    return true
+  }
+
+  /** For good; whoever lived there gives it up, and goes to live elsewhere. */
+  destroy(region: SimRegionNodes): void {
+    const random = this.random('refuge')
+    const nodes = [...region.nodes]
+    this.trace.note('destroyed', () => `${region.is.name} is destroyed`)
+    this.count('region destroyed')
+    region.destroy()
+    for (const node of nodes) this.links.nodeDied(node)
+    const others = [...this.regions.values()].filter((other) => !other.isGone)
+    for (const device of this.devices.filter(({ home }) => home === region)) {
+      const to = others[Math.floor(others.length * random.fraction())]!
+      this.clock.after(FLIGHT_MS * random.fraction(), () => this.move(device, to, true))
+    }
   }
 
   async say(from: DeviceNode, to: SimPerson, text: string): Promise<void> {

@@ -1,15 +1,16 @@
 // Promise 4: a process whose disk another one has taken over may still say what was true before, and nothing else.
 import type { ConvId, RegionId } from '#protocol'
-import { authorKey, EPOCH, entryKey, heldKey, LOG, LOG_STATE, placeOf, SAFE, SUBMISSION_STATE } from './durable.ts'
+import { authorKey, entryKey, heldKey, LOG, LOG_STATE, placeOf, SAFE, SUBMISSION_STATE } from './durable.ts'
+import { EPOCH, epochOf, whereabouts } from './moved.ts'
 import { type Between, type Checker, type Outside, silent, type Told } from './types.ts'
 
-export function deposed({ nameOf, homeOf, membersOf, kept, count }: Outside): Checker {
+export function deposed(outside: Outside): Checker {
+  const { nameOf, membersOf, kept, count } = outside
+  const { hostAt, hasMoved } = whereabouts(outside)
   const bad: string[] = []
-  const hostOf = (conv: ConvId): RegionId => homeOf(membersOf(conv)[0]!)
 
-  function judge({ what, user, conv, k, at, deposedAt }: Told): void {
+  function judge({ what, home, user, conv, k, at, deposedAt }: Told): void {
     if (deposedAt === undefined) return
-    const home = homeOf(user)
     const member = membersOf(conv).indexOf(user)
     const who = `${nameOf(home)}, deposed,`
     count(`deposed says ${what}`)
@@ -21,13 +22,16 @@ export function deposed({ nameOf, homeOf, membersOf, kept, count }: Outside): Ch
     )
       bad.push(`${who} tells ${nameOf(user)} that it holds k ${k}, which came later`)
     // What another region has numbered is pushed on before it is committed here.
-    const isOwn = hostOf(conv) === home
+    const isOwn = at > 0 && hostAt(conv, epochOf(at)) === home
     if (isOwn && (what === 'sequenced' || what === 'entry') && !kept(home, conv, entryKey(at), deposedAt))
       bad.push(`${who} tells ${nameOf(user)} of number ${at % EPOCH}, which came later`)
   }
 
+  /** Of what another region handed over the disk does not tell. */
+  const had = (region: RegionId, conv: ConvId, key: string, before: number): boolean =>
+    hasMoved(conv) || kept(region, conv, key, before)
   const numbered = (region: RegionId, conv: ConvId, member: number, k: number, before: number): boolean =>
-    kept(region, conv, authorKey(member, k), before)
+    had(region, conv, authorKey(member, k), before)
 
   function judgeItem({ from, to, conv, item, deposedAt }: Between): void {
     if (deposedAt === undefined) return
@@ -40,12 +44,12 @@ export function deposed({ nameOf, homeOf, membersOf, kept, count }: Outside): Ch
       if (verdict.case === 'final' || verdict.case === 'stale') bad.push(`${what} that it refuses: ${verdict.case}`)
     }
     if (item.kind === LOG) {
-      const late = item.value.entry.map(placeOf).find((at) => !kept(from, conv, entryKey(at), deposedAt))
+      const late = item.value.entry.map(placeOf).find((at) => !had(from, conv, entryKey(at), deposedAt))
       if (late !== undefined) bad.push(`${what} of number ${late % EPOCH}, which came later`)
     }
     if (item.kind === LOG_STATE || item.kind === SAFE) {
       const { epoch, n } = item.value
-      if (n > 0 && !kept(from, conv, entryKey(epoch * EPOCH + n), deposedAt))
+      if (n > 0 && !had(from, conv, entryKey(epoch * EPOCH + n), deposedAt))
         bad.push(`${what} that it has ${n}, which came later`)
     }
   }

@@ -1,9 +1,9 @@
 // What is said must be durable at the moment it is said: the checks that look at every single acknowledgement, so that
 // an early one is found even if nothing crashes before it would have come true.
-import type { ConvId, ItemKind, RegionId } from '#protocol'
+import type { ConvId, ItemKind } from '#protocol'
+import { EPOCH, epochOf, whereabouts } from './moved.ts'
 import { type Between, type Checker, type Outside, silent, type Told } from './types.ts'
 
-export const EPOCH = 2 ** 32
 export const SUBMISSION_STATE: typeof ItemKind.SUBMISSION_STATE = 3
 export const LOG: typeof ItemKind.LOG = 4
 export const LOG_STATE: typeof ItemKind.LOG_STATE = 5
@@ -23,21 +23,21 @@ export const heldKey = (member: number, k: number): string => `r${hex(member, 8)
 export const authorKey = (member: number, k: number): string => `k${member} ${k}`
 
 /** Promise 1, where it is made: verdicts and entries for devices, acknowledgements between regions. */
-export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Checker {
+export function toldIsDurable(outside: Outside): Checker {
+  const { nameOf, membersOf, kept } = outside
+  const { hostAt, regionsOf, everOf, has, hasFor } = whereabouts(outside)
   const bad: string[] = []
   /** Up to which k of an author a region has everything. */
   const whole = new Map<string, number>()
-  const hostOf = (conv: ConvId): RegionId => homeOf(membersOf(conv)[0]!)
-  const regionsOf = (conv: ConvId): Set<RegionId> => new Set(membersOf(conv).map(homeOf))
 
-  function judge({ what, user, conv, k, at }: Told): string | undefined {
-    const home = homeOf(user)
-    const host = hostOf(conv)
+  function judge({ what, home, user, conv, k, at }: Told): string | undefined {
     const member = membersOf(conv).indexOf(user)
     // What is numbered in the commit that would keep it is told both at once.
-    if (what === 'held' && !kept(home, conv, heldKey(member, k)) && !kept(host, conv, authorKey(member, k)))
+    const isNumbered = (): boolean => everOf(conv).some((region) => kept(region, conv, authorKey(member, k)))
+    if (what === 'held' && !kept(home, conv, heldKey(member, k)) && !isNumbered())
       return `${nameOf(user)} is told that k ${k} is held, and the disk of ${nameOf(home)} has no such thing`
-    if ((what === 'sequenced' || what === 'entry') && !kept(host, conv, entryKey(at)))
+    const host = what === 'sequenced' || what === 'entry' ? hostAt(conv, epochOf(at)) : undefined
+    if (host && !kept(host, conv, entryKey(at)))
       return `${nameOf(user)} is told of number ${at % EPOCH}, which the disk of its host ${nameOf(host)} lacks`
     if (what !== 'safe') return undefined
     const lacks = lacking(conv, member, k)
@@ -46,10 +46,10 @@ export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Che
 
   /** A member region that has never kept one of an author's k, up to the last one. */
   function lacking(conv: ConvId, member: number, upTo: number): string | undefined {
-    for (const region of regionsOf(conv)) {
-      const name = `${region} ${conv} ${member}`
+    for (const user of membersOf(conv)) {
+      const name = `${user} ${conv} ${member}`
       for (let k = (whole.get(name) ?? 0) + 1; k <= upTo; k++) {
-        if (!kept(region, conv, authorKey(member, k))) return `the disk of ${nameOf(region)} lacks k ${k}`
+        if (!hasFor(user, conv, authorKey(member, k))) return `the disk of the home of ${nameOf(user)} lacks k ${k}`
         whole.set(name, k)
       }
     }
@@ -60,19 +60,19 @@ export function toldIsDurable({ nameOf, homeOf, membersOf, kept }: Outside): Che
     const what = `${nameOf(from)} tells ${nameOf(to)}`
     if (item.kind === SUBMISSION_STATE) {
       const { author, last } = item.value
-      const has = last === 0 || !author || kept(from, conv, authorKey(author.member, last))
-      return has ? undefined : `${what} that it has taken k ${last}, and its disk lacks it`
+      const isTaken = last === 0 || !author || has(from, conv, authorKey(author.member, last))
+      return isTaken ? undefined : `${what} that it has taken k ${last}, and its disk lacks it`
     }
     if (item.kind !== LOG_STATE && item.kind !== SAFE && item.kind !== LOG) return undefined
     if (item.kind === LOG) {
-      const lacks = item.value.entry.map(placeOf).find((at) => !kept(from, conv, entryKey(at)))
+      const lacks = item.value.entry.map(placeOf).find((at) => !has(from, conv, entryKey(at)))
       return lacks === undefined ? undefined : `${what} of number ${lacks % EPOCH}, which its disk lacks`
     }
     const { epoch, n } = item.value
     const at = epoch * EPOCH + n
     const judged = item.kind === SAFE ? regionsOf(conv) : [from]
     for (const region of n === 0 ? [] : judged)
-      if (!kept(region, conv, entryKey(at)))
+      if (!has(region, conv, entryKey(at)))
         return `${what} that ${n} is there, and the disk of ${nameOf(region)} lacks it`
     return undefined
   }

@@ -7,7 +7,7 @@ import { transitions } from './transitions.ts'
 import type { Checker, Outside } from './types.ts'
 
 export { JUDGED_ITEMS } from './durable.ts'
-export type { Between, Checker, Final, Outside, Sent, Told } from './types.ts'
+export type { Between, Checker, Final, Moved, Outside, Sent, Told } from './types.ts'
 
 export function allCheckers(outside: Outside, limits: Parameters<typeof bounded>[0]): Checker[] {
   return [

@@ -3,9 +3,9 @@
 import { hash as sha256 } from 'node:crypto'
 import type { EntryRow, MessageRow } from '#client/rules'
 import type { ConvId, UserId } from '#protocol'
+import { EPOCH, isCutOff, openedAt, whereabouts } from './moved.ts'
 import { type Checker, type DeviceState, type Final, type Outside, type Said, silent } from './types.ts'
 
-const EPOCH = 2 ** 32
 const HEADER_KIND_AT = 1
 const KIND_SKIP = 2
 
@@ -125,9 +125,9 @@ function logOf(device: DeviceState, conv: ConvId): EntryRow[] {
 }
 
 /** Promise 2. */
-export function noDuplicate({ nameOf: personOf, membersOf }: Outside): Checker {
+export function noDuplicate({ nameOf: personOf, membersOf, movesOf }: Outside): Checker {
   const shown = new Map<string, string>()
-  const numbered = new Map<string, string>()
+  const numbered = new Map<string, { at: number; tag: string }>()
   const bad: string[] = []
   return {
     ...silent,
@@ -136,11 +136,15 @@ export function noDuplicate({ nameOf: personOf, membersOf }: Outside): Checker {
     told({ what, user, conv, k, at, tag, member }) {
       if (what !== 'sequenced' && what !== 'entry') return
       const name = nameOf(member === undefined ? user : membersOf(conv)[member]!, conv, k)
-      const place = `${placeText(at)} tag ${tag}`
       const known = numbered.get(name)
-      if (known !== undefined && known !== place)
-        bad.push(`${personOf(user)} is told that k ${k} is ${place}, and it was ${known}`)
-      numbered.set(name, place)
+      // What a cut has made void gets another place, and perhaps becomes a skip; who has not heard of it may be told the old.
+      const [older, newer] = known && known.at > at ? [at, known.at] : [known?.at ?? at, at]
+      const isVoid = older < newer && isCutOff(older, movesOf(conv))
+      if (known && !isVoid && (known.at !== at || known.tag !== tag))
+        bad.push(
+          `${personOf(user)} is told that k ${k} is ${placeText(at)} tag ${tag}, and it was ${placeText(known.at)} tag ${known.tag}`,
+        )
+      if (!known || at >= known.at) numbered.set(name, { at, tag })
     },
     observe(user, event) {
       if (event.type !== 'message') return
@@ -164,18 +168,28 @@ export function noDuplicate({ nameOf: personOf, membersOf }: Outside): Checker {
 }
 
 /** Promise 3. */
-export function oneOrder({ bytesOf }: Outside): Checker {
+export function oneOrder(outside: Outside): Checker {
+  const { bytesOf, movesOf } = outside
+  const { regionsOf } = whereabouts(outside)
   const last = new Map<string, number>()
   const bad: string[] = []
 
   function checkLog(device: DeviceState, conv: ConvId, relays: Final['relays'], longest: Map<ConvId, Log>): void {
     const rows = logOf(device, conv)
     const row = device.conversations.find((c) => c.conv === conv)!
+    const moves = movesOf(conv)
     let hash: Buffer = Buffer.from(bytesOf(conv))
-    for (const [i, { at, header }] of rows.entries()) {
-      if (at % EPOCH !== i + 1) bad.push(`${device.name}: entry ${i + 1} has number ${at % EPOCH}`)
+    let before = 0
+    for (const { at, header } of rows) {
+      const opened = openedAt(before, moves)
+      if (opened && Buffer.compare(opened.cutHash, hash) !== 0)
+        bad.push(`${device.name}: its chain has another hash where epoch ${opened.epoch} begins`)
+      if (opened) hash = sha256('sha256', Buffer.concat([hash, opened.payload]), 'buffer')
+      const next = opened ? opened.epoch * EPOCH + 1 : before === 0 ? EPOCH + 1 : before + 1
+      if (at !== next) bad.push(`${device.name}: entry ${placeText(at)} follows ${placeText(before)}`)
       if (authorOf(header).at !== at) bad.push(`${device.name}: the header at ${placeText(at)} says another place`)
       hash = sha256('sha256', Buffer.concat([hash, header]), 'buffer')
+      before = at
     }
     if (rows.length > 0 && row.cursor !== rows.at(-1)!.at) bad.push(`${device.name}: its cursor is not its last entry`)
     if (rows.length > 0 && Buffer.compare(hash, row.hash) !== 0) bad.push(`${device.name}: its chain has another hash`)
@@ -193,9 +207,11 @@ export function oneOrder({ bytesOf }: Outside): Checker {
     if (device.fate === 'alive') checkRelays(conv, device.name, hash, relays)
   }
 
-  /** The head row of a conversation carries the hash of its head. */
+  /** The head row of a conversation carries the hash of its head, where a member lives. */
   function checkRelays(conv: ConvId, name: string, hash: Uint8Array, relays: Final['relays']): void {
+    const homes = regionsOf(conv)
     for (const relay of relays) {
+      if (!homes.includes(relay.region)) continue
       const state = relay.rows.get(`c/${conv}`)?.get('h')
       if (state && !Buffer.from(state.buffer, state.byteOffset, state.byteLength).includes(Buffer.from(hash)))
         bad.push(`${relay.name} has another head than ${name}`)
@@ -209,8 +225,9 @@ export function oneOrder({ bytesOf }: Outside): Checker {
     observe(user, event) {
       if (event.type !== 'message' || event.late || event.message.mine) return
       const name = `${user} ${event.message.conv}`
-      if (event.message.at <= (last.get(name) ?? 0))
-        bad.push(`appeared behind what was shown: ${event.message.at} after ${last.get(name)}`)
+      const before = last.get(name) ?? 0
+      if (event.message.at <= before && !isCutOff(before, movesOf(event.message.conv)))
+        bad.push(`appeared behind what was shown: ${placeText(event.message.at)} after ${placeText(before)}`)
       last.set(name, event.message.at)
     },
     check({ devices, relays }) {

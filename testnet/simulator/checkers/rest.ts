@@ -32,7 +32,7 @@ function undrained(
       if (partition[0] === 'i' && !gone.has(of as UserId)) bad.push(`${name}: inbox row of ${nameOf(of as UserId)}`)
       if (partition[0] === 'f' && key !== '!')
         bad.push(`${name}: lag row to ${nameOf(of as RegionId)} ${key.slice(60)}`)
-      if (key[0] === 'e' && partition[0] === 'c' && !owed)
+      if ((key[0] === 'e' || key[0] === 'b') && partition[0] === 'c' && !owed)
         bad.push(`${name}: entry ${Number.parseInt(key.slice(7), 16)} of ${of.slice(0, 12)} is kept`)
       if (key[0] === 'r' && partition[0] === 'c')
         bad.push(`${name}: held submission ${Number.parseInt(key.slice(-8), 16)} of ${of.slice(0, 12)}`)

@@ -2,11 +2,14 @@
 // from outside. A state is that of the device's own row at the moment an event comes.
 import type { ConvId, UserId } from '#protocol'
 import { SUBMISSION_STATE } from './durable.ts'
+import { whereabouts } from './moved.ts'
 import { type Checker, type Outside, type Sent, silent } from './types.ts'
 
 const SKIP = 2
 
-export function transitions({ homeOf, membersOf, slotOf, count }: Outside): Checker {
+export function transitions(outside: Outside): Checker {
+  const { membersOf, slotOf, count } = outside
+  const { homeOf } = whereabouts(outside)
   /** Highest rev and kind that left a device, by (user, conversation, k). */
   const left = new Map<string, { rev: number; kind: number }>()
   const states = new Map<string, string>()

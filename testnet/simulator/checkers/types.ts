@@ -14,6 +14,8 @@ export type Said = {
 /** Something that a home lets out to a device: one verdict, or one entry. `at` is 0 where there is none. */
 export type Told = {
   readonly what: 'entry' | 'sequenced' | 'safe' | 'held' | 'past' | 'behind' | 'wait' | 'moved' | 'stale' | 'final'
+  /** The region that says it. */
+  readonly home: RegionId
   readonly user: UserId
   readonly conv: ConvId
   readonly k: number
@@ -55,6 +57,17 @@ export type Between = {
   readonly deposedAt: number | undefined
 }
 
+/** How a conversation moved, as a home told a device. */
+export type Moved = {
+  readonly conv: ConvId
+  readonly epoch: number
+  readonly host: RegionId
+  /** What stands in epochs below and beyond this place is void. */
+  readonly cut: number
+  readonly cutHash: Uint8Array
+  readonly payload: Uint8Array
+}
+
 export type DeviceState = {
   readonly user: UserId
   readonly name: string
@@ -83,7 +96,10 @@ export type Final = { readonly devices: readonly DeviceState[]; readonly relays:
 /** What a checker may ask about the world while it runs. */
 export type Outside = {
   readonly nameOf: (id: UserId | RegionId) => string
-  readonly homeOf: (user: UserId) => RegionId
+  /** Everywhere somebody has lived, the home of the first generation first. */
+  readonly homesOf: (user: UserId) => readonly RegionId[]
+  /** How the conversation moved, as far as any device was told; ascending epochs. */
+  readonly movesOf: (conv: ConvId) => readonly Moved[]
   /** By member number. */
   readonly membersOf: (conv: ConvId) => readonly UserId[]
   readonly bytesOf: (conv: ConvId) => Uint8Array
