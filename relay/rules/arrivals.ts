@@ -123,6 +123,9 @@ function replicaPlan(arrival: Arrival, patient: boolean, silent: RegionId[]): Pl
     if (answer === undefined && patient) break
     if (answer?.host !== undefined && !answer.before) return { do: 'take', from: region, closed: undefined }
   }
+  // Somebody who has it no more says who has: that is not nothing.
+  const host = newestHost(arrival)
+  if (host !== undefined && host !== arrival.here && !arrival.answers.has(host)) return { do: 'ask', regions: silent }
   const enough = silent.length === 0 || (!patient && (arrival.answers.size > 0 || arrival.hosted))
   return enough ? { do: 'begin', closed: [] } : { do: 'ask', regions: silent }
 }

@@ -17,7 +17,7 @@ const LIMITS: Partial<RuleLimits> = {
   ...{ windowItems: 3, itemBytes: 300, lagStreams: 2, lagTurnBytes: 400 },
 }
 const CALM_ROUNDS = 600
-const MOVES_MAX = 3
+const MOVES_MAX = 1
 
 type Moves = { readonly planned: number; left: number }
 
@@ -59,7 +59,7 @@ async function moveSomebody(world: MovingWorld, ids: readonly RegionId[], moves:
   const phone = world.phones[member]!
   const other = world.phones[1 - member]!
   const from = phone.home
-  const to = pick(ids.filter((id) => id !== from && !world.dead.has(id)))
+  const to = pick(ids.filter((id) => id !== from && !world.dead.has(id) && !world.exiled.has(id)))
   moves.left--
   const isFirst = moves.left === moves.planned - 1
   // What only a dead region had is lost, undelivered mail above all: it dies when its person has everything.
@@ -70,8 +70,9 @@ async function moveSomebody(world: MovingWorld, ids: readonly RegionId[], moves:
     gone = true
     await world.crash(from, true)
   } else if (below(3) === 0 && settled) {
-    gone = below(2) === 0
+    gone = from !== other.home && below(2) === 0
     for (const id of ids) world.cut(from, id)
+    if (gone) world.exiled.add(from)
   }
   await world.move(member, to, gone)
   if (below(2) === 0) await world.learn(from, member)

@@ -29,6 +29,8 @@ export class MovingWorld {
   readonly benches = new Map<RegionId, Bench>()
   readonly phones: readonly Phone[]
   readonly dead = new Set<RegionId>()
+  /** Given up though they live: what they had is lost only because nobody hears of it before all others are at rest. */
+  readonly exiled = new Set<RegionId>()
   readonly violations: string[] = []
   readonly random: Random
   readonly #limits: Partial<RuleLimits>
@@ -78,7 +80,7 @@ export class MovingWorld {
   }
 
   mend(a: RegionId, b: RegionId): void {
-    if (this.isCut(a, b)) this.#link(a, b)
+    if (this.isCut(a, b) && !this.exiled.has(a) && !this.exiled.has(b)) this.#link(a, b)
   }
 
   cut(a: RegionId, b: RegionId): void {
@@ -196,6 +198,10 @@ export class MovingWorld {
   /** Everybody hears everything, again and again, until nothing is left to say. */
   async calm(rounds: number): Promise<void> {
     await this.go(rounds)
+    if (this.exiled.size > 0 && this.atRest().length === 0) {
+      this.exiled.clear()
+      await this.go(rounds)
+    }
     for (const left of this.atRest().slice(0, 6)) this.wrong(`not at rest: ${left}`)
   }
 
