@@ -88,7 +88,7 @@ function checksum(nonce: Uint8Array, frame: Uint8Array, record: Uint8Array): num
 }
 
 /** Undefined when the file is not in use: never was, or what was written over its head did not get there whole. */
-export function readHead(bytes: Buffer): SegmentHead | undefined {
+function readHead(bytes: Buffer): SegmentHead | undefined {
   if (bytes.length < BLOCK_BYTES || !bytes.subarray(4, SEGMENT_AT).equals(MAGIC)) return undefined
   if (bytes.readUInt32BE(0) !== crc32(bytes.subarray(4, HEAD_BYTES))) return undefined
   return {

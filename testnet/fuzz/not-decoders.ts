@@ -7,6 +7,7 @@ const OWN = {
   'relay/rules/inbox.ts': ['readInboxRow'],
   'relay/rules/epochs.ts': ['readStored'],
   'relay/store/record.ts': ['readRecord', 'openRow'],
+  'relay/store/segment.ts': ['readSegment'],
   'relay/store/log-rows.ts': ['readLogRow'],
   'relay/store/log-reads.ts': ['readEntries'],
   'client/account.ts': [
@@ -43,6 +44,7 @@ const OPENS = {
   'relay/rules/bench.ts': ['openBench'],
   'relay/store/witness.ts': ['openWitness'],
   'relay/store/level.ts': ['openLevel'],
+  'relay/store/segments.ts': ['openSegments'],
   'relay/store/store.ts': ['openStore'],
   'relay/stocking.ts': ['openStocking'],
   'client/session.ts': ['openSession'],
