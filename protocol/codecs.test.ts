@@ -181,6 +181,26 @@ describe('codecs by hand', () => {
     }
   }
 
+  it('a single message in two pieces is merged, and refused when one of them is cut off', () => {
+    for (const [name, hex] of [
+      ['submissions', '0a0208010a021002'],
+      ['submissions', '0a01080a0105'],
+      ['submissions', '0a0208010a0110'],
+      ['home frame', '42030a01614203120162'],
+      ['home frame', '42020a014201614203120162'],
+      ['submission state', '0a01080a0105'],
+    ] as const) {
+      const { schema, read } = CODECS[name]!
+      const bytes = new Uint8Array(Buffer.from(hex, 'hex'))
+      const theirs = outcome(() => decode(schema, bytes, FRAME_MAX_BYTES, FRAME_ITEMS_MAX))
+      assert.deepEqual(
+        outcome(() => read(bytes, FRAME_ITEMS_MAX)),
+        theirs,
+        hex,
+      )
+    }
+  })
+
   it('home frames: what is said bit by bit is read back by the generated code', () => {
     const part = fc.record({
       member: fc.integer({ min: 0, max: 2 }),

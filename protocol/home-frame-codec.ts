@@ -13,7 +13,7 @@ import {
   VerdictSchema,
   type Position as WirePosition,
 } from './gen/session_pb.ts'
-import { ProtoReader } from './proto-reader.ts'
+import { merged, ProtoReader } from './proto-reader.ts'
 
 const NO_BYTES = new Uint8Array(0)
 
@@ -182,7 +182,7 @@ export function readHomeFrame(bytes: Uint8Array, itemsMax: number): HomeFrame {
         break
       case 0x42:
         if (refusals.length > 0) from.count()
-        refusals.push(from.view(end))
+        refusals.push(from.piece(RefusalSchema, end))
         break
       case 0x4a:
         frame.moves.push(from.message(HostMovedSchema, end))
@@ -191,9 +191,6 @@ export function readHomeFrame(bytes: Uint8Array, itemsMax: number): HomeFrame {
         from.other(tag, 9, end)
     }
   }
-  if (refusals.length > 0) {
-    const joined = Buffer.concat(refusals)
-    frame.refusal = new ProtoReader(joined, itemsMax).rest(RefusalSchema, joined.length)
-  }
+  if (refusals.length > 0) frame.refusal = merged(RefusalSchema, refusals)
   return frame
 }

@@ -9,7 +9,7 @@ import {
   SubmissionStateSchema,
   type Submissions,
 } from './gen/link_pb.ts'
-import { ProtoReader } from './proto-reader.ts'
+import { merged, ProtoReader } from './proto-reader.ts'
 import { ProtoWriter, sizeOfBytes, sizeOfField } from './proto-writer.ts'
 import { readSubmission, writeSubmission } from './submission-codec.ts'
 
@@ -24,16 +24,13 @@ export function readSubmissions(bytes: Uint8Array, itemsMax: number): Submission
     const tag = from.tag(end)
     if (tag === 0x0a) {
       if (authors.length > 0) from.count()
-      authors.push(from.view(end))
+      authors.push(from.piece(StreamKeySchema, end))
     } else if (tag === 0x12) {
       from.count()
       value.items.push(readSubmission(from, from.end(end)))
     } else from.other(tag, 2, end)
   }
-  if (authors.length > 0) {
-    const joined = Buffer.concat(authors)
-    value.author = new ProtoReader(joined, itemsMax).rest(StreamKeySchema, joined.length)
-  }
+  if (authors.length > 0) value.author = merged(StreamKeySchema, authors)
   return value
 }
 

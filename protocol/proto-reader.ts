@@ -146,6 +146,13 @@ export class ProtoReader {
     return this.rest(schema, this.end(end))
   }
 
+  /** A part of a message that may come in several, which are merged (`merged`): each is whole by itself. */
+  piece(schema: DescMessage, end: number): Uint8Array {
+    const bytes = this.view(end)
+    this.#items += countItems(schema, bytes, this.#itemsMax - this.#items)
+    return bytes
+  }
+
   /** The same, of what lies between here and `end`. */
   rest<T extends DescMessage>(schema: T, end: number): MessageShape<T> {
     const bytes = this.bytes.subarray(this.at, end)
@@ -156,5 +163,15 @@ export class ProtoReader {
     } catch {
       throw malformed(`not a ${schema.typeName}`)
     }
+  }
+}
+
+/** Of pieces that were looked at as they came. */
+export function merged<T extends DescMessage>(schema: T, pieces: readonly Uint8Array[]): MessageShape<T> {
+  const { buffer, byteOffset, byteLength } = Buffer.concat(pieces)
+  try {
+    return fromBinary(schema, new Uint8Array(buffer, byteOffset, byteLength), { readUnknownFields: false })
+  } catch {
+    throw malformed(`not a ${schema.typeName}`)
   }
 }
