@@ -1,5 +1,6 @@
 // Bugs that the simulator must find, planted one at a time (plant-hook.ts).
 import { CLIENT_PLANTS } from './plants-client.ts'
+import { MOVES_PLANTS } from './plants-moves.ts'
 import { RELAY_PLANTS } from './plants-relay.ts'
 import { STORE_PLANTS } from './plants-store.ts'
 
@@ -15,4 +16,4 @@ export type Plant = {
   readonly seeds: number
 }
 
-export const PLANTS: readonly Plant[] = [...RELAY_PLANTS, ...STORE_PLANTS, ...CLIENT_PLANTS]
+export const PLANTS: readonly Plant[] = [...RELAY_PLANTS, ...MOVES_PLANTS, ...STORE_PLANTS, ...CLIENT_PLANTS]
