@@ -59,7 +59,7 @@ export async function filesBelow(directory: string): Promise<Found[]> {
 }
 
 /**
- * Every row of a store that no process has open, journal included, read from a copy. On disk level cuts what is long
+ * Every row of a store that no process has open, read from a copy. On disk level cuts what is long
  * into blocks, so files alone do not show it whole. `plant`: a row that is put into the copy before.
  */
 export async function rowsOf(store: string, plant?: string): Promise<Found[]> {
