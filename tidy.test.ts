@@ -62,7 +62,7 @@ const SCRIPTS_NOT_NEEDED = [
   'classic-level',
 ]
 
-const isTest = (path: string): boolean => path.endsWith('.test.ts')
+const isTest = (path: string): boolean => /\.(test|long)\.ts$/.test(path)
 /** Test code that knows it runs in real time. */
 const isSupport = (path: string): boolean => isTest(path) || /(^|\/)(test-[\w-]+|fixtures)\.ts$/.test(path)
 const isProgram = (path: string): boolean =>
