@@ -12,6 +12,7 @@ export async function findPlant(plant: Plant): Promise<Finding | undefined> {
     seeds: Array.from({ length: plant.seeds }, (_, i) => i + 1),
     processes: 1,
     plant: plant.id,
+    ...(plant.scenes && { scenes: plant.scenes }),
     outcome: ({ seed, violations }) => {
       tried++
       const what = violations.find((violation) => plant.checks.some((check) => violation.startsWith(`${check}:`)))

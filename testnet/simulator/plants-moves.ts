@@ -9,6 +9,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     explain: 'a new home takes what it was handed over for what its people have',
     checks: ['failure', 'one-order', 'converges', 'nothing-lost'],
     seeds: 200,
+    scenes: { moves: true },
   },
   {
     id: 'k-table-left-behind',
@@ -17,6 +18,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     explain: 'a new host has the log and does not know which k stand in it',
     checks: ['failure', 'no-duplicate', 'nothing-lost', 'converges'],
     seeds: 200,
+    scenes: { moves: true },
   },
   {
     id: 'device-keeps-what-is-void',
@@ -25,5 +27,6 @@ export const MOVES_PLANTS: readonly Plant[] = [
     explain: 'the cursor of a device does not go back to the cut',
     checks: ['failure', 'one-order', 'nothing-lost', 'converges'],
     seeds: 400,
+    scenes: { moves: true },
   },
 ]

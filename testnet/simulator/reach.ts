@@ -14,10 +14,10 @@ const DISK_ACTS = ['disk failing', 'disk unknown', 'disk silent', 'slow disk', '
 const LINK_ACTS = ['cut', 'stall', 'one way', 'halves', 'ring', 'swizzle']
 const RELAY_ACTS = ['crash relay', 'pause relay', 'second owner', 'crash at an acknowledgement', 'clock jump']
 const DEVICE_ACTS = ['disconnect', 'crash device', 'slow device', 'pause device', 'destroy at an acknowledgement']
-const PEOPLE_ACTS = ['say', 'cancel', 'read', 'renew', 'move', 'back up', 'restore']
+const PEOPLE_ACTS = ['say', 'cancel', 'read', 'renew', 'back up', 'restore']
 
 /**
- * Not in here: `moved`, which homes keep to themselves, and `past`, which needs a longer history; `final`, which an honest device never gets: it finds out
+ * Not in here: `move`, which is asked for; verdict `moved`, which homes keep to themselves, and `past`, which needs a longer history; `final`, which an honest device never gets: it finds out
  * itself what cannot be sent (`device failed`); `log_state` with a gap, which a stream that loses nothing never brings.
  */
 const MUST_REACH: readonly string[] = [
