@@ -1,8 +1,9 @@
 // Noise as libp2p has it, with other ciphers under it: the library hands its keys to node as bytes, and node then throws
 // and catches an error in every call before it takes them, which costs more than to encrypt what a link sends. It also
 // encrypts piece by piece what it joins to one frame anyway.
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { noise } from '@chainsafe/libp2p-noise'
+import { keyObjectOf } from '#protocol'
 
 const CIPHER = 'chacha20-poly1305'
 const TAG_BYTES = 16
@@ -14,18 +15,6 @@ export type NoiseCipher = {
   encrypt(plaintext: Bytes, nonce: Uint8Array, associated: Uint8Array, key: Uint8Array): Uint8Array
   /** Throws when it was not made with this key, nonce and associated data. */
   decrypt(ciphertext: Bytes, nonce: Uint8Array, associated: Uint8Array, key: Uint8Array): Uint8Array
-}
-
-/** Keys that are in use. */
-const keyObjects = new WeakMap<Uint8Array, KeyObject>()
-
-function keyObjectOf(key: Uint8Array): KeyObject {
-  let object = keyObjects.get(key)
-  if (!object) {
-    object = createSecretKey(key)
-    keyObjects.set(key, object)
-  }
-  return object
 }
 
 export const noiseCipher: NoiseCipher = {

@@ -6,6 +6,7 @@
 //
 // The bytes of an entry on the wire are its bytes in the journal; fan-out selects parts and concatenates.
 import { hash } from 'node:crypto'
+import { putU32, slabAllocator, u32At } from './bytes.ts'
 import { DEVICE_NUMBER_MAX, ENTRY_MAX_BYTES, EPOCH_MAX, PART_MAX_BYTES, PARTS_MAX } from './limits.ts'
 import { epochOf, nOf, type Position, positionOf } from './position.ts'
 import { ParleyError } from './refusals.ts'
@@ -47,32 +48,9 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-const u32 = (bytes: Uint8Array, at: number): number =>
-  ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
-
-function put32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24
-  bytes[at + 1] = value >>> 16
-  bytes[at + 2] = value >>> 8
-  bytes[at + 3] = value
-}
-
-/** Entries are written into slabs: an array of its own costs ten times as much. Large ones have one all the same. */
 const SLAB_BYTES = 64 * 1024
 const SLAB_ENTRY_MAX_BYTES = 8 * 1024
-let slab = new ArrayBuffer(SLAB_BYTES)
-let slabAt = 0
-
-function allocate(size: number): Uint8Array {
-  if (size > SLAB_ENTRY_MAX_BYTES) return new Uint8Array(size)
-  if (slabAt + size > SLAB_BYTES) {
-    slab = new ArrayBuffer(SLAB_BYTES)
-    slabAt = 0
-  }
-  const out = new Uint8Array(slab, slabAt, size)
-  slabAt += size
-  return out
-}
+const allocate = slabAllocator(SLAB_BYTES, SLAB_ENTRY_MAX_BYTES)
 
 /** Entries that were copied one after the other share memory, as those that were written do. */
 export function copyEntry(entry: Uint8Array): Uint8Array {
@@ -94,24 +72,24 @@ export function writeEntry(header: EntryHeader, parts: readonly EntryPart[]): Ui
   const out = allocate(size)
   out[0] = VERSION
   out[1] = header.kind
-  put32(out, 2, epochOf(header.at))
-  put32(out, 6, nOf(header.at))
-  put32(out, 10, header.member)
+  putU32(out, 2, epochOf(header.at))
+  putU32(out, 6, nOf(header.at))
+  putU32(out, 10, header.member)
   out[14] = header.device
-  put32(out, 15, header.registrationEpoch)
-  put32(out, 19, header.registrationVersion)
-  put32(out, 23, header.k)
+  putU32(out, 15, header.registrationEpoch)
+  putU32(out, 19, header.registrationVersion)
+  putU32(out, 23, header.k)
   for (let i = 0; i < TAG_BYTES; i++) out[27 + i] = header.tag[i]!
-  put32(out, 35, header.membershipVersion)
-  put32(out, 39, Math.floor(header.timeMs / 2 ** 32))
-  put32(out, 43, header.timeMs % 2 ** 32)
+  putU32(out, 35, header.membershipVersion)
+  putU32(out, 39, Math.floor(header.timeMs / 2 ** 32))
+  putU32(out, 43, header.timeMs % 2 ** 32)
   out[HEADER_BYTES] = parts.length >> 8
   out[HEADER_BYTES + 1] = parts.length
   let at = HEADER_BYTES + 2
   for (const part of parts) {
-    put32(out, at, part.member)
+    putU32(out, at, part.member)
     out[at + 4] = part.device
-    put32(out, at + 5, part.body.length)
+    putU32(out, at + 5, part.body.length)
     out.set(part.body, at + PART_OVERHEAD_BYTES)
     at += PART_OVERHEAD_BYTES + part.body.length
   }
@@ -164,18 +142,18 @@ export function readHeader(bytes: Uint8Array): EntryHeader {
   return {
     kind: bytes[1]!,
     at: entryPosition(bytes),
-    member: u32(bytes, 10),
+    member: u32At(bytes, 10),
     device: bytes[14]!,
-    registrationEpoch: u32(bytes, 15),
-    registrationVersion: u32(bytes, 19),
-    k: u32(bytes, 23),
+    registrationEpoch: u32At(bytes, 15),
+    registrationVersion: u32At(bytes, 19),
+    k: u32At(bytes, 23),
     tag: bytes.subarray(27, 35),
-    membershipVersion: u32(bytes, 35),
-    timeMs: u32(bytes, 39) * 2 ** 32 + u32(bytes, 43),
+    membershipVersion: u32At(bytes, 35),
+    timeMs: u32At(bytes, 39) * 2 ** 32 + u32At(bytes, 43),
   }
 }
 
-export const entryPosition = (bytes: Uint8Array): Position => positionOf(u32(bytes, 2), u32(bytes, 6))
+export const entryPosition = (bytes: Uint8Array): Position => positionOf(u32At(bytes, 2), u32At(bytes, 6))
 
 export function readParts(bytes: Uint8Array): EntryPart[] {
   const view = viewOf(bytes)

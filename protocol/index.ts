@@ -1,5 +1,6 @@
 // The language everyone speaks.
 
+export { putU32, slabAllocator, u32At } from './bytes.ts'
 export { compareVersions, grant, sha256, signRecord, type Version } from './chain.ts'
 export { REGISTER_DELIVERED, REGISTER_READ } from './checks.ts'
 export { type Clock, type Random, systemClock, systemRandom, type Timer } from './clock.ts'
@@ -108,6 +109,7 @@ export {
   userIdOf,
   userIdOfRootKey,
 } from './ids.ts'
+export { keyObjectOf } from './key-objects.ts'
 export * as limits from './limits.ts'
 export { readLinkFrame } from './link-frame-codec.ts'
 export {

@@ -4,7 +4,8 @@
 //   associated data = version u8 ‖ mode u8 ‖ direction u8 (0 = device to node) ‖ counter u64
 //
 // A frame that was lost, repeated, reordered or changed does not open; after that nothing does.
-import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto'
+import { keyObjectOf } from './key-objects.ts'
 import { ParleyError } from './refusals.ts'
 import { ensureSize } from './wire.ts'
 
@@ -38,18 +39,6 @@ export function deriveKeys(secret: Uint8Array, salt: Uint8Array, info: string): 
     iv: all.slice(from + KEY_BYTES, from + half),
   })
   return [keysAt(0), keysAt(half)]
-}
-
-/** Keys as bytes cost node more in every call than a frame does. */
-const keyObjects = new WeakMap<Uint8Array, KeyObject>()
-
-function keyObjectOf(key: Uint8Array): KeyObject {
-  let object = keyObjects.get(key)
-  if (!object) {
-    object = createSecretKey(key)
-    keyObjects.set(key, object)
-  }
-  return object
 }
 
 function nonceOf(iv: Uint8Array, counter: number): Uint8Array {

@@ -1,43 +1,10 @@
 // Rows are written by hand: fixed-width big-endian numbers and length-prefixed bytes.
+import { putU32 } from '#protocol'
 
 /** Writes a safe integer: a position or a time. */
 export function putU53(bytes: Uint8Array, at: number, value: number): void {
-  const high = Math.floor(value / 2 ** 32)
-  const low = value >>> 0
-  bytes[at] = high >>> 24
-  bytes[at + 1] = high >>> 16
-  bytes[at + 2] = high >>> 8
-  bytes[at + 3] = high
-  bytes[at + 4] = low >>> 24
-  bytes[at + 5] = low >>> 16
-  bytes[at + 6] = low >>> 8
-  bytes[at + 7] = low
-}
-
-export function putU32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24
-  bytes[at + 1] = value >>> 16
-  bytes[at + 2] = value >>> 8
-  bytes[at + 3] = value
-}
-
-export const u32At = (bytes: Uint8Array, at: number): number =>
-  ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
-
-/** More than 64 bytes of its own are an allocation outside of the heap. */
-const SLAB_BYTES = 16 * 1024
-let slab = new ArrayBuffer(SLAB_BYTES)
-let slabAt = 0
-
-/** Bytes for a small row; those made one after the other share memory, which goes when the last of them does. */
-export function slabOf(size: number): Uint8Array {
-  if (slabAt + size > SLAB_BYTES) {
-    slab = new ArrayBuffer(SLAB_BYTES)
-    slabAt = 0
-  }
-  const out = new Uint8Array(slab, slabAt, size)
-  slabAt += size
-  return out
+  putU32(bytes, at, Math.floor(value / 2 ** 32))
+  putU32(bytes, at + 4, value)
 }
 
 export class ByteWriter {

@@ -1,12 +1,13 @@
 // The last IN_FLIGHT_MAX of an author's k -> (place, tag), by which the host knows what it has numbered already. Blocks of
 // 16 ks, in memory as numbers (arrays of bytes would each be an allocation outside of the heap), in rows as, for each k,
 // epoch u32, n u32, tag 8; a k without a place is all zero.
-import { epochOf, limits, nOf, type Position, positionOf, TAG_BYTES } from '#protocol'
-import { putU32, slabOf, u32At } from './bytes.ts'
+import { epochOf, limits, nOf, type Position, positionOf, putU32, slabAllocator, TAG_BYTES, u32At } from '#protocol'
 
 const BLOCK_KS = 16
 const PLACE_BYTES = 8 + TAG_BYTES
 const BLOCK_BYTES = BLOCK_KS * PLACE_BYTES
+const SLAB_BYTES = 16 * 1024
+const allocate = slabAllocator(SLAB_BYTES, BLOCK_BYTES)
 /** Place, first and second half of the tag. */
 const NUMBERS = 3
 /** Begun with fractions: an array of small integers would be made anew for the first place. */
@@ -78,7 +79,7 @@ export class Window {
   write(number: number): Uint8Array | undefined {
     const block = this.#blocks.get(number)
     if (!block) return undefined
-    const row = slabOf(BLOCK_BYTES)
+    const row = allocate(BLOCK_BYTES)
     for (let i = 0, to = 0; i < block.length; i += NUMBERS, to += PLACE_BYTES) {
       const at = block[i] as Position
       putU32(row, to, epochOf(at))
