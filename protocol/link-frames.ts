@@ -1,27 +1,20 @@
 // Frames between two nodes, and what the relays put into them. A link sees items as opaque bytes; `decodeItem` is for
 // the relay behind it. What the decoders throw is always a ParleyError: malformed, too_large or too_many.
-import { create, type DescMessage } from '@bufbuild/protobuf'
+import type { DescMessage } from '@bufbuild/protobuf'
 import {
   checkCursor,
   checkHomeRecordShape,
-  checkK,
   checkPlace,
   checkRefusal,
   checkRegister,
   checkRegisterName,
   checkRun,
-  checkStale,
-  checkSubmission,
   ensure,
   ensureAtMost,
-  HASH_BYTES,
 } from './checks.ts'
-import { TAG_BYTES } from './entry.ts'
 import { encodeWithin, within } from './frames.ts'
 import {
   type Ballot,
-  Ballot_Phase,
-  type BallotNumber,
   BallotSchema,
   type Fetch,
   FetchSchema,
@@ -44,14 +37,16 @@ import {
   LogSchema,
   type LogState,
   LogStateSchema,
+  type Moved,
+  MovedSchema,
+  type MovedState,
+  MovedStateSchema,
   type Range,
   RangeSchema,
   type Registers,
   RegistersSchema,
   type Safe,
   SafeSchema,
-  type Snapshot,
-  type StreamKey,
   type SubmissionState,
   SubmissionStateSchema,
   type Submissions,
@@ -61,9 +56,16 @@ import {
   type TakeoverState,
   TakeoverStateSchema,
 } from './gen/link_pb.ts'
-import type { RegisterUpdate } from './gen/session_pb.ts'
 import { readGenesis } from './genesis.ts'
 import { ID_BYTES } from './ids.ts'
+import {
+  checkBallot,
+  checkEpoch,
+  checkRange,
+  checkRegisters,
+  checkSubmissionState,
+  checkSubmissions,
+} from './item-checks.ts'
 import {
   readLog,
   readLogState,
@@ -77,10 +79,8 @@ import {
   writeSubmissions,
 } from './item-codec.ts'
 import {
-  DEVICE_NUMBER_MAX,
   EPOCH_MAX,
   HOST_REGISTERS_MAX,
-  IN_FLIGHT_MAX,
   LINK_BATCH_ITEMS_MAX,
   LINK_BATCH_MAX_BYTES,
   LINK_FRAME_MAX_BYTES,
@@ -150,6 +150,8 @@ export type RelayItem =
   | { readonly kind: typeof ItemKind.BALLOT; readonly value: Ballot }
   | { readonly kind: typeof ItemKind.FETCH; readonly value: Fetch }
   | { readonly kind: typeof ItemKind.RANGE; readonly value: Range }
+  | { readonly kind: typeof ItemKind.MOVED; readonly value: Moved }
+  | { readonly kind: typeof ItemKind.MOVED_STATE; readonly value: MovedState }
 
 const SCHEMAS = {
   [ItemKind.INTRO]: IntroSchema,
@@ -167,6 +169,8 @@ const SCHEMAS = {
   [ItemKind.BALLOT]: BallotSchema,
   [ItemKind.FETCH]: FetchSchema,
   [ItemKind.RANGE]: RangeSchema,
+  [ItemKind.MOVED]: MovedSchema,
+  [ItemKind.MOVED_STATE]: MovedStateSchema,
 } as const satisfies Record<RelayItem['kind'], DescMessage>
 
 function writeItem(item: RelayItem): Uint8Array | undefined {
@@ -190,93 +194,6 @@ export function encodeItem(item: RelayItem): Uint8Array {
   const schema = SCHEMAS[item.kind] as DescMessage
   const bytes = writeItem(item)
   return bytes ? within(schema, bytes, LINK_BATCH_MAX_BYTES) : encodeWithin(schema, item.value, LINK_BATCH_MAX_BYTES)
-}
-
-function checkStreamKey(key: StreamKey | undefined): void {
-  ensure(key !== undefined, 'a stream of nobody')
-  ensure(key.device >= 1 && key.device <= DEVICE_NUMBER_MAX, 'a stream of no possible device')
-  ensure(
-    key.registrationEpoch >= 1 && key.registrationEpoch <= EPOCH_MAX && key.registrationVersion >= 1,
-    'a registration out of range',
-  )
-}
-
-function checkSubmissions(value: Submissions): void {
-  checkStreamKey(value.author)
-  ensure(value.items.length > 0, 'submissions that are none')
-  let before = 0
-  for (const item of value.items) {
-    ensure(item.conv === 0, 'a ref within an item')
-    ensure(item.k > before, 'submissions that do not ascend')
-    checkSubmission(item)
-    before = item.k
-  }
-}
-
-function checkSubmissionState(value: SubmissionState): void {
-  checkStreamKey(value.author)
-  const { verdict } = value
-  if (verdict.case === undefined) return
-  if (verdict.case !== 'behind') checkK(value.k)
-  if (verdict.case === 'wait' || verdict.case === 'final') checkRefusal(verdict.value)
-  else if (verdict.case === 'stale') checkStale(verdict.value)
-  else if (verdict.case === 'moved') checkHomeRecordShape(verdict.value)
-}
-
-function checkRegisters(value: Registers, check: (register: RegisterUpdate) => void): void {
-  ensure(value.items.length > 0, 'registers that are none')
-  for (const item of value.items) {
-    ensure(item.conv === 0, 'a ref within an item')
-    check(item)
-  }
-}
-
-function checkEpoch(epoch: number): void {
-  ensure(epoch >= 1 && epoch <= EPOCH_MAX, 'an epoch out of range')
-}
-
-function checkBallotNumber(number: BallotNumber | undefined): void {
-  ensure(number !== undefined && number.round >= 1 && number.region.length === ID_BYTES, 'a ballot without a number')
-}
-
-function checkBallot(value: Ballot): void {
-  checkEpoch(value.epoch)
-  checkBallotNumber(value.number)
-  if (value.accepted) checkBallotNumber(value.accepted)
-  const { phase } = value
-  ensure(phase >= Ballot_Phase.PREPARE && phase <= Ballot_Phase.REFUSED, `a ballot of phase ${phase}`)
-  ensure((value.closed !== undefined) === (phase === Ballot_Phase.PROMISE), 'a statement goes with a promise')
-  const carries = phase === Ballot_Phase.ACCEPT || value.accepted !== undefined
-  ensure(value.value.length > 0 === carries, 'a value goes with what is to be accepted, or was')
-}
-
-function checkSnapshot(value: Snapshot): void {
-  for (const place of [value.low, value.safe]) {
-    ensure(place !== undefined, 'a snapshot without its places')
-    checkCursor(place.epoch, place.n)
-  }
-  ensure(value.headHash.length === HASH_BYTES, 'a head hash of the wrong length')
-  for (const { author, last, window } of value.authors) {
-    checkStreamKey(author)
-    ensureAtMost(window.length, IN_FLIGHT_MAX, 'places of an author')
-    let before = 0
-    for (const { k, epoch, n, tag } of window) {
-      checkPlace(epoch, n)
-      ensure(k > before && k <= last && tag.length === TAG_BYTES, 'a table that does not ascend')
-      before = k
-    }
-    ensure(before === last, 'a table without its end')
-  }
-  if (value.registers.length > 0) checkRegisters(create(RegistersSchema, { items: value.registers }), checkRegister)
-  ensureAtMost(value.hostRegisters.length, HOST_REGISTERS_MAX, 'host registers')
-  for (const held of value.held) checkSubmissions(held)
-}
-
-function checkRange(value: Range): void {
-  checkCursor(value.afterEpoch, value.afterN)
-  checkCursor(value.headEpoch, value.headN)
-  checkRun(value.entry, new Uint8Array(0))
-  if (value.snapshot) checkSnapshot(value.snapshot)
 }
 
 /** What moves a conversation. */
@@ -308,6 +225,13 @@ function checkMoving(item: RelayItem): void {
       break
     case ItemKind.RANGE:
       checkRange(item.value)
+      break
+    case ItemKind.MOVED:
+      ensure(item.value.home !== undefined, 'somebody who moved to nowhere')
+      checkHomeRecordShape(item.value.home)
+      break
+    case ItemKind.MOVED_STATE:
+      ensure(item.value.generation >= 1 && item.value.generation <= EPOCH_MAX, 'a home generation out of range')
   }
 }
 

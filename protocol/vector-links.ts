@@ -12,6 +12,8 @@ import {
   LinkFrameSchema,
   LogSchema,
   LogStateSchema,
+  MovedSchema,
+  MovedStateSchema,
   RangeSchema,
   RegistersSchema,
   SafeSchema,
@@ -177,6 +179,8 @@ function movingVectors(cast: Cast): VectorCase[] {
   const there = casesOf(TakeoverStateSchema, { kind: ItemKind.TAKEOVER_STATE })
   const ballot = casesOf(BallotSchema, { kind: ItemKind.BALLOT })
   const fetch = casesOf(FetchSchema, { kind: ItemKind.FETCH })
+  const moved = casesOf(MovedSchema, { kind: ItemKind.MOVED })
+  const heard = casesOf(MovedStateSchema, { kind: ItemKind.MOVED_STATE })
   const register = hostRegisterOf(cast, [closedRecord(cast, cast.north)])
   const closed = closedRecord(cast, cast.north)
   const number = { round: 1, region: regionIdBytes(cast.south.id) }
@@ -204,6 +208,8 @@ function movingVectors(cast: Cast): VectorCase[] {
     ballot.valid('ballot: accepted', { phase: ACCEPTED, epoch: 2, number }),
     ballot.valid('ballot: refused', { phase: REFUSED, epoch: 2, number }),
     fetch.valid('fetch from the start', { epoch: 0, n: 0 }),
+    moved.valid('somebody who moved', { home: homeRecord(cast.ben) }),
+    heard.valid('somebody who moved, as is known', { generation: 2 }),
     registers.bad('host registers that are none', {}),
     registers.bad('too many host registers', { items: Array.from({ length: 17 }, () => register) }, 'too_many'),
     state.bad('host registers of epoch 0', {}),
@@ -217,6 +223,10 @@ function movingVectors(cast: Cast): VectorCase[] {
     ballot.bad('accept without a value', { phase: ACCEPT, epoch: 2, number }),
     ballot.bad('accepted before without a value', { phase: PROMISE, epoch: 2, number, closed, accepted: number }),
     fetch.bad('fetch beyond the limit', { epoch: 2 ** 21, n: 0 }),
+    moved.bad('somebody who moved to nowhere', {}),
+    moved.bad('somebody who moved to half a home', { home: {} }),
+    heard.bad('somebody who moved to home 0', {}),
+    heard.bad('a home generation beyond the limit', { generation: 2 ** 21 }),
     ...rangeVectors(register),
   ]
 }

@@ -32,8 +32,6 @@ and checks what Parley promises. One seed is one story: at least 3 regions, 12 p
     --plays N    how often it may be played for that (${SHRINK_PLAYS})
   --plants       looks for planted bugs, each within its number of seeds; --only ID for one of them
   --plant ID     runs with this bug in place
-  --moves        people move to other regions while they talk: what is said to somebody at the home that they have just
-                 left can be lost, which is not mended yet (about one moving scene in twenty-five)
   --old-disks    disks of relays go back to old backups too, which the rules do not notice yet
   --help`
 
@@ -48,7 +46,6 @@ const OPTIONS = {
   plant: { type: 'string' },
   only: { type: 'string' },
   'old-disks': { type: 'boolean', default: false },
-  moves: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const
 
@@ -63,7 +60,7 @@ function readOptions() {
   }
 }
 
-const sceneOptions = { oldDisks: values['old-disks'], moves: values.moves }
+const sceneOptions = { oldDisks: values['old-disks'] }
 
 function wholeNumber(name: string, text: string): number {
   const number = Number(text)
@@ -147,7 +144,7 @@ async function plants(list: readonly Plant[]): Promise<boolean> {
       if (finding) found++
       console.log(
         finding
-          ? `${plant.id}: found with seed ${finding.seed} of ${plant.seeds}: ${finding.what.slice(0, 160)}`
+          ? `${plant.id}: found with seed ${finding.seed}, number ${finding.tried} of ${plant.seeds}: ${finding.what.slice(0, 160)}`
           : `${plant.id}: NOT found with ${plant.seeds} seeds (${plant.explain})`,
       )
     }

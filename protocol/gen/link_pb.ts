@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file link.proto.
  */
 export const file_link: GenFile = /*@__PURE__*/
-  fileDesc("CgpsaW5rLnByb3RvEglwYXJsZXkudjEiiQEKCUxpbmtIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhIKCmJvb3Rfbm9uY2UYAiABKAwSLAoLY2VydGlmaWNhdGUYAyABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkEhgKEGpvdXJuYWxfcG9zaXRpb24YBCABKAQSDwoHdGltZV9tcxgFIAEoBCLRAQoJTGlua0ZyYW1lEiUKBWhlbGxvGAEgASgLMhQucGFybGV5LnYxLkxpbmtIZWxsb0gAEiUKBWJhdGNoGAIgASgLMhQucGFybGV5LnYxLkxpbmtCYXRjaEgAEicKBmNyZWRpdBgDIAEoCzIVLnBhcmxleS52MS5MaW5rQ3JlZGl0SAASDgoEcGluZxgEIAEoDUgAEg4KBHBvbmcYBSABKA1IABIlCgdyZWZ1c2FsGAYgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIAEIGCgR3aGF0ImMKCUxpbmtCYXRjaBIOCgZudW1iZXIYASABKA0SIgoFbmFtZXMYAiADKAsyEy5wYXJsZXkudjEuTGlua05hbWUSIgoFaXRlbXMYAyADKAsyEy5wYXJsZXkudjEuTGlua0l0ZW0iIwoITGlua05hbWUSCwoDcmVmGAEgASgNEgoKAmlkGAIgASgMIjMKCExpbmtJdGVtEgsKA3JlZhgBIAEoDRIMCgRraW5kGAIgASgNEgwKBGJvZHkYAyABKAwiNAoKTGlua0NyZWRpdBIWCg5jb25zdW1lZF9ieXRlcxgBIAEoBBIOCgZudW1iZXIYAiABKA0iRQoFSW50cm8SDwoHZ2VuZXNpcxgBIAEoDBIrCgxob21lX3JlY29yZHMYAiADKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCJlCglTdHJlYW1LZXkSDgoGbWVtYmVyGAEgASgNEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0iWQoLU3VibWlzc2lvbnMSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIkCgVpdGVtcxgCIAMoCzIVLnBhcmxleS52MS5TdWJtaXNzaW9uIssCCg9TdWJtaXNzaW9uU3RhdGUSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIMCgRsYXN0GAIgASgNEiIKBmJlaGluZBgDIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBHdhaXQYBCABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEioKBXN0YWxlGAUgASgLMhkucGFybGV5LnYxLlN0YWxlTWFuaWZlc3RzSAASIwoFZmluYWwYBiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEiYKBW1vdmVkGAcgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmRIABIgCgRwYXN0GAggASgLMhAucGFybGV5LnYxLkVtcHR5SAASCQoBaxgJIAEoDRILCgNyZXYYCiABKA1CCQoHdmVyZGljdCInCgNMb2cSDQoFZW50cnkYASADKAwSEQoJaGVhZF9oYXNoGAIgASgMIjEKCExvZ1N0YXRlEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0SCwoDZ2FwGAMgASgIIiAKBFNhZmUSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSI1CglSZWdpc3RlcnMSKAoFaXRlbXMYASADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUiNwoNSG9zdFJlZ2lzdGVycxImCgVpdGVtcxgBIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQiIwoSSG9zdFJlZ2lzdGVyc1N0YXRlEg0KBWVwb2NoGAEgASgNIjgKCFRha2VvdmVyEg0KBWVwb2NoGAEgASgNEgwKBGRvbmUYAiABKAgSDwoHZ2VuZXNpcxgDIAEoDCJzCg1UYWtlb3ZlclN0YXRlEhMKC2hvc3RfcmVnaW9uGAEgASgMEg0KBWVwb2NoGAIgASgNEicKBmNsb3NlZBgDIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQSFQoNYmVmb3JlX3JlZ2lvbhgEIAEoDCItCgxCYWxsb3ROdW1iZXISDQoFcm91bmQYASABKA0SDgoGcmVnaW9uGAIgASgMIsoCCgZCYWxsb3QSJgoFcGhhc2UYASABKA4yFy5wYXJsZXkudjEuQmFsbG90LlBoYXNlEg0KBWVwb2NoGAIgASgNEicKBm51bWJlchgDIAEoCzIXLnBhcmxleS52MS5CYWxsb3ROdW1iZXISKQoIYWNjZXB0ZWQYBCABKAsyFy5wYXJsZXkudjEuQmFsbG90TnVtYmVyEg0KBXZhbHVlGAUgASgMEicKBmNsb3NlZBgGIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQifQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIRCg1QSEFTRV9QUkVQQVJFEAESEQoNUEhBU0VfUFJPTUlTRRACEhAKDFBIQVNFX0FDQ0VQVBADEhIKDlBIQVNFX0FDQ0VQVEVEEAQSEQoNUEhBU0VfUkVGVVNFRBAFIiEKBUZldGNoEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0ihwEKBVJhbmdlEhMKC2FmdGVyX2Vwb2NoGAEgASgNEg8KB2FmdGVyX24YAiABKA0SEgoKaGVhZF9lcG9jaBgDIAEoDRIOCgZoZWFkX24YBCABKA0SDQoFZW50cnkYBSADKAwSJQoIc25hcHNob3QYBiABKAsyEy5wYXJsZXkudjEuU25hcHNob3QikAIKCFNuYXBzaG90EiAKA2xvdxgBIAEoCzITLnBhcmxleS52MS5Qb3NpdGlvbhIhCgRzYWZlGAIgASgLMhMucGFybGV5LnYxLlBvc2l0aW9uEhEKCWhlYWRfaGFzaBgDIAEoDBInCgdhdXRob3JzGAQgAygLMhYucGFybGV5LnYxLkF1dGhvclRhYmxlEiwKCXJlZ2lzdGVycxgFIAMoCzIZLnBhcmxleS52MS5SZWdpc3RlclVwZGF0ZRIvCg5ob3N0X3JlZ2lzdGVycxgGIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQSJAoEaGVsZBgHIAMoCzIWLnBhcmxleS52MS5TdWJtaXNzaW9ucyJkCgtBdXRob3JUYWJsZRIkCgZhdXRob3IYASABKAsyFC5wYXJsZXkudjEuU3RyZWFtS2V5EgwKBGxhc3QYAiABKA0SIQoGd2luZG93GAMgAygLMhEucGFybGV5LnYxLlBsYWNlZCI6CgZQbGFjZWQSCQoBaxgBIAEoDRINCgVlcG9jaBgCIAEoDRIJCgFuGAMgASgNEgsKA3RhZxgEIAEoDCI3CgtMaW5rUmVxdWVzdBIKCgJpZBgBIAEoDRIOCgZtZXRob2QYAiABKAkSDAoEYm9keRgDIAEoDCJNCgxMaW5rUmVzcG9uc2USCgoCaWQYASABKA0SDAoEYm9keRgCIAEoDBIjCgdyZWZ1c2FsGAMgASgLMhIucGFybGV5LnYxLlJlZnVzYWwiPwoJVXNlclF1ZXJ5Eg8KB3VzZXJfaWQYASABKAwSDgoGZGV2aWNlGAIgASgNEhEKCXJlcXVlc3RlchgDIAEoDCJdCgtVc2VyUmVjb3JkcxIjCgRob21lGAEgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmQSKQoIbWFuaWZlc3QYAiABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkKqUDCghJdGVtS2luZBIZChVJVEVNX0tJTkRfVU5TUEVDSUZJRUQQABITCg9JVEVNX0tJTkRfSU5UUk8QARIZChVJVEVNX0tJTkRfU1VCTUlTU0lPTlMQAhIeChpJVEVNX0tJTkRfU1VCTUlTU0lPTl9TVEFURRADEhEKDUlURU1fS0lORF9MT0cQBBIXChNJVEVNX0tJTkRfTE9HX1NUQVRFEAUSEgoOSVRFTV9LSU5EX1NBRkUQBhIXChNJVEVNX0tJTkRfUkVHSVNURVJTEAcSHQoZSVRFTV9LSU5EX1JFR0lTVEVSU19TVEFURRAIEhwKGElURU1fS0lORF9IT1NUX1JFR0lTVEVSUxAJEiIKHklURU1fS0lORF9IT1NUX1JFR0lTVEVSU19TVEFURRAKEhYKEklURU1fS0lORF9UQUtFT1ZFUhALEhwKGElURU1fS0lORF9UQUtFT1ZFUl9TVEFURRAMEhQKEElURU1fS0lORF9CQUxMT1QQDRITCg9JVEVNX0tJTkRfRkVUQ0gQDhITCg9JVEVNX0tJTkRfUkFOR0UQD2IGcHJvdG8z", [file_records, file_session]);
+  fileDesc("CgpsaW5rLnByb3RvEglwYXJsZXkudjEiiQEKCUxpbmtIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhIKCmJvb3Rfbm9uY2UYAiABKAwSLAoLY2VydGlmaWNhdGUYAyABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkEhgKEGpvdXJuYWxfcG9zaXRpb24YBCABKAQSDwoHdGltZV9tcxgFIAEoBCLRAQoJTGlua0ZyYW1lEiUKBWhlbGxvGAEgASgLMhQucGFybGV5LnYxLkxpbmtIZWxsb0gAEiUKBWJhdGNoGAIgASgLMhQucGFybGV5LnYxLkxpbmtCYXRjaEgAEicKBmNyZWRpdBgDIAEoCzIVLnBhcmxleS52MS5MaW5rQ3JlZGl0SAASDgoEcGluZxgEIAEoDUgAEg4KBHBvbmcYBSABKA1IABIlCgdyZWZ1c2FsGAYgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIAEIGCgR3aGF0ImMKCUxpbmtCYXRjaBIOCgZudW1iZXIYASABKA0SIgoFbmFtZXMYAiADKAsyEy5wYXJsZXkudjEuTGlua05hbWUSIgoFaXRlbXMYAyADKAsyEy5wYXJsZXkudjEuTGlua0l0ZW0iIwoITGlua05hbWUSCwoDcmVmGAEgASgNEgoKAmlkGAIgASgMIjMKCExpbmtJdGVtEgsKA3JlZhgBIAEoDRIMCgRraW5kGAIgASgNEgwKBGJvZHkYAyABKAwiNAoKTGlua0NyZWRpdBIWCg5jb25zdW1lZF9ieXRlcxgBIAEoBBIOCgZudW1iZXIYAiABKA0iRQoFSW50cm8SDwoHZ2VuZXNpcxgBIAEoDBIrCgxob21lX3JlY29yZHMYAiADKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCJlCglTdHJlYW1LZXkSDgoGbWVtYmVyGAEgASgNEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0iWQoLU3VibWlzc2lvbnMSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIkCgVpdGVtcxgCIAMoCzIVLnBhcmxleS52MS5TdWJtaXNzaW9uIssCCg9TdWJtaXNzaW9uU3RhdGUSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIMCgRsYXN0GAIgASgNEiIKBmJlaGluZBgDIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBHdhaXQYBCABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEioKBXN0YWxlGAUgASgLMhkucGFybGV5LnYxLlN0YWxlTWFuaWZlc3RzSAASIwoFZmluYWwYBiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEiYKBW1vdmVkGAcgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmRIABIgCgRwYXN0GAggASgLMhAucGFybGV5LnYxLkVtcHR5SAASCQoBaxgJIAEoDRILCgNyZXYYCiABKA1CCQoHdmVyZGljdCInCgNMb2cSDQoFZW50cnkYASADKAwSEQoJaGVhZF9oYXNoGAIgASgMIjEKCExvZ1N0YXRlEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0SCwoDZ2FwGAMgASgIIiAKBFNhZmUSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSI1CglSZWdpc3RlcnMSKAoFaXRlbXMYASADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUiNwoNSG9zdFJlZ2lzdGVycxImCgVpdGVtcxgBIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQiIwoSSG9zdFJlZ2lzdGVyc1N0YXRlEg0KBWVwb2NoGAEgASgNIjgKCFRha2VvdmVyEg0KBWVwb2NoGAEgASgNEgwKBGRvbmUYAiABKAgSDwoHZ2VuZXNpcxgDIAEoDCIsCgVNb3ZlZBIjCgRob21lGAEgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmQiIAoKTW92ZWRTdGF0ZRISCgpnZW5lcmF0aW9uGAEgASgNInMKDVRha2VvdmVyU3RhdGUSEwoLaG9zdF9yZWdpb24YASABKAwSDQoFZXBvY2gYAiABKA0SJwoGY2xvc2VkGAMgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZBIVCg1iZWZvcmVfcmVnaW9uGAQgASgMIi0KDEJhbGxvdE51bWJlchINCgVyb3VuZBgBIAEoDRIOCgZyZWdpb24YAiABKAwiygIKBkJhbGxvdBImCgVwaGFzZRgBIAEoDjIXLnBhcmxleS52MS5CYWxsb3QuUGhhc2USDQoFZXBvY2gYAiABKA0SJwoGbnVtYmVyGAMgASgLMhcucGFybGV5LnYxLkJhbGxvdE51bWJlchIpCghhY2NlcHRlZBgEIAEoCzIXLnBhcmxleS52MS5CYWxsb3ROdW1iZXISDQoFdmFsdWUYBSABKAwSJwoGY2xvc2VkGAYgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZCJ9CgVQaGFzZRIVChFQSEFTRV9VTlNQRUNJRklFRBAAEhEKDVBIQVNFX1BSRVBBUkUQARIRCg1QSEFTRV9QUk9NSVNFEAISEAoMUEhBU0VfQUNDRVBUEAMSEgoOUEhBU0VfQUNDRVBURUQQBBIRCg1QSEFTRV9SRUZVU0VEEAUiIQoFRmV0Y2gSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSKHAQoFUmFuZ2USEwoLYWZ0ZXJfZXBvY2gYASABKA0SDwoHYWZ0ZXJfbhgCIAEoDRISCgpoZWFkX2Vwb2NoGAMgASgNEg4KBmhlYWRfbhgEIAEoDRINCgVlbnRyeRgFIAMoDBIlCghzbmFwc2hvdBgGIAEoCzITLnBhcmxleS52MS5TbmFwc2hvdCKQAgoIU25hcHNob3QSIAoDbG93GAEgASgLMhMucGFybGV5LnYxLlBvc2l0aW9uEiEKBHNhZmUYAiABKAsyEy5wYXJsZXkudjEuUG9zaXRpb24SEQoJaGVhZF9oYXNoGAMgASgMEicKB2F1dGhvcnMYBCADKAsyFi5wYXJsZXkudjEuQXV0aG9yVGFibGUSLAoJcmVnaXN0ZXJzGAUgAygLMhkucGFybGV5LnYxLlJlZ2lzdGVyVXBkYXRlEi8KDmhvc3RfcmVnaXN0ZXJzGAYgAygLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZBIkCgRoZWxkGAcgAygLMhYucGFybGV5LnYxLlN1Ym1pc3Npb25zImQKC0F1dGhvclRhYmxlEiQKBmF1dGhvchgBIAEoCzIULnBhcmxleS52MS5TdHJlYW1LZXkSDAoEbGFzdBgCIAEoDRIhCgZ3aW5kb3cYAyADKAsyES5wYXJsZXkudjEuUGxhY2VkIjoKBlBsYWNlZBIJCgFrGAEgASgNEg0KBWVwb2NoGAIgASgNEgkKAW4YAyABKA0SCwoDdGFnGAQgASgMIjcKC0xpbmtSZXF1ZXN0EgoKAmlkGAEgASgNEg4KBm1ldGhvZBgCIAEoCRIMCgRib2R5GAMgASgMIk0KDExpbmtSZXNwb25zZRIKCgJpZBgBIAEoDRIMCgRib2R5GAIgASgMEiMKB3JlZnVzYWwYAyABKAsyEi5wYXJsZXkudjEuUmVmdXNhbCI/CglVc2VyUXVlcnkSDwoHdXNlcl9pZBgBIAEoDBIOCgZkZXZpY2UYAiABKA0SEQoJcmVxdWVzdGVyGAMgASgMIl0KC1VzZXJSZWNvcmRzEiMKBGhvbWUYASABKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZBIpCghtYW5pZmVzdBgCIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQq1QMKCEl0ZW1LaW5kEhkKFUlURU1fS0lORF9VTlNQRUNJRklFRBAAEhMKD0lURU1fS0lORF9JTlRSTxABEhkKFUlURU1fS0lORF9TVUJNSVNTSU9OUxACEh4KGklURU1fS0lORF9TVUJNSVNTSU9OX1NUQVRFEAMSEQoNSVRFTV9LSU5EX0xPRxAEEhcKE0lURU1fS0lORF9MT0dfU1RBVEUQBRISCg5JVEVNX0tJTkRfU0FGRRAGEhcKE0lURU1fS0lORF9SRUdJU1RFUlMQBxIdChlJVEVNX0tJTkRfUkVHSVNURVJTX1NUQVRFEAgSHAoYSVRFTV9LSU5EX0hPU1RfUkVHSVNURVJTEAkSIgoeSVRFTV9LSU5EX0hPU1RfUkVHSVNURVJTX1NUQVRFEAoSFgoSSVRFTV9LSU5EX1RBS0VPVkVSEAsSHAoYSVRFTV9LSU5EX1RBS0VPVkVSX1NUQVRFEAwSFAoQSVRFTV9LSU5EX0JBTExPVBANEhMKD0lURU1fS0lORF9GRVRDSBAOEhMKD0lURU1fS0lORF9SQU5HRRAPEhMKD0lURU1fS0lORF9NT1ZFRBAQEhkKFUlURU1fS0lORF9NT1ZFRF9TVEFURRARYgZwcm90bzM", [file_records, file_session]);
 
 /**
  * First message on a link, both ways.
@@ -549,6 +549,42 @@ export const TakeoverSchema: GenMessage<Takeover> = /*@__PURE__*/
   messageDesc(file_link, 16);
 
 /**
+ * @generated from message parley.v1.Moved
+ */
+export type Moved = Message<"parley.v1.Moved"> & {
+  /**
+   * @generated from field: parley.v1.HomeRecord home = 1;
+   */
+  home?: HomeRecord | undefined;
+};
+
+/**
+ * Describes the message parley.v1.Moved.
+ * Use `create(MovedSchema)` to create a new message.
+ */
+export const MovedSchema: GenMessage<Moved> = /*@__PURE__*/
+  messageDesc(file_link, 17);
+
+/**
+ * @generated from message parley.v1.MovedState
+ */
+export type MovedState = Message<"parley.v1.MovedState"> & {
+  /**
+   * of the newest home that it knows
+   *
+   * @generated from field: uint32 generation = 1;
+   */
+  generation: number;
+};
+
+/**
+ * Describes the message parley.v1.MovedState.
+ * Use `create(MovedStateSchema)` to create a new message.
+ */
+export const MovedStateSchema: GenMessage<MovedState> = /*@__PURE__*/
+  messageDesc(file_link, 18);
+
+/**
  * @generated from message parley.v1.TakeoverState
  */
 export type TakeoverState = Message<"parley.v1.TakeoverState"> & {
@@ -586,7 +622,7 @@ export type TakeoverState = Message<"parley.v1.TakeoverState"> & {
  * Use `create(TakeoverStateSchema)` to create a new message.
  */
 export const TakeoverStateSchema: GenMessage<TakeoverState> = /*@__PURE__*/
-  messageDesc(file_link, 17);
+  messageDesc(file_link, 19);
 
 /**
  * @generated from message parley.v1.BallotNumber
@@ -612,7 +648,7 @@ export type BallotNumber = Message<"parley.v1.BallotNumber"> & {
  * Use `create(BallotNumberSchema)` to create a new message.
  */
 export const BallotNumberSchema: GenMessage<BallotNumber> = /*@__PURE__*/
-  messageDesc(file_link, 18);
+  messageDesc(file_link, 20);
 
 /**
  * Single-decree consensus on the register of one epoch. Acceptors are the member regions other than the host before.
@@ -664,7 +700,7 @@ export type Ballot = Message<"parley.v1.Ballot"> & {
  * Use `create(BallotSchema)` to create a new message.
  */
 export const BallotSchema: GenMessage<Ballot> = /*@__PURE__*/
-  messageDesc(file_link, 19);
+  messageDesc(file_link, 21);
 
 /**
  * @generated from enum parley.v1.Ballot.Phase
@@ -712,7 +748,7 @@ export type Ballot_Phase = (typeof Ballot_Phase)[keyof typeof Ballot_Phase] | Un
  * Describes the enum parley.v1.Ballot.Phase.
  */
 export const Ballot_PhaseSchema: GenEnum<Ballot_Phase> = /*@__PURE__*/
-  enumDesc(file_link, 19, 0);
+  enumDesc(file_link, 21, 0);
 
 /**
  * Everything after this place; 0.0: a snapshot too.
@@ -736,7 +772,7 @@ export type Fetch = Message<"parley.v1.Fetch"> & {
  * Use `create(FetchSchema)` to create a new message.
  */
 export const FetchSchema: GenMessage<Fetch> = /*@__PURE__*/
-  messageDesc(file_link, 20);
+  messageDesc(file_link, 22);
 
 /**
  * @generated from message parley.v1.Range
@@ -784,7 +820,7 @@ export type Range = Message<"parley.v1.Range"> & {
  * Use `create(RangeSchema)` to create a new message.
  */
 export const RangeSchema: GenMessage<Range> = /*@__PURE__*/
-  messageDesc(file_link, 21);
+  messageDesc(file_link, 23);
 
 /**
  * A conversation as a region has it, at the head.
@@ -839,7 +875,7 @@ export type Snapshot = Message<"parley.v1.Snapshot"> & {
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
-  messageDesc(file_link, 22);
+  messageDesc(file_link, 24);
 
 /**
  * The host's table of one author.
@@ -868,7 +904,7 @@ export type AuthorTable = Message<"parley.v1.AuthorTable"> & {
  * Use `create(AuthorTableSchema)` to create a new message.
  */
 export const AuthorTableSchema: GenMessage<AuthorTable> = /*@__PURE__*/
-  messageDesc(file_link, 23);
+  messageDesc(file_link, 25);
 
 /**
  * @generated from message parley.v1.Placed
@@ -900,7 +936,7 @@ export type Placed = Message<"parley.v1.Placed"> & {
  * Use `create(PlacedSchema)` to create a new message.
  */
 export const PlacedSchema: GenMessage<Placed> = /*@__PURE__*/
-  messageDesc(file_link, 24);
+  messageDesc(file_link, 26);
 
 /**
  * @generated from message parley.v1.LinkRequest
@@ -927,7 +963,7 @@ export type LinkRequest = Message<"parley.v1.LinkRequest"> & {
  * Use `create(LinkRequestSchema)` to create a new message.
  */
 export const LinkRequestSchema: GenMessage<LinkRequest> = /*@__PURE__*/
-  messageDesc(file_link, 25);
+  messageDesc(file_link, 27);
 
 /**
  * @generated from message parley.v1.LinkResponse
@@ -954,7 +990,7 @@ export type LinkResponse = Message<"parley.v1.LinkResponse"> & {
  * Use `create(LinkResponseSchema)` to create a new message.
  */
 export const LinkResponseSchema: GenMessage<LinkResponse> = /*@__PURE__*/
-  messageDesc(file_link, 26);
+  messageDesc(file_link, 28);
 
 /**
  * @generated from message parley.v1.UserQuery
@@ -983,7 +1019,7 @@ export type UserQuery = Message<"parley.v1.UserQuery"> & {
  * Use `create(UserQuerySchema)` to create a new message.
  */
 export const UserQuerySchema: GenMessage<UserQuery> = /*@__PURE__*/
-  messageDesc(file_link, 27);
+  messageDesc(file_link, 29);
 
 /**
  * Answer to "records": everything that identifies a user.
@@ -1007,7 +1043,7 @@ export type UserRecords = Message<"parley.v1.UserRecords"> & {
  * Use `create(UserRecordsSchema)` to create a new message.
  */
 export const UserRecordsSchema: GenMessage<UserRecords> = /*@__PURE__*/
-  messageDesc(file_link, 28);
+  messageDesc(file_link, 30);
 
 /**
  * @generated from enum parley.v1.ItemKind
@@ -1122,6 +1158,22 @@ export const ItemKind = {
    * @generated from enum value: ITEM_KIND_RANGE = 15;
    */
   RANGE: 15,
+
+  /**
+   * About a person: LinkItem.ref is their userId.
+   *
+   * Moved: a home, to the home before: this person lives elsewhere now
+   *
+   * @generated from enum value: ITEM_KIND_MOVED = 16;
+   */
+  MOVED: 16,
+
+  /**
+   * MovedState: it knows, and keeps nothing that they have not got
+   *
+   * @generated from enum value: ITEM_KIND_MOVED_STATE = 17;
+   */
+  MOVED_STATE: 17,
 } as const;
 
 /**

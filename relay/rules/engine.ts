@@ -3,7 +3,7 @@
 // its own. Commits bracket the turns: before one is closed the changed conversations are written into it, after it
 // counts what waited for it leaves.
 import { type ConvId, type HomeRecord, type RegionId, type UserId, limits as wire } from '#protocol'
-import type { Replayed, Store, StoreHooks } from '../store/types.ts'
+import type { Replayed, Store } from '../store/types.ts'
 import { Arriving } from './arriving.ts'
 import { Builder } from './building.ts'
 import type { Conversation } from './conversation.ts'
@@ -12,6 +12,7 @@ import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
 import { Devices } from './devices.ts'
 import { Feeds } from './feeds.ts'
+import { FormerHomes } from './former-homes.ts'
 import { Inboxes } from './inboxes.ts'
 import { Introductions } from './introductions.ts'
 import { LagServer } from './lag-server.ts'
@@ -64,6 +65,7 @@ class Engine implements RelayEngine, Relay {
   readonly #regions: Regions
   readonly #moves: Moves
   readonly #arriving: Arriving
+  readonly #formerHomes: FormerHomes
   #depth = 0
   #sweptMs: number
   #ended = false
@@ -124,10 +126,11 @@ class Engine implements RelayEngine, Relay {
       builder: new Builder(this.#core, this.#log),
       arrived: (conv, users) => this.#devices.arrived(conv, users),
     })
+    this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#arriving.homeChanged(user))
     const parts = {
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
       ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving },
-      moving: { moves: this.#moves, arriving: this.#arriving, leaving },
+      moving: { moves: this.#moves, arriving: this.#arriving, leaving, formerHomes: this.#formerHomes },
       moved: (users: readonly UserId[]) => this.#arriving.homesChanged(users),
     }
     this.#devices = new Devices(this.#core, parts)
@@ -228,11 +231,15 @@ class Engine implements RelayEngine, Relay {
 
   async takeOver(replayed: readonly Replayed[]): Promise<void> {
     await this.#core.feeds.takeOver(replayed)
+    this.#formerHomes.start()
     for (const region of this.#core.feeds.destinations()) this.#ports.links.want(region)
   }
 
   openSession(session: DeviceSession): void {
-    this.#turn(() => this.#devices.open(session))
+    this.#turn(() => {
+      this.#devices.open(session)
+      this.#formerHomes.tellOf(session.userId)
+    })
   }
 
   closeSession(id: string): void {
@@ -258,12 +265,13 @@ class Engine implements RelayEngine, Relay {
     this.#walked = ''
     this.#introductions.reset(region)
     this.#lag.reset(region)
+    this.#formerHomes.linkUp(region)
     this.#core.feeds.heard(region)
     for (const conv of this.#core.convs.loaded()) {
+      this.#arriving.check(conv)
       const feed = conv.feeds.get(region)
       if (!feed) continue
       feed.sent.clear()
-      this.#arriving.check(conv)
       if (!conv.hostedHere && wantsSafe(conv)) this.#regions.askSafe(conv)
     }
   }
@@ -287,7 +295,10 @@ class Engine implements RelayEngine, Relay {
   }
 
   homeChanged(user: UserId): void {
-    this.#turn(() => this.#arriving.homeChanged(user))
+    this.#turn(() => {
+      this.#arriving.homeChanged(user)
+      this.#formerHomes.tellOf(user)
+    })
   }
 
   tick(): void {
@@ -295,6 +306,7 @@ class Engine implements RelayEngine, Relay {
     this.#turn(() => {
       this.#submissions.tick()
       this.#arriving.tick()
+      this.#formerHomes.tick()
       this.#registers.tick()
       if (now - this.#sweptMs >= this.#limits.sweepMs) {
         this.#sweptMs = now
@@ -377,23 +389,4 @@ function streamHead(conv: Conversation, stream: string): number {
 
 function recordsOfMembers(ports: RelayPorts, conv: Conversation): HomeRecord[] {
   return conv.members.flatMap((m) => ports.directory.knownHome(m.userId)?.record ?? [])
-}
-
-/**
- * The store wants its hooks before there is an engine, the engine its store: what stands between them until `attach`.
- * Nothing is committed before, since nobody has put anything.
- */
-export function lateHooks(failed: (error: Error) => void): { hooks: StoreHooks; attach(engine: RelayEngine): void } {
-  let engine: RelayEngine | undefined
-  return {
-    hooks: {
-      closing: (commit) => engine?.hooks.closing(commit),
-      committed: (commit) => engine?.hooks.committed(commit),
-      trimBelow: () => engine?.hooks.trimBelow() ?? 0,
-      failed,
-    },
-    attach(ready) {
-      engine = ready
-    },
-  }
 }

@@ -179,9 +179,10 @@ export class Moves {
     const { core, submissions } = this.#parts
     for (const [region, feed] of conv.feeds) {
       const closed = register.closed.find((one) => one.region === region)
-      const has = Math.min(closed?.at ?? 0, register.cut)
+      // What was safe and is gone nobody lacks, and nobody would acknowledge it again.
+      const has = Math.max(Math.min(closed?.at ?? 0, register.cut), conv.low)
       feed.acked.set(LOG_STREAM, has)
-      if (has < conv.head) core.feeds.owe(conv, region, LOG_STREAM, Math.max(has, conv.low) + 1)
+      if (has < conv.head) core.feeds.owe(conv, region, LOG_STREAM, has + 1)
       core.feeds.concern(conv, region, HOST_STREAM, register.epoch, register.epoch)
     }
     submissions.numberWaiting(conv)
@@ -232,10 +233,11 @@ export class Moves {
     core.convs.moved(conv)
   }
 
-  #oweLog(conv: Conversation, region: RegionId, has: number): void {
+  #oweLog(conv: Conversation, region: RegionId, acked: number): void {
     const { feeds } = this.#parts.core
-    conv.feeds.get(region)!.acked.set(LOG_STREAM, conv.head === conv.low ? conv.head : has)
-    if (conv.head > Math.max(has, conv.low)) feeds.owe(conv, region, LOG_STREAM, Math.max(has, conv.low) + 1)
+    const has = Math.max(acked, conv.low)
+    conv.feeds.get(region)!.acked.set(LOG_STREAM, has)
+    if (has < conv.head) feeds.owe(conv, region, LOG_STREAM, has + 1)
     if (conv.moves.length > 0) feeds.owe(conv, region, HOST_STREAM, 1)
   }
 

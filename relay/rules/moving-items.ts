@@ -3,10 +3,19 @@
 import { type ConvId, ItemKind, ParleyError, type RegionId, type RelayItem } from '#protocol'
 import type { Arriving } from './arriving.ts'
 import { type Conversation, isClosed } from './conversation.ts'
+import type { FormerHomes } from './former-homes.ts'
 import type { Leaving } from './leaving.ts'
 import type { Moves } from './moves.ts'
 
-export type MovingParts = { readonly moves: Moves; readonly arriving: Arriving; readonly leaving: Leaving }
+export type MovingParts = {
+  readonly moves: Moves
+  readonly arriving: Arriving
+  readonly leaving: Leaving
+  readonly formerHomes: FormerHomes
+}
+
+/** Items about a person, not about a conversation. */
+export type PersonItem = Extract<RelayItem, { kind: typeof ItemKind.MOVED | typeof ItemKind.MOVED_STATE }>
 
 export type MovingItem = Extract<
   RelayItem,
@@ -23,7 +32,16 @@ export type MovingItem = Extract<
 >
 
 export function isMoving(item: RelayItem): item is MovingItem {
-  return item.kind >= ItemKind.HOST_REGISTERS
+  return item.kind >= ItemKind.HOST_REGISTERS && !isOfPerson(item)
+}
+
+export function isOfPerson(item: RelayItem): item is PersonItem {
+  return item.kind === ItemKind.MOVED || item.kind === ItemKind.MOVED_STATE
+}
+
+export function takeOfPerson({ formerHomes }: MovingParts, region: RegionId, name: ConvId, item: PersonItem): void {
+  if (item.kind === ItemKind.MOVED) formerHomes.onMoved(region, name, item.value)
+  else formerHomes.onState(region, name, item.value)
 }
 
 function ensureThere(conv: Conversation | undefined): asserts conv is Conversation {

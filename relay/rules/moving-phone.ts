@@ -65,6 +65,9 @@ export class Phone {
     this.hash = convIdBytes(world.pair.id)
   }
 
+  /** It does not know that there is a conversation until it hears of it. */
+  isStranger = false
+
   get name(): string {
     return `m${this.side.member}`
   }
@@ -91,6 +94,11 @@ export class Phone {
     if (!bench || this.session) return
     this.inbox.length = 0
     this.session = bench.session(this.side, `${this.name}.${++this.#sessions}`)
+    if (!this.isStranger) this.#greet()
+  }
+
+  #greet(): void {
+    this.isStranger = false
     const names = [
       { ref: 1, convId: convIdBytes(this.world.pair.id), genesis: this.world.pair.genesis, homeRecords: [] },
     ]
@@ -147,6 +155,7 @@ export class Phone {
   receive(): void {
     const frame = this.inbox.shift()
     if (!frame) return
+    if (this.isStranger && frame.names.length > 0) this.#greet()
     for (const { registers } of frame.moves)
       for (const record of registers) this.#move(openHostRegister(record, START_MS))
     for (const verdict of frame.verdicts) this.#verdict(verdict)

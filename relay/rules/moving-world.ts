@@ -37,6 +37,8 @@ export class MovingWorld {
   readonly #wires = new Map<string, { conv: Bench['out'][number] }[]>()
   readonly #cutWires = new Set<string>()
   readonly #versions: [number, number] = [1, 1]
+  /** Where each lived before: these believe themselves, and no directory. */
+  readonly #left: readonly [Set<RegionId>, Set<RegionId>] = [new Set(), new Set()]
   readonly #records: [Records, Records]
 
   constructor(random: Random, regions: readonly TestRegion[], pair: Pair, limits: Partial<RuleLimits>) {
@@ -170,6 +172,7 @@ export class MovingWorld {
     }
     phone.disconnect()
     phone.home = to
+    this.#left[member]!.add(from).delete(to)
     const bench = this.benches.get(to)!
     bench.former.set(phone.side.userId, { region: from, gone })
     await this.learn(to, member)
@@ -195,7 +198,7 @@ export class MovingWorld {
     this.collect()
   }
 
-  /** Everybody hears everything, again and again, until nothing is left to say. */
+  /** Everybody hears everything, former homes from new ones only, again and again, until nothing is left to say. */
   async calm(rounds: number): Promise<void> {
     await this.go(rounds)
     if (this.exiled.size > 0 && this.atRest().length === 0) {
@@ -209,7 +212,7 @@ export class MovingWorld {
     const ids = this.regions.map(({ regionId }) => regionId)
     for (let round = 0; round < rounds; round++) {
       for (const a of ids) for (const b of ids) if (a < b) this.mend(a, b)
-      for (const id of ids) for (const member of [0, 1]) await this.learn(id, member)
+      for (const id of ids) for (const member of [0, 1]) if (!this.#left[member]!.has(id)) await this.learn(id, member)
       for (const phone of this.phones) {
         if (phone.session?.closed) phone.session = undefined
         phone.connect()

@@ -207,6 +207,30 @@ test('a conversation that begins after somebody moved', async () => {
   }
 })
 
+test('somebody is written to at the home that they left, before it has heard of it', async () => {
+  for (const mover of [0, 1]) {
+    for (const restarts of [false, true]) {
+      const talked = await scene([0, 0])
+      const { world, at } = talked
+      const writer = world.phones[1 - mover]!
+      world.phones[mover]!.isStranger = true
+      await world.go(1)
+      world.cut(at(0), at(1))
+      await world.move(mover, at(1))
+      writer.say()
+      for (let i = 0; i < 20; i++) {
+        await world.tick(at(0), 100)
+        while (writer.inbox.length > 0) writer.receive()
+      }
+      assert.equal([...writer.said.values()][0]!.state, 'safe', 'taken where they live no more')
+      if (restarts) for (const i of [0, 1]) await world.crash(at(i), false)
+      await world.calm(CALM_ROUNDS)
+      assert.deepEqual(world.check(), [], `${mover} ${restarts}`)
+      assert.equal(world.phones[mover]!.shown.size, 1)
+    }
+  }
+})
+
 /** Schedules that went wrong once: seed, and how many moves at most. */
 const KEPT: readonly (readonly [number, number])[] = [
   [251, 1],

@@ -33,7 +33,16 @@ import { introduce } from './introductions.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
 import { livesHere } from './moves.ts'
-import { isDeposed, isMoving, type MovingItem, type MovingParts, takeMoving } from './moving-items.ts'
+import {
+  isDeposed,
+  isMoving,
+  isOfPerson,
+  type MovingItem,
+  type MovingParts,
+  type PersonItem,
+  takeMoving,
+  takeOfPerson,
+} from './moving-items.ts'
 import type { Item } from './ports.ts'
 import type { Registers } from './registers.ts'
 import type { Senders } from './senders.ts'
@@ -46,7 +55,7 @@ const REFUSED_MAX = 1_000
 /** No honest node says this, whatever it believes. */
 const CUTTING: ReadonlySet<RefusalCode> = new Set(['malformed', 'too_large', 'too_many', 'bad_id'])
 
-type AboutItem = Exclude<RelayItem, MovingItem | { kind: typeof ItemKind.INTRO }>
+type AboutItem = Exclude<RelayItem, MovingItem | PersonItem | { kind: typeof ItemKind.INTRO }>
 
 export type RegionParts = {
   readonly log: Log
@@ -90,6 +99,10 @@ export class Regions {
     const said = decodeItem(item.kind, item.body)
     if (said.kind === ItemKind.INTRO) {
       this.#intro(region, item.conv, said.value)
+      return
+    }
+    if (isOfPerson(said)) {
+      takeOfPerson(this.#moving, region, item.conv, said)
       return
     }
     if (isMoving(said)) {

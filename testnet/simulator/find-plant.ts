@@ -9,10 +9,9 @@ export async function findPlant(plant: Plant): Promise<Finding | undefined> {
   let finding: Finding | undefined
   let tried = 0
   await runSeeds({
-    seeds: Array.from({ length: plant.seeds }, (_, i) => i + 1),
+    seeds: Array.from({ length: plant.seeds }, (_, i) => i + (plant.first ?? 1)),
     processes: 1,
     plant: plant.id,
-    ...(plant.scenes && { scenes: plant.scenes }),
     outcome: ({ seed, violations }) => {
       tried++
       const what = violations.find((violation) => plant.checks.some((check) => violation.startsWith(`${check}:`)))

@@ -9,7 +9,6 @@ export const MOVES_PLANTS: readonly Plant[] = [
     explain: 'a new home takes what it was handed over for what its people have',
     checks: ['failure', 'one-order', 'converges', 'nothing-lost'],
     seeds: 200,
-    scenes: { moves: true },
   },
   {
     id: 'k-table-left-behind',
@@ -18,7 +17,6 @@ export const MOVES_PLANTS: readonly Plant[] = [
     explain: 'a new host has the log and does not know which k stand in it',
     checks: ['failure', 'no-duplicate', 'nothing-lost', 'converges'],
     seeds: 200,
-    scenes: { moves: true },
   },
   {
     id: 'device-keeps-what-is-void',
@@ -27,6 +25,26 @@ export const MOVES_PLANTS: readonly Plant[] = [
     explain: 'the cursor of a device does not go back to the cut',
     checks: ['failure', 'one-order', 'nothing-lost', 'converges'],
     seeds: 400,
-    scenes: { moves: true },
+  },
+  {
+    id: 'old-home-never-told',
+    file: 'relay/rules/former-homes.ts',
+    patches: [
+      ['      else links.want(region)\n', ''],
+      ['if (links.isUp(region)) this.#tell(region, round)', ''],
+    ],
+    explain: 'a home before does not hear that somebody lives elsewhere',
+    checks: ['nothing-lost', 'converges'],
+    first: 1_801,
+    seeds: 100,
+  },
+  {
+    id: 'old-home-told-once',
+    file: 'relay/rules/former-homes.ts',
+    patches: [['if (waits && homeRegion !== ports.region) return', '']],
+    explain: 'a home before says that it keeps nothing for somebody while it does',
+    checks: ['nothing-lost', 'converges'],
+    first: 401,
+    seeds: 200,
   },
 ]

@@ -3,7 +3,6 @@ import { CLIENT_PLANTS } from './plants-client.ts'
 import { MOVES_PLANTS } from './plants-moves.ts'
 import { RELAY_PLANTS } from './plants-relay.ts'
 import { STORE_PLANTS } from './plants-store.ts'
-import type { SceneOptions } from './scene.ts'
 
 /** What to replace in which file of the rules, which of the checks has to notice, and within how many seeds. */
 export type Plant = {
@@ -15,8 +14,8 @@ export type Plant = {
   /** One of these checks has to notice: any other may as well. */
   readonly checks: readonly string[]
   readonly seeds: number
-  /** What its scenes have beside the usual. */
-  readonly scenes?: SceneOptions
+  /** The first of them, for a bug that shows rarely (1). */
+  readonly first?: number
 }
 
 export const PLANTS: readonly Plant[] = [...RELAY_PLANTS, ...MOVES_PLANTS, ...STORE_PLANTS, ...CLIENT_PLANTS]

@@ -39,8 +39,6 @@ const SURE: ReadonlySet<(typeof FAULTS)[number]> = new Set(['clock jump', 'slow 
 export type SceneOptions = {
   /** Relays' disks go back to old backups: the rules do not notice that. */
   readonly oldDisks?: boolean
-  /** People move while they talk. */
-  readonly moves?: boolean
 }
 
 class Dice {
@@ -86,7 +84,7 @@ export function sceneOf(seed: number, options: SceneOptions = {}): Scene {
   ]
   const how = { bytes: dice.chance(0.12), slowCipher: dice.chance(0.3), ending: endingOf(dice) }
   const turn = fate === 'usual' ? dice.between(0, 1) : 1
-  if (turn < MOVING) acts.push(...(options.moves ? moves(dice, counts.length, people.length, lengthMs) : []))
+  if (turn < MOVING) acts.push(...moves(dice, counts.length, people.length, lengthMs))
   else if (turn < MOVING + DESTROYED) how.ending = 'a region is destroyed'
   return {
     ...{ seed, counts, people, lengthMs, ...how },

@@ -297,8 +297,11 @@ export class World {
     const version = this.homes.version(userId)
     const home = this.homes.of(userId)
     const random = this.random(`news ${name} ${version - 1}`)
+    const lived = this.homes.all(userId)
     for (const region of this.regions.values()) {
       const waitMs = region.is.id === home ? 0 : NEWS_MS * random.fraction()
+      // Of its own people a region believes itself, not what others say in the directory: it has to be told.
+      if (region.is.id !== home && lived.includes(region.is.id)) continue
       this.clock.after(waitMs, () => region.learn(userId, version))
     }
     return random

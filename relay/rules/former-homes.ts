@@ -1,0 +1,182 @@
+// A home before goes on taking in what comes for somebody until it hears that they live elsewhere; nobody else would tell
+// it. So the new home says it, again and again, until that region knows and keeps nothing that they have not got. Whom
+// it has to be told of are rows, which outlive this node and the person's moving on.
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  type ConvId,
+  convIdBytes,
+  convIdOf,
+  type Home,
+  type HomeRecord,
+  ItemKind,
+  type Moved,
+  MovedSchema,
+  type MovedState,
+  MovedStateSchema,
+  openHomeRecord,
+  ParleyError,
+  type RegionId,
+  type UserId,
+  userIdBytes,
+  userIdOf,
+} from '#protocol'
+import { inboxPartition, readNumber, writeNumber } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import { learnHomes } from './founding.ts'
+
+/** Partition: `u<region> <user>` has to be told of this home generation or a later one, `t<user>` was. */
+const FORMER = 'm'
+const UNTOLD = 'u'
+/** People of whom a region hears at once. */
+const PAGE = 32
+/** A region that does not answer is asked ever more rarely, up to so many times less often. */
+const RARER_MAX = 32
+
+const untoldOf = (region: RegionId): string => `${UNTOLD}${region} `
+const untoldKey = (region: RegionId, user: UserId): string => `${untoldOf(region)}${user}`
+const toldKey = (user: UserId): string => `t${user}`
+const endOf = (prefix: string): string => `${prefix}~`
+
+/** Where telling a region has got to. */
+type Round = { after: string; rarer: number; dueMs: number; reading: boolean }
+
+const newRound = (): Round => ({ after: '', rarer: 1, dueMs: Number.NEGATIVE_INFINITY, reading: false })
+
+/** How an item names a person: 32 bytes like those of a conversation. */
+const nameOf = (user: UserId): ConvId => convIdOf(userIdBytes(user))
+
+export class FormerHomes {
+  readonly #core: Core
+  readonly #againMs: number
+  /** Their conversations are looked at: they follow. */
+  readonly #left: (user: UserId) => void
+  /** Regions that have to be told of somebody. */
+  readonly #rounds = new Map<RegionId, Round>()
+
+  constructor(core: Core, againMs: number, left: (user: UserId) => void) {
+    this.#core = core
+    this.#againMs = againMs
+    this.#left = left
+  }
+
+  /** Whom a former boot has not told. */
+  start(from = UNTOLD): void {
+    const { store, load } = this.#core
+    load(store.range(FORMER, { from, to: endOf(UNTOLD), limit: 1, reverse: false }), ([row]) => {
+      if (!row) return
+      const region = row[0].slice(UNTOLD.length, row[0].indexOf(' ')) as RegionId
+      if (!this.#rounds.has(region)) this.#rounds.set(region, newRound())
+      this.start(endOf(untoldOf(region)))
+    })
+  }
+
+  /** Of somebody who lives here: a former home has to hear of it, unless it has. */
+  tellOf(user: UserId): void {
+    const { ports, store, load } = this.#core
+    const former = ports.directory.formerHome(user)
+    const home = ports.directory.knownHome(user)
+    if (!former || home?.homeRegion !== ports.region || former.region === ports.region) return
+    const { homeGeneration } = home
+    load(store.get(FORMER, toldKey(user)), (told) => {
+      if (told && readNumber(told) >= homeGeneration) return
+      store.put(FORMER, untoldKey(former.region, user), writeNumber(homeGeneration))
+      this.#rounds.set(former.region, newRound())
+    })
+  }
+
+  linkUp(region: RegionId): void {
+    if (this.#rounds.has(region)) this.#rounds.set(region, newRound())
+  }
+
+  tick(): void {
+    const { links, clock } = this.#core.ports
+    const now = clock.monotonic()
+    for (const [region, round] of this.#rounds) {
+      if (round.reading || round.dueMs > now) continue
+      round.dueMs = now + this.#againMs
+      if (links.isUp(region)) this.#tell(region, round)
+      else links.want(region)
+    }
+  }
+
+  /** The next page; at the end it begins anew, more rarely. */
+  #tell(region: RegionId, round: Round): void {
+    const { store, load, ports } = this.#core
+    const prefix = untoldOf(region)
+    const from = round.after === '' ? prefix : `${round.after}\0`
+    round.reading = true
+    load(store.range(FORMER, { from, to: endOf(prefix), limit: PAGE, reverse: false }), (rows) => {
+      round.reading = false
+      if (this.#rounds.get(region) !== round) return
+      if (rows.length === 0 && round.after === '') {
+        this.#rounds.delete(region)
+        return
+      }
+      for (const [key] of rows) this.#tellOf(region, key.slice(prefix.length) as UserId)
+      round.after = rows.length === PAGE ? rows[rows.length - 1]![0] : ''
+      if (round.after !== '') return
+      round.dueMs = ports.clock.monotonic() + this.#againMs * round.rarer
+      round.rarer = Math.min(2 * round.rarer, RARER_MAX)
+    })
+  }
+
+  #tellOf(region: RegionId, user: UserId): void {
+    const { load, ports, store } = this.#core
+    load(
+      ports.directory.findHome(user).catch(() => undefined),
+      (home) => {
+        if (!home) return
+        // Who went back there needs no telling.
+        if (home.homeRegion === region) store.delete(FORMER, untoldKey(region, user))
+        else this.#send(region, user, home.record)
+      },
+    )
+  }
+
+  #send(region: RegionId, user: UserId, home: HomeRecord): void {
+    const body = toBinary(MovedSchema, create(MovedSchema, { home }))
+    this.#core.outbox.after(this.#core.store.gate(), region, { conv: nameOf(user), kind: ItemKind.MOVED, body })
+  }
+
+  /** A region says that somebody lives elsewhere: the record proves it, whoever says it. */
+  onMoved(region: RegionId, name: ConvId, { home: record }: Moved): void {
+    const { ports, load } = this.#core
+    const said = openHomeRecord(record!, ports.clock.now())
+    const user = said.userId
+    if (nameOf(user) !== name) throw new ParleyError('bad_id', 'a home record of somebody else')
+    // Only an account in memory can be given up at once.
+    load(
+      ports.directory.findHome(user).catch(() => undefined),
+      () => {
+        learnHomes([record!], ports.directory, ports.clock.now())
+        const known = ports.directory.knownHome(user)
+        if (!known || known.homeGeneration < said.homeGeneration) return
+        this.#left(user)
+        this.#answerWhenEmpty(region, known)
+      },
+    )
+  }
+
+  /** What waits here for somebody who lives elsewhere is handed over first; the question comes again. */
+  #answerWhenEmpty(region: RegionId, { userId, homeRegion, homeGeneration }: Home): void {
+    const { store, load, inboxes, ports, outbox } = this.#core
+    const first = { from: undefined, to: undefined, limit: 1, reverse: false }
+    load(store.range(inboxPartition(userId), first), (rows) => {
+      const waits = rows.length > 0 || inboxes.unwritten(userId).length > 0
+      if (waits && homeRegion !== ports.region) return
+      const body = toBinary(MovedStateSchema, create(MovedStateSchema, { generation: homeGeneration }))
+      outbox.after(store.gate(), region, { conv: nameOf(userId), kind: ItemKind.MOVED_STATE, body })
+    })
+  }
+
+  onState(region: RegionId, name: ConvId, { generation }: MovedState): void {
+    const { store, load } = this.#core
+    const user = userIdOf(convIdBytes(name))
+    const key = untoldKey(region, user)
+    load(store.get(FORMER, key), (row) => {
+      if (!row || readNumber(row) > generation) return
+      store.delete(FORMER, key)
+      store.put(FORMER, toldKey(user), writeNumber(generation))
+    })
+  }
+}
