@@ -211,7 +211,8 @@ function checkMoving(item: RelayItem): void {
       readGenesis(item.value.genesis)
       break
     case ItemKind.TAKEOVER_STATE: {
-      const { hostRegion, epoch, beforeRegion } = item.value
+      const { hostRegion, epoch, beforeRegion, beforeKeeps } = item.value
+      ensure(!beforeKeeps || beforeRegion.length > 0, 'nobody who keeps something')
       ensure(beforeRegion.length === 0 || beforeRegion.length === ID_BYTES, 'a region that is none')
       const known = hostRegion.length === ID_BYTES && epoch >= 1 && epoch <= EPOCH_MAX
       ensure(known || (hostRegion.length === 0 && epoch === 0), 'half a state')

@@ -196,6 +196,8 @@ function movingVectors(cast: Cast): VectorCase[] {
     there.valid('takeover state: unknown here, and never to be hosted here', { closed }),
     there.valid('takeover state: who hosts', host),
     there.valid('takeover state: not here yet', { beforeRegion: host.hostRegion }),
+    there.valid('takeover state: not all is here', { ...host, beforeRegion: host.hostRegion, beforeKeeps: true }),
+    there.bad('takeover state: nobody keeps something', { ...host, beforeKeeps: true }),
     there.bad('takeover state: a region of 31 bytes', { beforeRegion: filled(31, 1) }),
     there.valid('takeover state: closed', { ...host, closed }),
     ballot.valid('ballot: prepare', { phase: PREPARE, epoch: 2, number }),

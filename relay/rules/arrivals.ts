@@ -12,6 +12,8 @@ export type Answer = {
   readonly closed: Closed | undefined
   /** Nothing is there, any more or yet: this is where it went, or should have come from. */
   readonly before: RegionId | undefined
+  /** That region still keeps something for who came. */
+  readonly beforeKeeps?: boolean
 }
 
 export type Arrival = {
@@ -55,9 +57,24 @@ export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arri
   // Where it should have come from is as good as who should have it.
   const preferred = arrival.candidates.flatMap((region) => (region === from ? [from, before].filter(isOther) : region))
   const candidates = [...new Set([...preferred, ...[host].filter(isOther)])]
-  if (!isOther(before) || before === host) return { ...arrival, answers, candidates }
+  if (!isOther(before)) return { ...arrival, answers, candidates }
+  if (answer.beforeKeeps) {
+    const required = [...new Set([...arrival.required, before])]
+    return { ...arrival, answers, candidates, required }
+  }
+  if (before === host) return { ...arrival, answers, candidates }
   const instead = (regions: readonly RegionId[]): RegionId[] => regions.map((r) => (r === from ? before : r))
   return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }
+}
+
+/** These may keep what is nowhere else, for somebody who came: they come first. */
+export function requiring(arrival: Arrival, regions: readonly RegionId[]): Arrival {
+  const others = regions.filter((region) => region !== arrival.here)
+  return {
+    ...arrival,
+    candidates: [...new Set([...others, ...arrival.candidates])],
+    required: [...new Set([...arrival.required, ...others])],
+  }
 }
 
 /** What it answered no longer counts. */

@@ -22,15 +22,14 @@ import {
   type TakeoverState,
   type UserId,
 } from '#protocol'
-import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, unanswered } from './arrivals.ts'
+import { isIncomplete, mayComeFromElsewhere, newArrival, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
 import { Asking, type Coming, startOf } from './coming.ts'
 import type { Conversation } from './conversation.ts'
-import { collect, inboxPartition, readNumber, rowsOf } from './conversation-rows.ts'
+import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { Election, ROUNDS } from './forcing.ts'
 import { foundingOf, membersOf } from './founding.ts'
-import type { Introductions } from './introductions.ts'
 import type { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
 import { livesHere, type Moves } from './moves.ts'
@@ -41,11 +40,12 @@ export type ArrivingParts = {
   readonly moves: Moves
   readonly leaving: Leaving
   readonly builder: Builder
-  readonly introductions: Introductions
   readonly submissions: Submissions
   readonly limits: Pick<RuleLimits, 'takeoverAgainMs' | 'takeoverPatienceMs'>
   /** Those who came are served from now on. */
   readonly arrived: (conv: Conversation, users: readonly UserId[]) => void
+  /** It is looked at whether something else has to come, or to go. */
+  readonly check: (conv: Conversation) => void
 }
 
 export class Arriving {
@@ -69,6 +69,17 @@ export class Arriving {
 
   isAwaited(id: ConvId, user: UserId): boolean {
     return this.#coming.get(id)?.awaited.includes(user) === true || this.#unread.get(id)?.includes(user) === true
+  }
+
+  /** Something of it is on its way, or asked for. */
+  isComing(id: ConvId): boolean {
+    return this.#coming.has(id)
+  }
+
+  /** Somebody moved meanwhile. */
+  movedOn(user: UserId): void {
+    for (const coming of [...this.#coming.values()])
+      if (coming.users.includes(user)) this.begin(coming.id, coming.genesis, undefined)
   }
 
   isProposing(id: ConvId): boolean {
@@ -165,55 +176,39 @@ export class Arriving {
       existing.pins++
       this.#parts.moves.settle(existing)
     }
-    core.load(core.store.get(ROUNDS, id), (row) => {
+    const keeping = Promise.all(coming.awaited.map(core.keeping))
+    core.load(Promise.all([core.store.get(ROUNDS, id), keeping]), ([row, regions]) => {
       if (this.#coming.get(id) !== coming) return
       coming.round = row ? readNumber(row) : 0
+      coming.arrival = requiring(coming.arrival, regions.flat())
       this.#step(coming)
     })
   }
 
-  /** Where the members live by the newest records, and what that asks of this region. */
-  check(conv: Conversation): void {
-    const { core, moves, introductions } = this.#parts
-    if (!livesHere(conv, core.ports.region)) return
-    const { directory, links, region: here } = core.ports
-    const homes = conv.members.map(({ userId }) => directory.knownHome(userId))
-    const hosts = homes[0]?.homeRegion === here && homes[0].homeGeneration > conv.epoch
-    if (
-      hosts ||
-      this.#coming.has(conv.id) ||
-      homes.some((home, m) => home?.homeRegion === here && !conv.members[m]!.local)
-    )
-      this.begin(conv.id, conv.genesisBytes, undefined)
-    moves.follows(conv)
-    // The new home of somebody who left hears of the conversation, whether or not a device comes there.
-    for (const [m, home] of homes.entries()) {
-      if (!home || home.homeRegion === here || !conv.members[m]!.local) continue
-      if (links.isUp(home.homeRegion)) introductions.before(home.homeRegion, conv)
-      else links.want(home.homeRegion)
-    }
-  }
-
-  homesChanged(users: readonly UserId[]): void {
-    for (const user of users) this.homeChanged(user)
-  }
-
-  /** Somebody lives elsewhere now: what is in use, and what waits to be delivered, is looked at. */
-  homeChanged(user: UserId): void {
-    const { core } = this.#parts
-    const home = core.ports.directory.knownHome(user)
-    if (!home) return
-    if (home.homeRegion !== core.ports.region) {
-      for (const session of [...core.sessions.ofUser(user)])
-        core.sessions.close(session, new ParleyError('not_home', 'this account moved', { home: home.homeRegion }))
-    }
-    for (const coming of [...this.#coming.values()])
-      if (coming.users.includes(user)) this.begin(coming.id, coming.genesis, undefined)
-    for (const conv of [...core.convs.loaded()])
-      if (conv.members.some(({ userId }) => userId === user)) this.check(conv)
-    core.load(collect(rowsOf(core.store, inboxPartition(user), '', '~')), (rows) => {
-      for (const [id] of rows) core.convs.with(id as ConvId, (conv) => conv && this.check(conv))
+  /**
+   * The host sends what does not go on from here, whatever is asked of it: it believes that this region has what it lacks,
+   * and keeps it no more. Then all is taken anew from there.
+   */
+  misses(conv: Conversation): void {
+    const { core, moves, limits } = this.#parts
+    const now = core.ports.clock.monotonic()
+    conv.missingSinceMs ??= now
+    if (now - conv.missingSinceMs < limits.takeoverPatienceMs || this.#coming.has(conv.id)) return
+    conv.missingSinceMs = undefined
+    const { directory, region: here } = core.ports
+    const users = conv.members.map(({ userId }) => userId)
+    const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
+    if (homes.length < users.length) return
+    const from = { others: [], required: [conv.host], candidates: [conv.host], sinceMs: now }
+    this.#coming.set(conv.id, {
+      ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, asked: new Map() },
+      awaited: users.filter((_, m) => conv.members[m]!.local),
+      arrival: newArrival({ opens: 0, here, hosted: false, hasSome: true, ...from }),
+      ...{ hostsLater: false, forcing: undefined, round: 0, payload: undefined, building: undefined },
     })
+    conv.pins++
+    moves.settle(conv)
+    this.#step(this.#coming.get(conv.id)!)
   }
 
   tick(): void {
@@ -291,7 +286,8 @@ export class Arriving {
       throw new ParleyError('conflict', 'a statement about something else')
     const host = state.hostRegion.length > 0 ? regionIdOf(state.hostRegion) : undefined
     const before = state.beforeRegion.length > 0 ? regionIdOf(state.beforeRegion) : undefined
-    coming.arrival = onAnswer(coming.arrival, region, { host, epoch: state.epoch, closed: closed || undefined, before })
+    const { epoch, beforeKeeps } = state
+    coming.arrival = onAnswer(coming.arrival, region, { host, epoch, closed: closed || undefined, before, beforeKeeps })
     coming.asked.delete(host ?? region)
     this.#guarded(coming, () => this.#step(coming))
   }
@@ -373,7 +369,7 @@ export class Arriving {
     core.convs.changed(conv)
     arrived(conv, coming.awaited)
     if (coming.building) this.#parts.leaving.handedOver(conv, coming.building.from)
-    if (coming.hostsLater) this.check(conv)
+    if (coming.hostsLater) this.#parts.check(conv)
   }
 
   #conversation(coming: Coming): Conversation {
@@ -392,7 +388,9 @@ export class Arriving {
     }
     const answer = arrival.answers.get(building.from)
     const members = users.map((userId, m) => ({ userId, region: homes[m]!.homeRegion }))
-    const host = answer?.host ?? building.from
+    const said = answer?.host ?? building.from
+    // Whoever was told of a move to here, and not that it went on, believes that it is hosted here: there is no register.
+    const host = said === arrival.here && !coming.payload ? homes[0]!.homeRegion : said
     return builder.build(building, { genesisBytes: genesis, members, host, epoch: answer?.epoch || 1 })
   }
 }

@@ -12,6 +12,7 @@ import {
   ParleyError,
   type Position,
   packSubmission,
+  nextPlace as placeBehind,
   positionOf,
   type Range,
   type RegionId,
@@ -159,6 +160,11 @@ export class Builder {
   /** One that is here gets what it lacks. */
   extend(conv: Conversation, building: Building): void {
     const snapshot = building.snapshot!
+    const low = snapshot.low ? positionOf(snapshot.low.epoch, snapshot.low.n) : NOWHERE
+    if (placeBehind(conv.head, conv.moves) <= low) {
+      this.#ensureRead(conv)
+      this.#startOver(conv, building, snapshot)
+    }
     for (const entry of building.tail) {
       const header = readHeader(entry)
       if (header.at <= conv.head) continue
@@ -168,11 +174,46 @@ export class Builder {
       }
       this.#log.take(conv, author, header, entry)
     }
-    const low = snapshot.low ? positionOf(snapshot.low.epoch, snapshot.low.n) : NOWHERE
     if (building.head > low && low < conv.low) conv.low = low
     if (building.handedOver > conv.handedOver) conv.handedOver = building.handedOver
     this.#takeRest(conv, snapshot)
     this.#core.convs.moved(conv)
+  }
+
+  /** No region makes this one forget what its people have not got. */
+  #ensureRead(conv: Conversation): void {
+    const { ports, inboxes } = this.#core
+    for (const member of conv.members) {
+      const livesHere = ports.directory.knownHome(member.userId)?.homeRegion === ports.region
+      if (livesHere && inboxes.lowest(conv, member) < conv.head)
+        throw new ParleyError('conflict', 'a handover without what has not been read here')
+    }
+  }
+
+  /**
+   * What goes on from here is kept nowhere any more, since everybody had it: what is here, of a time when somebody lived
+   * here, is had by everybody too.
+   */
+  #startOver(conv: Conversation, building: Building, snapshot: Snapshot): void {
+    const { store } = this.#core
+    if (conv.low < conv.head) store.trim(conv.partition, conv.head, conv.head)
+    for (let at = conv.low; at < conv.handedOver; ) {
+      at = placeBehind(at, conv.moves)
+      store.delete(conv.partition, handedOverKey(at))
+    }
+    const moves = this.#movesOf(building.id, conv.genesisBytes, snapshot)
+    const newest = moves.at(-1)
+    if (newest && newest.epoch > conv.epoch) {
+      Object.assign(conv, { moves, epoch: newest.epoch, host: newest.host })
+      for (const move of moves) store.put(conv.partition, hostKey(move.epoch), writeRecord(move.record))
+    }
+    applySnapshot(conv, snapshot, building.head)
+    conv.handedOver = NOWHERE
+    for (const entry of building.tail) {
+      conv.handedOver = entryPosition(entry)
+      store.put(conv.partition, handedOverKey(conv.handedOver), entry)
+    }
+    building.handedOver = conv.handedOver
   }
 
   #takeRest(conv: Conversation, snapshot: Snapshot): void {

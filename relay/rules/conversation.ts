@@ -61,6 +61,8 @@ export type Member = {
   /** When `delivered` was told the last time, and when it is due again; ms, monotonic. */
   deliveredMs: number
   deliveredDueMs: number | undefined
+  /** Their new home has said that it has taken everything from here. */
+  takenBy: RegionId | undefined
 }
 
 /** What this node owes one other region, or has from it, about this conversation. */
@@ -142,6 +144,8 @@ export type Conversation = {
   readonly feeds: Map<RegionId, FeedState>
   /** Time of the newest entry, host's clock, ms. */
   activityMs: number
+  /** Since when the host has been sending what does not go on from here, ms. */
+  missingSinceMs: number | undefined
   dirty: boolean
   /** What a row says of it that hardly ever changes has changed. */
   stateDirty: boolean

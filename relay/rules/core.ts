@@ -21,6 +21,8 @@ export type Core = {
   readonly isAwaited: (conv: ConvId, user: UserId) => boolean
   /** What is not here may still come, from another region than this one. */
   readonly mayComeFromElsewhere: (conv: ConvId, than: RegionId) => boolean
+  /** Where somebody who lives here, or lived, was at home before, as long as that region may keep something for them. */
+  readonly keeping: (user: UserId) => Promise<readonly RegionId[]>
   /** What happened since it was told the last time. */
   readonly counts: { submitted: number; sequenced: number }
 }

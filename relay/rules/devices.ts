@@ -212,6 +212,7 @@ export class Devices {
     for (const user of users) {
       for (const session of this.#core.sessions.ofUser(user)) {
         session.unfounded.delete(conv.id)
+        session.views.delete(conv.id)
         if (session.opening) session.opening.add(conv.id)
         else {
           if (session.deviceRefOf.has(conv.id)) this.#came(session, conv)

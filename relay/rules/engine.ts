@@ -12,6 +12,7 @@ import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
 import { Devices } from './devices.ts'
 import { Feeds } from './feeds.ts'
+import { Following } from './following.ts'
 import { FormerHomes } from './former-homes.ts'
 import { Inboxes } from './inboxes.ts'
 import { Introductions } from './introductions.ts'
@@ -65,6 +66,7 @@ class Engine implements RelayEngine, Relay {
   readonly #regions: Regions
   readonly #moves: Moves
   readonly #arriving: Arriving
+  readonly #following: Following
   readonly #formerHomes: FormerHomes
   #depth = 0
   #sweptMs: number
@@ -106,6 +108,7 @@ class Engine implements RelayEngine, Relay {
       load,
       isAwaited: (id, user) => this.#arriving.isAwaited(id, user),
       mayComeFromElsewhere: (id, than) => this.#arriving.mayComeFromElsewhere(id, than),
+      keeping: (user) => this.#formerHomes.keeping(user),
       counts: { submitted: 0, sequenced: 0 },
     }
     this.#introductions = new Introductions(ports.links, recordsOf)
@@ -125,13 +128,15 @@ class Engine implements RelayEngine, Relay {
       ...{ ...common, submissions: this.#submissions, moves: this.#moves, leaving, limits },
       builder: new Builder(this.#core, this.#log),
       arrived: (conv, users) => this.#devices.arrived(conv, users),
+      check: (conv) => this.#following.check(conv),
     })
-    this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#arriving.homeChanged(user))
+    this.#following = new Following({ ...common, moves: this.#moves, arriving: this.#arriving })
+    this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#following.homeChanged(user))
     const parts = {
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
       ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving },
       moving: { moves: this.#moves, arriving: this.#arriving, leaving, formerHomes: this.#formerHomes },
-      moved: (users: readonly UserId[]) => this.#arriving.homesChanged(users),
+      moved: (users: readonly UserId[]) => this.#following.homesChanged(users),
     }
     this.#devices = new Devices(this.#core, parts)
     this.#regions = new Regions(this.#core, parts)
@@ -170,7 +175,7 @@ class Engine implements RelayEngine, Relay {
     else if (wantsSafe(conv)) this.#regions.askSafe(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)
     this.#registers.opened(conv)
-    this.#arriving.check(conv)
+    this.#following.check(conv)
   }
 
   // --- commits
@@ -268,7 +273,7 @@ class Engine implements RelayEngine, Relay {
     this.#formerHomes.linkUp(region)
     this.#core.feeds.heard(region)
     for (const conv of this.#core.convs.loaded()) {
-      this.#arriving.check(conv)
+      this.#following.check(conv)
       const feed = conv.feeds.get(region)
       if (!feed) continue
       feed.sent.clear()
@@ -296,7 +301,7 @@ class Engine implements RelayEngine, Relay {
 
   homeChanged(user: UserId): void {
     this.#turn(() => {
-      this.#arriving.homeChanged(user)
+      this.#following.homeChanged(user)
       this.#formerHomes.tellOf(user)
     })
   }

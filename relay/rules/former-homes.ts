@@ -20,6 +20,7 @@ import {
   userIdBytes,
   userIdOf,
 } from '#protocol'
+import { ByteReader, ByteWriter } from './bytes.ts'
 import { inboxPartition, readNumber, writeNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { learnHomes } from './founding.ts'
@@ -36,6 +37,18 @@ const untoldOf = (region: RegionId): string => `${UNTOLD}${region} `
 const untoldKey = (region: RegionId, user: UserId): string => `${untoldOf(region)}${user}`
 const toldKey = (user: UserId): string => `t${user}`
 const endOf = (prefix: string): string => `${prefix}~`
+
+/** The home generation that a region has to hear of, and whether it was given up: then nobody waits for what it kept. */
+const writeUntold = (generation: number, gone: boolean): Uint8Array =>
+  new ByteWriter()
+    .u53(generation)
+    .u8(gone ? 1 : 0)
+    .done()
+
+function readUntold(row: Uint8Array): { generation: number; gone: boolean } {
+  const from = new ByteReader(row)
+  return { generation: from.u53(), gone: from.u8() === 1 }
+}
 
 /** Where telling a region has got to. */
 type Round = { after: string; rarer: number; dueMs: number; reading: boolean }
@@ -79,9 +92,20 @@ export class FormerHomes {
     const { homeGeneration } = home
     load(store.get(FORMER, toldKey(user)), (told) => {
       if (told && readNumber(told) >= homeGeneration) return
-      store.put(FORMER, untoldKey(former.region, user), writeNumber(homeGeneration))
+      store.put(FORMER, untoldKey(former.region, user), writeUntold(homeGeneration, former.gone))
       this.#rounds.set(former.region, newRound())
     })
+  }
+
+  /** Where somebody lived before, if it has not said yet that it keeps nothing for them. Not what they have given up. */
+  async keeping(user: UserId): Promise<RegionId[]> {
+    const { store, ports } = this.#core
+    const found: RegionId[] = []
+    for (const region of this.#rounds.keys()) {
+      const row = region === ports.region ? undefined : await store.get(FORMER, untoldKey(region, user))
+      if (row && !readUntold(row).gone) found.push(region)
+    }
+    return found
   }
 
   linkUp(region: RegionId): void {
@@ -174,7 +198,7 @@ export class FormerHomes {
     const user = userIdOf(convIdBytes(name))
     const key = untoldKey(region, user)
     load(store.get(FORMER, key), (row) => {
-      if (!row || readNumber(row) > generation) return
+      if (!row || readUntold(row).generation > generation) return
       store.delete(FORMER, key)
       store.put(FORMER, toldKey(user), writeNumber(generation))
     })

@@ -33,6 +33,11 @@ export class Introductions {
     }
     if (done.has(conv.id)) return
     done.add(conv.id)
+    this.again(region, conv)
+  }
+
+  /** Whatever was said before: who lives there now says in return what became of it. */
+  again(region: RegionId, conv: Conversation): void {
     introduce(this.#links, region, {
       id: conv.id,
       genesis: conv.genesisBytes,

@@ -81,12 +81,39 @@ export class Leaving {
       return
     }
     this.#moves.follows(conv)
-    if (conv.epoch >= asked.epoch) this.#moves.tell(conv, region)
-    const closes = conv.hostedHere && conv.epoch < asked.epoch && this.#isSuccessor(region, users, asked.epoch)
-    this.#answer(region, id, {
+    const { convs, load, ports } = this.#core
+    load(this.#lacking(conv, region), (before) => {
+      const now = convs.get(id)
+      if (now && livesHere(now, ports.region)) this.#answerWith(region, now, users, asked.epoch, before)
+      else this.#answerWithout(region, id, users, asked.epoch)
+    })
+  }
+
+  /** A region that keeps something for one who lives over there now, and was here for too short a time to get it. */
+  async #lacking(conv: Conversation, newHome: RegionId): Promise<RegionId | undefined> {
+    const { directory, region: here } = this.#core.ports
+    for (const { userId, region } of conv.members) {
+      if (region === here || directory.knownHome(userId)?.homeRegion !== newHome) continue
+      const keeping = (await this.#core.keeping(userId)).find((former) => former !== newHome)
+      if (keeping) return keeping
+    }
+    return undefined
+  }
+
+  #answerWith(
+    region: RegionId,
+    conv: Conversation,
+    users: readonly UserId[],
+    epoch: number,
+    before: RegionId | undefined,
+  ): void {
+    if (conv.epoch >= epoch) this.#moves.tell(conv, region)
+    const closes = conv.hostedHere && conv.epoch < epoch && this.#isSuccessor(region, users, epoch)
+    this.#answer(region, conv.id, {
       hostRegion: regionIdBytes(conv.host),
       epoch: conv.epoch,
-      ...(closes && { closed: this.close(conv, asked.epoch) }),
+      ...(closes && { closed: this.close(conv, epoch) }),
+      ...(before && { beforeRegion: regionIdBytes(before), beforeKeeps: true }),
     })
   }
 
@@ -140,8 +167,10 @@ export class Leaving {
     const { directory, region: here } = this.#core.ports
     // Somebody else is on their way here, and what is here is part of what they will have.
     const isExpected = conv.members.some(({ userId }) => directory.knownHome(userId)?.homeRegion === here)
-    if (conv.hostedHere || isExpected) return
-    this.#moves.settle(conv, newHome)
+    for (const member of conv.members)
+      if (directory.knownHome(member.userId)?.homeRegion === newHome) member.takenBy = newHome
+    if (isExpected && !conv.hostedHere) return
+    this.#moves.settle(conv)
     if (!livesHere(conv, this.#core.ports.region)) this.#moves.retire(conv)
   }
 
@@ -155,17 +184,15 @@ export class Leaving {
     outbox.after(store.gate(), from, { conv: conv.id, kind: ItemKind.TAKEOVER, body })
   }
 
-  /** A region speaks of a conversation in which nobody lives there any more: it has not heard that it may forget it. */
+  /** A region speaks of a conversation that was left there: it has not heard that it may forget what it kept. */
   remind(conv: Conversation, region: RegionId): void {
     this.#moves.follows(conv)
     const { directory, region: here } = this.#core.ports
-    const isLeft =
-      !conv.feeds.has(region) &&
-      conv.members.every(({ userId, local }) => {
-        const home = directory.knownHome(userId)?.homeRegion
-        return home !== region && (home !== here || local)
-      })
-    if (isLeft) this.handedOver(conv, region)
+    const homes = conv.members.map(({ userId }) => directory.knownHome(userId))
+    if (conv.members.some(({ local }, m) => homes[m]?.homeRegion === here && !local)) return
+    const isLeft = !conv.feeds.has(region) && homes.every((home) => home?.homeRegion !== region)
+    const came = homes.some((home) => home?.homeRegion === here && home.homeGeneration > 1)
+    if (isLeft || came) this.handedOver(conv, region)
   }
 
   // --- handing over

@@ -199,9 +199,9 @@ export class Moves {
 
   /**
    * Members, host and feeds as the newest records and the newest register say. Of who left this region is the only one
-   * that keeps what they have not got yet, unless it is the host, until everything was handed over to where they live now.
+   * that keeps what they have not got yet, until everything was handed over to where they live now.
    */
-  settle(conv: Conversation, handedOverTo: RegionId | undefined = undefined): void {
+  settle(conv: Conversation): void {
     const { core, lag } = this.#parts
     const { directory, region: here } = core.ports
     const isLeft = !livesHere(conv, here)
@@ -209,7 +209,9 @@ export class Moves {
       // Member 0 of a direct conversation lives where it is hosted, until a register says otherwise.
       const region = m === 0 ? conv.host : (directory.knownHome(member.userId)?.homeRegion ?? member.region)
       // Who comes back to a region that was left brings everything along: what it remembers is no conversation.
-      const keeps = m > 0 && member.region === here && !conv.hostedHere && region !== handedOverTo
+      if (region === here) member.takenBy = undefined
+      const isNeeded = !conv.hostedHere || member.inbox !== undefined
+      const keeps = m > 0 && member.region === here && isNeeded && member.takenBy !== region
       const stays = isLeft ? region === here : keeps
       if (!stays && region !== here && member.region === here) core.inboxes.leave(conv, member)
       if (!stays) member.region = region

@@ -242,6 +242,15 @@ const KEPT: readonly (readonly [number, number])[] = [
   [21681, 1],
   [447, 3],
   [530, 3],
+  [503, 3],
+  [602, 3],
+  [665, 3],
+  [30388, 3],
+  [30435, 3],
+  [31113, 3],
+  [31191, 3],
+  [31358, 3],
+  [31813, 3],
 ]
 
 test('schedules that went wrong once', async () => {

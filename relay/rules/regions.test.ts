@@ -146,7 +146,7 @@ const BAD: Record<string, Bad> = {
     ],
   },
   'a verdict by a region that does not host': { code: 'not_host', says: [state(mine, { last: 1 })] },
-  'a verdict about somebody who lives there': { code: 'malformed', pair: replica, says: [state(host, { last: 1 })] },
+  'a verdict about somebody who lives there': { code: 'not_home', pair: replica, says: [state(host, { last: 1 })] },
   'a verdict about nobody': { code: 'malformed', pair: replica, says: [state({ ...guest, member: 7 })] },
   '`safe` by a region that does not host': { code: 'not_host', says: [safe(1)] },
   'an acknowledgement of more than there is': { code: 'malformed', says: [logState(3)] },

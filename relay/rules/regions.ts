@@ -216,7 +216,10 @@ export class Regions {
   }
 
   #localAuthor(conv: Conversation, key: StreamKey | undefined): Author {
-    if (!key || !conv.members[key.member]?.local) throw new ParleyError('malformed', 'a verdict about nobody here')
+    const member = key && conv.members[key.member]
+    if (!member) throw new ParleyError('malformed', 'a verdict about nobody')
+    // Somebody who is on their way, or away again, asks once more where they live.
+    if (!member.local) throw new ParleyError('not_home', 'a verdict about somebody who does not live here')
     return authorOf(conv, key.member, key)
   }
 
@@ -265,8 +268,10 @@ export class Regions {
       }
       if (header.at !== nextPlace(conv)) {
         this.#sendLogState(conv, conv.settled, true)
+        this.#moving.arriving.misses(conv)
         return
       }
+      conv.missingSinceMs = undefined
       if (header.member >= conv.members.length) throw new ParleyError('malformed', 'an entry of nobody')
       const author = authorOf(conv, header.member, header)
       if (header.k !== author.last + 1) throw new ParleyError('conflict', 'the host numbered a k out of order')

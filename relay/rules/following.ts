@@ -1,0 +1,66 @@
+// Conversations follow their members: when somebody lives elsewhere, what is here of theirs is looked at, comes or goes.
+import { type ConvId, ParleyError, type UserId } from '#protocol'
+import type { Arriving } from './arriving.ts'
+import type { Conversation } from './conversation.ts'
+import { collect, inboxPartition, rowsOf } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+import type { Introductions } from './introductions.ts'
+import { livesHere, type Moves } from './moves.ts'
+
+export type FollowingParts = {
+  readonly core: Core
+  readonly moves: Moves
+  readonly introductions: Introductions
+  readonly arriving: Arriving
+}
+
+export class Following {
+  readonly #parts: FollowingParts
+
+  constructor(parts: FollowingParts) {
+    this.#parts = parts
+  }
+
+  /** Where the members live by the newest records, and what that asks of this region. */
+  check(conv: Conversation): void {
+    const { core, moves, introductions, arriving } = this.#parts
+    if (!livesHere(conv, core.ports.region)) return
+    const { directory, links, region: here } = core.ports
+    const homes = conv.members.map(({ userId }) => directory.knownHome(userId))
+    const hosts = homes[0]?.homeRegion === here && homes[0].homeGeneration > conv.epoch
+    if (
+      hosts ||
+      arriving.isComing(conv.id) ||
+      homes.some((home, m) => home?.homeRegion === here && !conv.members[m]!.local)
+    )
+      arriving.begin(conv.id, conv.genesisBytes, undefined)
+    moves.follows(conv)
+    // The new home of somebody who left hears of the conversation, whether or not a device comes there.
+    for (const [m, home] of homes.entries()) {
+      if (!home || home.homeRegion === here || conv.members[m]!.region !== here) continue
+      if (links.isUp(home.homeRegion)) introductions.again(home.homeRegion, conv)
+      else links.want(home.homeRegion)
+    }
+  }
+
+  homesChanged(users: readonly UserId[]): void {
+    for (const user of users) this.homeChanged(user)
+  }
+
+  /** Somebody lives elsewhere now: what is in use, and what waits to be delivered, is looked at. */
+  homeChanged(user: UserId): void {
+    const { core, arriving } = this.#parts
+    const home = core.ports.directory.knownHome(user)
+    if (!home) return
+    if (home.homeRegion !== core.ports.region) {
+      for (const session of [...core.sessions.ofUser(user)])
+        core.sessions.close(session, new ParleyError('not_home', 'this account moved', { home: home.homeRegion }))
+    }
+    arriving.movedOn(user)
+    for (const conv of [...core.convs.loaded()])
+      if (conv.members.some(({ userId }) => userId === user)) this.check(conv)
+    core.load(collect(rowsOf(core.store, inboxPartition(user), '', '~')), (rows) => {
+      for (const [id] of rows) core.convs.with(id as ConvId, (conv) => conv && this.check(conv))
+    })
+  }
+}
