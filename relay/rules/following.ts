@@ -35,9 +35,12 @@ export class Following {
     )
       arriving.begin(conv.id, conv.genesisBytes, undefined)
     moves.follows(conv)
-    // The new home of somebody who left hears of the conversation, whether or not a device comes there.
+    // The new home of somebody who left hears of the conversation, whether or not a device comes there; so does the one
+    // that is to host it, when who was to has nothing of it.
     for (const [m, home] of homes.entries()) {
-      if (!home || home.homeRegion === here || conv.members[m]!.region !== here) continue
+      if (!home || home.homeRegion === here) continue
+      const decides = m === 0 && home.homeRegion !== conv.host && home.homeGeneration > conv.epoch
+      if (!decides && conv.members[m]!.region !== here) continue
       if (links.isUp(home.homeRegion)) introductions.again(home.homeRegion, conv)
       else links.want(home.homeRegion)
     }

@@ -83,9 +83,10 @@ export class Leaving {
     this.#moves.follows(conv)
     const { convs, load, ports } = this.#core
     load(this.#lacking(conv, region), (before) => {
-      const now = convs.get(id)
-      if (now && livesHere(now, ports.region)) this.#answerWith(region, now, users, asked.epoch, before)
-      else this.#answerWithout(region, id, users, asked.epoch)
+      convs.with(id, (now) => {
+        if (now && livesHere(now, ports.region)) this.#answerWith(region, now, users, asked.epoch, before)
+        else this.#answerWithout(region, id, users, asked.epoch)
+      })
     })
   }
 
@@ -122,19 +123,19 @@ export class Leaving {
     const { ports, load, convs } = this.#core
     const { directory, region: here } = ports
     const movedOn = users.filter((user) => directory.knownHome(user)?.homeRegion === region)
+    const isElsewhere = (former: RegionId): boolean => former !== here && former !== region
     load(Promise.all(movedOn.map((user) => directory.findFormerHome(user))), (found) => {
-      const conv = convs.get(id)
-      if (conv && livesHere(conv, here)) return
-      const before = found.find((former) => former && !former.gone && former.region !== here)?.region
-      if (conv) {
-        const instead = regionIdBytes(before ?? conv.host)
-        this.#answer(region, id, { hostRegion: regionIdBytes(conv.host), epoch: conv.epoch, beforeRegion: instead })
-        return
-      }
-      if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
-      else if (this.#core.mayComeFromElsewhere(id, region)) return
-      else if (this.#isSuccessor(region, users, epoch)) this.#answer(region, id, this.#nothing(id, epoch))
-      else this.#answer(region, id, {})
+      const before = found.find((former) => former && !former.gone && isElsewhere(former.region))?.region
+      convs.with(id, (conv) => {
+        if (conv && livesHere(conv, here)) return
+        if (conv) {
+          const instead = regionIdBytes(before ?? conv.host)
+          this.#answer(region, id, { hostRegion: regionIdBytes(conv.host), epoch: conv.epoch, beforeRegion: instead })
+        } else if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
+        else if (this.#core.mayComeFromElsewhere(id, region)) return
+        else if (this.#isSuccessor(region, users, epoch)) this.#answer(region, id, this.#nothing(id, epoch))
+        else this.#answer(region, id, {})
+      })
     })
   }
 
