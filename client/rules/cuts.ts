@@ -163,6 +163,9 @@ function readUpTo(core: Core, conversation: Conversation): Position[] {
 
 const readPlace = (value: Uint8Array): number => Number(Buffer.from(value).readBigUInt64BE())
 
+/** More than anybody encrypts one message again before it is numbered: each time somebody's devices have changed. */
+const REVS_OF_AN_EPOCH = 256
+
 /**
  * Every member region had it, and all of them lost it: it is said again out of the history, since no later k of this
  * device can be numbered before it.
@@ -172,9 +175,11 @@ function revive(core: Core, turn: Turn, conversation: Conversation, header: Entr
   const tag = header.tag.slice()
   lies(turn, conversation, `k ${k} was safe and has lost its place`, at)
   const skip = header.kind === KIND_SKIP || ownMessage(core, turn, conversation, k) === undefined
+  // How often it was encrypted before is forgotten: other bytes must not go under a rev that went out.
+  const rev = REVS_OF_AN_EPOCH * (conversation.cuts.at(-1)?.epoch ?? 1)
   const slot: LiveSlot = {
     ...newSlot,
-    ...(skip ? { state: 'skipping', skipRev: 1 } : { rev: 1 }),
+    ...(skip ? { state: 'skipping', skipRev: rev } : { rev }),
     conv: conversation.id,
     k,
     tag: skip ? core.ports.cipher.makeTag({ convId: conversation.id, k }) : tag,

@@ -70,7 +70,8 @@ async function moveSomebody(world: MovingWorld, ids: readonly RegionId[], moves:
     gone = true
     await world.crash(from, true)
   } else if (below(3) === 0 && settled) {
-    gone = from !== other.home && below(2) === 0
+    // Of somebody who left it before, and has not given it up, it may keep something: they wait for it.
+    gone = from !== other.home && below(2) === 0 && isFirst
     for (const id of ids) world.cut(from, id)
     if (gone) world.exiled.add(from)
   }
