@@ -168,7 +168,10 @@ export class LagServer {
     this.run(region)
   }
 
-  /** Looks after what was lost on the way, and walks the rows again: some may have been left without a server. */
+  /**
+   * What is not acknowledged makes room for others, or a few streams that nobody takes would stop all: its row is met again
+   * when the walk begins anew. Some rows may have been left without a server.
+   */
   sweep(region: RegionId): void {
     const queue = this.#queue(region)
     const now = this.#clock.monotonic()
@@ -176,7 +179,7 @@ export class LagServer {
       if (now - serving.sinceMs < this.#limits.againMs) continue
       queue.serving.delete(name)
       feedOf(serving.conv, region).sent.delete(serving.stream)
-      queue.waiting.push(serving)
+      serving.conv.pins--
     }
     if (queue.serving.size === 0 && queue.waiting.length === 0) queue.cursor ??= ''
     this.run(region)
