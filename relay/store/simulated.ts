@@ -131,7 +131,8 @@ export class SimulatedDisk {
         }
         const way = this.faults.nextAppend
         this.faults.nextAppend = 'good'
-        if (way === 'silent') {
+        // Whoever was fenced is told so as ever: nothing of theirs comes to the disk later.
+        if (way === 'silent' && owner === this.#owner) {
           this.#pending.add({ owner, perform: keep, reject: () => {} })
           return new Promise(() => {})
         }
