@@ -97,13 +97,14 @@ export function mayComeFromElsewhere(arrival: Arrival, than: RegionId, late: boo
   })
 }
 
-/** The host of the newest epoch that anybody spoke of. */
+/** The host of the newest epoch that anybody spoke of; one that names another knows better itself. */
 function newestHost(arrival: Arrival): RegionId | undefined {
   let newest: Answer | undefined
   for (const answer of arrival.answers.values()) {
     if (answer.host !== undefined && (!newest || answer.epoch > newest.epoch)) newest = answer
   }
-  return newest?.host
+  const own = newest?.host === undefined ? undefined : arrival.answers.get(newest.host)
+  return own?.host !== undefined && own.epoch >= newest!.epoch ? own.host : newest?.host
 }
 
 /**

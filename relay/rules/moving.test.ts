@@ -251,6 +251,8 @@ const KEPT: readonly (readonly [number, number])[] = [
   [31191, 3],
   [31358, 3],
   [31813, 3],
+  [32032, 3],
+  [35193, 3],
 ]
 
 test('schedules that went wrong once', async () => {
