@@ -5,6 +5,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import {
   type ConvId,
   type HostRegister,
+  nOf,
   openHostRegister,
   ParleyError,
   type Position,
@@ -45,7 +46,7 @@ export function following(view: EpochView, known: readonly HostRegister[], regis
     throw new ParleyError('conflict', 'another region was made host of this epoch', { epoch: `${register.epoch}` })
   }
   if (register.epoch <= view.epoch) return 'known'
-  if (register.cut < view.safe) {
+  if (nOf(view.safe) > 0 && register.cut < view.safe) {
     throw new ParleyError('conflict', 'a host register that cuts off what every region had', { cut: `${register.cut}` })
   }
   if (!view.empty && !isEnough(view, register)) {
