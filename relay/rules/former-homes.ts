@@ -185,8 +185,9 @@ export class FormerHomes {
   #answerWhenEmpty(region: RegionId, { userId, homeRegion, homeGeneration }: Home): void {
     const { store, load, inboxes, ports, outbox } = this.#core
     const first = { from: undefined, to: undefined, limit: 1, reverse: false }
-    load(store.range(inboxPartition(userId), first), (rows) => {
-      const waits = rows.length > 0 || inboxes.unwritten(userId).length > 0
+    // What a home before this one keeps never came here, and is not with who asks either.
+    load(Promise.all([store.range(inboxPartition(userId), first), this.keeping(userId)]), ([rows, keeping]) => {
+      const waits = rows.length > 0 || inboxes.unwritten(userId).length > 0 || keeping.length > 0
       if (waits && homeRegion !== ports.region) return
       const body = toBinary(MovedStateSchema, create(MovedStateSchema, { generation: homeGeneration }))
       outbox.after(store.gate(), region, { conv: nameOf(userId), kind: ItemKind.MOVED_STATE, body })
