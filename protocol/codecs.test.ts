@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { readDeviceFrame, writeDeviceFrame } from './device-frame-codec.ts'
 import { selectParts, writeEntry } from './entry.ts'
 import {
+  IntroSchema,
   ItemKind,
   LinkFrameSchema,
   LogSchema,
@@ -15,7 +16,8 @@ import {
   SubmissionStateSchema,
   SubmissionsSchema,
 } from './gen/link_pb.ts'
-import { DeviceFrameSchema, HomeFrameSchema, SubmissionSchema } from './gen/session_pb.ts'
+import { HomeRecordSchema } from './gen/records_pb.ts'
+import { ConversationNameSchema, DeviceFrameSchema, HomeFrameSchema, SubmissionSchema } from './gen/session_pb.ts'
 import { readHomeFrame } from './home-frame-codec.ts'
 import { HomeFrameWriter, sizeOfOwn } from './home-frame-writer.ts'
 import {
@@ -33,6 +35,7 @@ import {
 import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES } from './limits.ts'
 import { readLinkFrame } from './link-frame-codec.ts'
 import { positionOf } from './position.ts'
+import { encodeHomeRecord, encodeIntro, sizeOfName } from './record-writer.ts'
 import { ParleyError } from './refusals.ts'
 import { packSubmission, unpackSubmission } from './submission-codec.ts'
 import { bytesOf, type VectorFile } from './vector-file.ts'
@@ -247,4 +250,37 @@ describe('codecs by hand', () => {
       { numRuns: 300 },
     )
   })
+})
+
+const bytesUpTo = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength })
+const signedRecord = fc.record({
+  payload: bytesUpTo(300),
+  publicKey: bytesUpTo(32),
+  grant: fc.option(fc.record({ rootKey: bytesUpTo(32), payload: bytesUpTo(200), signature: bytesUpTo(64) }), {
+    nil: undefined,
+  }),
+  signature: bytesUpTo(64),
+})
+const homeRecord = fc
+  .record({
+    head: fc.option(signedRecord, { nil: undefined }),
+    countersignature: fc.option(signedRecord, { nil: undefined }),
+  })
+  .map(({ head, countersignature }) =>
+    create(HomeRecordSchema, { ...(head && { head }), ...(countersignature && { countersignature }) } as never),
+  )
+
+it('home records, introductions and names are written as the generated code writes them', () => {
+  fc.assert(
+    fc.property(bytesUpTo(65), fc.array(homeRecord, { maxLength: 3 }), (genesis, homeRecords) => {
+      for (const record of homeRecords) assert.deepEqual(encodeHomeRecord(record), toBinary(HomeRecordSchema, record))
+      const intro = create(IntroSchema, { genesis, homeRecords })
+      assert.deepEqual(encodeIntro(genesis, homeRecords), toBinary(IntroSchema, intro))
+      const name = create(ConversationNameSchema, { ref: genesis.length, convId: genesis, genesis, homeRecords })
+      const whole = toBinary(ConversationNameSchema, name)
+      assert.equal(sizeOfName(name), whole.length)
+      const frame = create(DeviceFrameSchema, { names: [name] })
+      assert.deepEqual(writeDeviceFrame(frame), toBinary(DeviceFrameSchema, frame))
+    }),
+  )
 })

@@ -9,6 +9,7 @@ import {
 } from './gen/session_pb.ts'
 import { ProtoReader } from './proto-reader.ts'
 import { ProtoWriter, sizeOfBytes, sizeOfField } from './proto-writer.ts'
+import { writeName } from './record-writer.ts'
 import { readSubmission, writeSubmission } from './submission-codec.ts'
 
 function readCursor(from: ProtoReader, end: number): Cursor {
@@ -73,7 +74,7 @@ export function readDeviceFrame(bytes: Uint8Array, itemsMax: number): DeviceFram
 const writer = new ProtoWriter()
 
 export function writeDeviceFrame(frame: DeviceFrame): Uint8Array {
-  for (const name of frame.names) writer.element(0x0a, toBinary(ConversationNameSchema, name))
+  for (const name of frame.names) writeName(writer, 0x0a, name)
   for (const submission of frame.submissions) writeSubmission(writer, 0x12, submission)
   for (const { conv, epoch, n, rewind } of frame.cursors) {
     const size = sizeOfField(conv) + sizeOfField(epoch) + sizeOfField(n) + (rewind ? 2 : 0)

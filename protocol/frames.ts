@@ -27,7 +27,7 @@ import {
 } from './gen/session_pb.ts'
 import { readGenesis } from './genesis.ts'
 import { readHomeFrame } from './home-frame-codec.ts'
-import { convIdBytes, convIdOfGenesis, ID_BYTES } from './ids.ts'
+import { convIdOf, convIdOfGenesis, ID_BYTES } from './ids.ts'
 import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES, HOST_REGISTERS_MAX } from './limits.ts'
 import { ensureSize } from './wire.ts'
 
@@ -62,7 +62,7 @@ function checkName(name: ConversationName): void {
   ensure(name.convId.length === ID_BYTES, 'a conversation id of the wrong length')
   readGenesis(name.genesis)
   ensure(
-    Buffer.compare(convIdBytes(convIdOfGenesis(name.genesis)), name.convId) === 0,
+    convIdOfGenesis(name.genesis) === convIdOf(name.convId),
     'a conversation id that is not the hash of its genesis',
   )
   for (const record of name.homeRecords) checkHomeRecordShape(record)

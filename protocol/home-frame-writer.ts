@@ -4,7 +4,6 @@ import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufb
 import { HEADER_BYTES, PART_OVERHEAD_BYTES } from './entry.ts'
 import {
   BehindSchema,
-  ConversationNameSchema,
   HostMovedSchema,
   NoticeSchema,
   RefusalSchema,
@@ -13,6 +12,7 @@ import {
 } from './gen/session_pb.ts'
 import { epochOf, nOf, type Position } from './position.ts'
 import { ProtoWriter, sizeOfBytes, sizeOfField } from './proto-writer.ts'
+import { type NameFields, writeName } from './record-writer.ts'
 
 const EPOCH_AT = 2
 const N_AT = 6
@@ -63,8 +63,8 @@ export class HomeFrameWriter {
     this.#to.element(tag, toBinary(schema, create(schema, init)))
   }
 
-  name(name: MessageInitShape<typeof ConversationNameSchema>): void {
-    this.#message(0x0a, ConversationNameSchema, name)
+  name(name: NameFields): void {
+    writeName(this.#to, 0x0a, name)
   }
 
   verdict(verdict: MessageInitShape<typeof VerdictSchema>): void {

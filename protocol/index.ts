@@ -135,6 +135,7 @@ export {
   positionText,
 } from './position.ts'
 export { openPrekeys, type Prekeys } from './prekeys.ts'
+export { encodeHomeRecord, encodeIntro, sizeOfName, sizeOfSignedRecord } from './record-writer.ts'
 export {
   countersign,
   type Home,

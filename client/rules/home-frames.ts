@@ -1,10 +1,9 @@
 // What the home says: frames, notices, and answers to what was looked up. Records are learnt only as far as they hold.
-import { toBinary } from '@bufbuild/protobuf'
 import {
+  encodeHomeRecord,
   type Home,
   type HomeFrame,
   type HomeRecord,
-  HomeRecordSchema,
   type Manifest,
   type Notice,
   openHomeRecord,
@@ -78,7 +77,7 @@ function takePong(turn: Turn, { told }: SessionState, number: number): void {
 
 /** Every name brings the records of the members: what was verified before is not verified again. */
 function isKnown({ rows }: Core, conversation: Conversation | undefined, record: HomeRecord): boolean {
-  const bytes = toBinary(HomeRecordSchema, record)
+  const bytes = encodeHomeRecord(record)
   const isStored = (user: UserId): boolean => {
     const stored = rows.get('contacts', [user])?.home
     return stored !== undefined && Buffer.compare(stored, bytes) === 0

@@ -42,11 +42,14 @@ function lowerBound(sorted: readonly string[], text: string): number {
   return low
 }
 
+/** A row as it is now, and its key text in each index of its table. */
+type Holder = { row: AnyRow; readonly texts: string[] }
+
 /** Key texts in order, and what they lead to. */
 class Index {
   readonly #columns: readonly string[]
   readonly #sorted: string[] = []
-  readonly #rows = new Map<string, AnyRow>()
+  readonly #holders = new Map<string, Holder>()
 
   constructor(columns: readonly string[]) {
     this.#columns = columns
@@ -58,19 +61,24 @@ class Index {
     return text
   }
 
-  get(text: string): AnyRow | undefined {
-    return this.#rows.get(text)
+  /** Both have the same text. */
+  agree(a: AnyRow, b: AnyRow): boolean {
+    for (const column of this.#columns) if (a[column] !== b[column]) return false
+    return true
   }
 
-  replace(before: AnyRow | undefined, after: AnyRow | undefined): void {
-    const was = before && this.textOf(before)
-    const is = after && this.textOf(after)
-    if (was !== undefined && was !== is && this.#rows.delete(was)) {
-      this.#sorted.splice(lowerBound(this.#sorted, was), 1)
-    }
-    if (after === undefined || is === undefined) return
-    if (!this.#rows.has(is)) this.#sorted.splice(lowerBound(this.#sorted, is), 0, is)
-    this.#rows.set(is, after)
+  get(text: string): Holder | undefined {
+    return this.#holders.get(text)
+  }
+
+  add(text: string, holder: Holder): void {
+    this.#sorted.splice(lowerBound(this.#sorted, text), 0, text)
+    this.#holders.set(text, holder)
+  }
+
+  remove(text: string): void {
+    this.#holders.delete(text)
+    this.#sorted.splice(lowerBound(this.#sorted, text), 1)
   }
 
   scan({ prefix, from, reverse, limit }: ScanOptions): AnyRow[] {
@@ -81,7 +89,7 @@ class Index {
     let high = lowerBound(this.#sorted, reverse && bound !== undefined ? `${bound}\uffff` : end)
     if (reverse) low = Math.max(low, high - limit)
     else high = Math.min(high, low + limit)
-    const rows = this.#sorted.slice(low, high).map((text) => this.#rows.get(text)!)
+    const rows = this.#sorted.slice(low, high).map((text) => this.#holders.get(text)!.row)
     return reverse ? rows.reverse() : rows
   }
 }
@@ -107,11 +115,13 @@ export type MemoryDbOptions = {
   readonly beforeOperation: ((operation: string) => void) | undefined
 }
 
-function copy(row: AnyRow): AnyRow {
+/** Bytes that come from the row before are the table's own already. */
+function copy(row: AnyRow, before: AnyRow | undefined): AnyRow {
   const own = { ...row }
   for (const name in own) {
     const value = own[name]
-    if (value instanceof Uint8Array) own[name] = value.slice()
+    if (typeof value !== 'object' || !(value instanceof Uint8Array)) continue
+    if (before === undefined || before[name] !== value) own[name] = value.slice()
   }
   return own
 }
@@ -124,42 +134,62 @@ export function memoryDb(options: MemoryDbOptions = { beforeOperation: undefined
   return handle(tables, options)
 }
 
-function replace(table: Table, before: AnyRow | undefined, after: AnyRow | undefined): void {
-  for (const index of table.all) index.replace(before, after)
+/** The row of this primary text; the indexes whose columns do not change are left as they are. */
+function replace(table: Table, text: string, after: AnyRow | undefined): void {
+  const { primary, all } = table
+  const holder = primary.get(text)
+  if (!after) {
+    if (holder) for (let i = 0; i < all.length; i++) all[i]!.remove(holder.texts[i]!)
+    return
+  }
+  if (!holder) {
+    const added: Holder = { row: after, texts: all.map((index) => index.textOf(after)) }
+    for (let i = 0; i < all.length; i++) all[i]!.add(added.texts[i]!, added)
+    return
+  }
+  for (let i = 1; i < all.length; i++) {
+    if (all[i]!.agree(holder.row, after)) continue
+    all[i]!.remove(holder.texts[i]!)
+    holder.texts[i] = all[i]!.textOf(after)
+    all[i]!.add(holder.texts[i]!, holder)
+  }
+  holder.row = after
 }
 
 function handle(tables: Record<TableName, Table>, options: MemoryDbOptions): MemoryDb {
   let crashed = false
   let undo: (() => void)[] | undefined
-  const operation = (name: string): void => {
+  const { beforeOperation } = options
+  const operation = (what: string, table?: TableName): void => {
     if (crashed) throw new Error('the database has crashed')
-    options.beforeOperation?.(name)
+    if (beforeOperation) beforeOperation(table ? `${what} ${table}` : what)
   }
   const reader: DbReader = {
     get(name, key) {
-      operation(`get ${name}`)
-      return tables[name].primary.get(prefixOf(key)) as Tables[typeof name] | undefined
+      operation('get', name)
+      return tables[name].primary.get(prefixOf(key))?.row as Tables[typeof name] | undefined
     },
     scan(name, scan) {
-      operation(`scan ${name}`)
+      operation('scan', name)
       const index = scan.index === undefined ? tables[name].primary : tables[name].others.get(scan.index)
       if (!index) throw new Error(`no index ${scan.index} of ${name}`)
       return index.scan(scan) as Tables[typeof name][]
     },
   }
-  const change = (name: TableName, text: string, after: AnyRow | undefined): void => {
-    const before = tables[name].primary.get(text)
-    replace(tables[name], before, after)
-    undo?.push(() => replace(tables[name], after, before))
+  const change = (name: TableName, text: string, row: AnyRow | undefined): void => {
+    const table = tables[name]
+    const before = table.primary.get(text)?.row
+    replace(table, text, row && copy(row, before))
+    undo?.push(() => replace(table, text, before))
   }
   const writer: DbWriter = {
     ...reader,
     put(name, row) {
-      operation(`put ${name}`)
-      change(name, tables[name].primary.textOf(row as AnyRow), copy(row as AnyRow))
+      operation('put', name)
+      change(name, tables[name].primary.textOf(row as AnyRow), row as AnyRow)
     },
     delete(name, key) {
-      operation(`delete ${name}`)
+      operation('delete', name)
       change(name, prefixOf(key), undefined)
     },
   }

@@ -5,6 +5,7 @@ import type { PeerDevice } from '#crypto'
 import {
   compareVersions,
   type DeviceKey,
+  encodeHomeRecord,
   type Home,
   HomeBodySchema,
   type HomeRecord,
@@ -36,7 +37,9 @@ export function storedHome(bytes: Uint8Array | undefined): Known | undefined {
   return { rootEpoch, version, homeGeneration, homeRegion: regionIdOf(body.homeRegion) }
 }
 
-function storedManifest(bytes: Uint8Array | undefined): (Version & { readonly homeGeneration: number }) | undefined {
+type KnownManifest = Version & { readonly homeGeneration: number }
+
+function storedManifest(bytes: Uint8Array | undefined): KnownManifest | undefined {
   if (!bytes) return undefined
   const body = fromBinary(ManifestBodySchema, fromBinary(SignedRecordSchema, bytes).payload)
   const { rootEpoch, version, homeGeneration } = body
@@ -62,7 +65,7 @@ export type People = {
 export function openPeople(db: DbReader): People {
   const devices = new Map<UserId, Map<string, DeviceRow>>()
   const peers = new WeakMap<DeviceRow, PeerDevice>()
-  const versions = new Map<UserId, Version>()
+  const versions = new Map<UserId, KnownManifest>()
 
   /** The same object for the same device: what is worked out for a peer is kept by it. */
   const peerOf = (row: DeviceRow): PeerDevice => {
@@ -83,7 +86,7 @@ export function openPeople(db: DbReader): People {
     return rows
   }
 
-  const version = (reader: DbReader, user: UserId): Version | undefined => {
+  const version = (reader: DbReader, user: UserId): KnownManifest | undefined => {
     const known = versions.get(user) ?? storedManifest(reader.get('contacts', [user])?.manifest)
     if (known) versions.set(user, known)
     return known
@@ -120,7 +123,7 @@ export function openPeople(db: DbReader): People {
   return {
     ensure,
     version,
-    homeGeneration: (reader, user) => storedManifest(reader.get('contacts', [user])?.manifest)?.homeGeneration ?? 0,
+    homeGeneration: (reader, user) => version(reader, user)?.homeGeneration ?? 0,
     peers(user) {
       const rows = [...devicesOf(user).values()].filter((row) => !row.gone)
       return rows.length > 0 || versions.has(user) ? rows.map(peerOf) : undefined
@@ -133,7 +136,7 @@ export function openPeople(db: DbReader): People {
       const row = ensure(draft, home.userId)
       const known = storedHome(row.home)
       if (known && compareVersions(home, known) < 0) return undefined
-      draft.put('contacts', { ...row, home: toBinary(HomeRecordSchema, home.record) })
+      draft.put('contacts', { ...row, home: encodeHomeRecord(home.record) })
       return known && known.homeRegion !== home.homeRegion ? 'home' : undefined
     },
     learnManifest(draft, manifest) {
@@ -141,7 +144,8 @@ export function openPeople(db: DbReader): People {
       if (known && compareVersions(manifest, known) <= 0) return undefined
       const row = ensure(draft, manifest.userId)
       draft.put('contacts', { ...row, manifest: toBinary(SignedRecordSchema, manifest.record) })
-      versions.set(manifest.userId, { rootEpoch: manifest.rootEpoch, version: manifest.version })
+      const { userId, rootEpoch, homeGeneration } = manifest
+      versions.set(userId, { rootEpoch, version: manifest.version, homeGeneration })
       const changed = replaceDevices(draft, manifest)
       if (!known) return 'found'
       if (manifest.rootEpoch > known.rootEpoch) return 'root'

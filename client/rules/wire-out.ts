@@ -1,5 +1,5 @@
 // What goes to the home after a commit: in one frame for many things, cut only by size.
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create } from '@bufbuild/protobuf'
 import {
   ConversationNameSchema,
   CursorSchema,
@@ -13,6 +13,7 @@ import {
   PullSchema,
   type Submission,
   SubmissionSchema,
+  sizeOfName,
   unpackSubmission,
 } from '#protocol'
 import { FRAME_FILL_BYTES } from '../limits.ts'
@@ -52,7 +53,7 @@ class Outgoing {
       homeRecords: homeRecordsOf(this.#core, conversation),
     })
     this.#frame.names.push(name)
-    this.#grow(toBinary(ConversationNameSchema, name).length)
+    this.#grow(sizeOfName(name))
     return conversation.ref
   }
 

@@ -1,7 +1,6 @@
 // What is known of one conversation that comes here, and asking about it: not too often, and after the commit that what
 // is asked was computed from.
-import { create, toBinary } from '@bufbuild/protobuf'
-import { type ConvId, type Home, IntroSchema, ItemKind, NOWHERE, type RegionId, type UserId } from '#protocol'
+import { type ConvId, encodeIntro, type Home, ItemKind, NOWHERE, type RegionId, type UserId } from '#protocol'
 import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
 import type { Conversation } from './conversation.ts'
@@ -92,7 +91,7 @@ export class Asking {
       return
     }
     const homeRecords = coming.homes.map(({ record }) => record)
-    const intro = toBinary(IntroSchema, create(IntroSchema, { genesis: coming.genesis, homeRecords }))
+    const intro = encodeIntro(coming.genesis, homeRecords)
     outbox.after(store.gate(), region, { conv: coming.id, kind: ItemKind.INTRO, body: intro })
     outbox.after(store.gate(), region, { conv: coming.id, kind, body })
   }

@@ -1,6 +1,5 @@
 // On a link, the first thing said about a conversation is what it is and where its members live.
-import { create, toBinary } from '@bufbuild/protobuf'
-import { type ConvId, type HomeRecord, IntroSchema, ItemKind, type RegionId } from '#protocol'
+import { type ConvId, encodeIntro, type HomeRecord, ItemKind, type RegionId } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import type { LinkPort } from './ports.ts'
 
@@ -11,8 +10,7 @@ export type Introduced = {
 }
 
 export function introduce(links: Pick<LinkPort, 'send'>, to: RegionId, { id, genesis, homeRecords }: Introduced): void {
-  const intro = create(IntroSchema, { genesis, homeRecords: [...homeRecords] })
-  links.send(to, { conv: id, kind: ItemKind.INTRO, body: toBinary(IntroSchema, intro) })
+  links.send(to, { conv: id, kind: ItemKind.INTRO, body: encodeIntro(genesis, homeRecords) })
 }
 
 export class Introductions {

@@ -4,12 +4,12 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import {
   HomeFrameWriter,
   type HomeRecord,
-  HomeRecordSchema,
   limits,
   type Position,
   type SignedRecord,
-  SignedRecordSchema,
+  sizeOfName,
   sizeOfOwn,
+  sizeOfSignedRecord,
   VerdictSchema,
 } from '#protocol'
 
@@ -130,7 +130,7 @@ function isPlain({ behind, runs, pong }: Draft): boolean {
 /** Names go ahead of what uses them, and a pong comes after everything. */
 function addDraft(frames: Frames, draft: Draft, device: number): void {
   for (const name of draft.names) {
-    frames.room(sizeOfName(name), 1 + name.homeRecords.length)
+    frames.room(8 + sizeOfName(name), 1 + name.homeRecords.length)
     to.name(name)
   }
   for (const moved of draft.moves) {
@@ -183,15 +183,9 @@ function addRun(frames: Frames, run: Run, device: number): void {
 
 const headOf = ({ conv, headHash, page, head, base }: Run) => ({ conv, headHash, page, head, base })
 
-function sizeOfName({ homeRecords }: Draft['names'][number]): number {
-  let bytes = NAME_BYTES
-  for (const record of homeRecords) bytes += toBinary(HomeRecordSchema, record).length + 8
-  return bytes
-}
-
 function sizeOfMove({ registers }: Draft['moves'][number]): number {
   let bytes = NAME_BYTES
-  for (const record of registers) bytes += toBinary(SignedRecordSchema, record).length + 8
+  for (const record of registers) bytes += sizeOfSignedRecord(record) + 8
   return bytes
 }
 

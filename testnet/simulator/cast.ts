@@ -113,7 +113,7 @@ function makePerson(
     const homeBody = toBinary(HomeBodySchema, create(HomeBodySchema, { ...common, manifestHash: sha256(body) }))
     const head = signRecord('parley/home/v1', homeBody, key, by)
     const until = START_MS + COUNTERSIGNED_FOR_MS
-    const record = countersign(head, home.id, home.key, operationalGrant(home), START_MS, until)
+    const record = countersign(head, home.id, home.key, signerOf(home).grant, START_MS, until)
     return {
       manifest: openManifest(signRecord('parley/manifest/v1', body, key, by), START_MS),
       home: openHomeRecord(record, START_MS),
@@ -128,12 +128,17 @@ function makePerson(
   return { userId, name, region, records }
 }
 
-/** What speaks for a region. */
-export const signerOf = (region: SimRegion): RegionSigner => ({
-  regionId: region.id,
-  operational: region.key,
-  grant: operationalGrant(region),
-})
+const signers = new WeakMap<SimRegion, RegionSigner>()
+
+/** What speaks for a region; made once. */
+export function signerOf(region: SimRegion): RegionSigner {
+  let signer = signers.get(region)
+  if (!signer) {
+    signer = { regionId: region.id, operational: region.key, grant: operationalGrant(region) }
+    signers.set(region, signer)
+  }
+  return signer
+}
 
 function operationalGrant(region: SimRegion) {
   const body = create(GrantBodySchema, {

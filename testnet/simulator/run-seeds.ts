@@ -8,8 +8,12 @@ const SHARD = fileURLToPath(new URL('./shard.ts', import.meta.url))
 const HOOK = new URL('./plant-hook.ts', import.meta.url).href
 /** Seeds that a process has been sent and not answered for: enough that it never waits. */
 const AHEAD = 2
-/** Most of what a seed makes lives for as long as the seed: a young generation that holds it is never copied. */
-const FLAGS = ['--max-semi-space-size=64']
+/**
+ * Most of what a seed makes lives for as long as the seed: a young generation that holds it is seldom copied. There is a
+ * process for each core: threads that collect beside it would only take turns with it. Errors that are made to be caught
+ * need no stack; one seed alone (`--seed`) shows them whole.
+ */
+const FLAGS = ['--max-semi-space-size=64', '--single-threaded-gc', '--stack-trace-limit=1']
 
 export type SeedsOptions = {
   readonly seeds: readonly number[]

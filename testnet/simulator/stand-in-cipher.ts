@@ -24,14 +24,21 @@ const nameOf = (peer: PeerDevice): string => `${peer.userId} ${peer.device}`
 
 function encode(numbers: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(4 * numbers.length)
-  const view = new DataView(bytes.buffer)
-  for (const [i, number] of numbers.entries()) view.setUint32(4 * i, number)
+  let at = 0
+  for (const number of numbers) {
+    bytes[at++] = number >>> 24
+    bytes[at++] = number >>> 16
+    bytes[at++] = number >>> 8
+    bytes[at++] = number
+  }
   return bytes
 }
 
 function decode(bytes: Uint8Array): number[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  return Array.from({ length: bytes.length >> 2 }, (_, i) => view.getUint32(4 * i))
+  const numbers: number[] = []
+  for (let at = 0; at + 4 <= bytes.length; at += 4)
+    numbers.push(((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0)
+  return numbers
 }
 
 /** `pause`: how long encrypting and decrypting take, if they take time. */

@@ -49,7 +49,7 @@ export class World {
   readonly devices: DeviceNode[] = []
   readonly links: WorldLinks
   readonly checkers: readonly Checker[]
-  readonly #reach = new Map<string, number>()
+  readonly #reach = new Map<string, { times: number }>()
   readonly trace: Trace
   /** What went wrong outside the checkers, each with when. */
   readonly failures: string[] = []
@@ -59,6 +59,7 @@ export class World {
   readonly #deviceOf = new Map<UserId, DeviceNode>()
   readonly #moves = new Map<ConvId, Moved[]>()
   readonly #members = new Map<ConvId, readonly UserId[]>()
+  readonly #convs = new Map<UserId, Map<UserId, ConvId>>()
   readonly #names: ReadonlyMap<string, string>
 
   constructor({ scene, show }: WorldOptions) {
@@ -152,16 +153,18 @@ export class World {
   }
 
   count(what: string): void {
-    this.#reach.set(what, (this.#reach.get(what) ?? 0) + 1)
+    const known = this.#reach.get(what)
+    if (known) known.times++
+    else this.#reach.set(what, { times: 1 })
   }
 
   /** Messages that their devices have written down. */
   get said(): number {
-    return this.#reach.get('said') ?? 0
+    return this.#reach.get('said')?.times ?? 0
   }
 
   get reach(): Reach {
-    return Object.fromEntries(this.#reach)
+    return Object.fromEntries([...this.#reach].map(([what, { times }]) => [what, times]))
   }
 
   nameOf(id: string): string {
@@ -183,8 +186,15 @@ export class World {
 
   /** The direct conversation of two people. */
   convOf(a: UserId, b: UserId): ConvId {
-    const conv = directConvId(a, b)
-    if (!this.#members.has(conv)) {
+    let known = this.#convs.get(a)
+    if (!known) {
+      known = new Map()
+      this.#convs.set(a, known)
+    }
+    let conv = known.get(b)
+    if (!conv) {
+      conv = directConvId(a, b)
+      known.set(b, conv)
       const genesis = readGenesis(directGenesis(a, b))
       if (genesis.kind === 'direct') this.#members.set(conv, genesis.members)
     }
