@@ -129,11 +129,7 @@ export class Conversations {
     for (const [id, conv] of this.#loaded) {
       if (this.#loaded.size <= this.#loadedMax || looked++ > 64) return
       const busy =
-        conv.dirty ||
-        conv.pins > 0 ||
-        conv.settled !== conv.head ||
-        this.#inboxes.isChanging(conv) ||
-        [...conv.feeds.values()].some((f) => f.window.size > 0 || f.gathered.size > 0 || f.reading.size > 0)
+        conv.dirty || conv.pins > 0 || conv.settled !== conv.head || this.#inboxes.isChanging(conv) || isOwed(conv)
       this.#loaded.delete(id)
       if (busy) this.#loaded.set(id, conv)
     }
@@ -204,4 +200,11 @@ export class Conversations {
     if (done > 0) this.#heads.splice(0, done)
     return out
   }
+}
+
+/** Something of it is on its way to a region, or about to be. */
+function isOwed({ feeds }: Conversation): boolean {
+  for (const { window, gathered, reading } of feeds.values())
+    if (window.size > 0 || gathered.size > 0 || reading.size > 0) return true
+  return false
 }
