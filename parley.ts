@@ -3,9 +3,15 @@
 import { enableCompileCache, flushCompileCache } from 'node:module'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { Command, CommanderError } from 'commander'
-import { ParleyError, type RefusalCode, systemClock } from '#protocol'
+import type { Command } from 'commander'
+import type { RefusalCode } from '#protocol'
 import manifest from './package.json' with { type: 'json' }
+
+// Half of the time until a relay is ready, so before anything else is loaded. Beside the packages, where only those can
+// write who may change the code anyway.
+enableCompileCache(join(import.meta.dirname, 'node_modules', '.cache', 'compiled'))
+const commander = await import('commander')
+const { ParleyError, systemClock } = await import('#protocol')
 
 const EXIT = { failed: 1, usage: 2, refused: 3, unreachable: 4 } as const
 /** How long a process may take to end by itself after an error, or after its parent has gone. */
@@ -105,7 +111,7 @@ Examples:
   parley chat --to parley1...             talk to somebody`
 
 /** A folder's own next step, in the facts, is more exact than the table's. */
-function reportRefusal(error: ParleyError): number {
+function reportRefusal(error: InstanceType<typeof ParleyError>): number {
   const [exit, next] = ADVICE[error.code]
   const message = error.message.replaceAll(/\s*\n\s*/g, ' ')
   process.stderr.write(`parley: ${message} [${error.code}]. Next: ${error.facts.next ?? next}\n`)
@@ -113,7 +119,7 @@ function reportRefusal(error: ParleyError): number {
 }
 
 function report(error: unknown, verbose: boolean): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage
+  if (error instanceof commander.CommanderError) return error.exitCode === 0 ? 0 : EXIT.usage
   const exit = error instanceof ParleyError ? reportRefusal(error) : EXIT.failed
   if (verbose) process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
   else if (!(error instanceof ParleyError)) {
@@ -147,7 +153,7 @@ function endWithParent(): void {
 }
 
 async function programFor(args: readonly string[]): Promise<Command> {
-  const program = new Command('parley')
+  const program = new commander.Command('parley')
     .description('A peer-assisted, federated relay network for end-to-end encrypted chat.')
     .version(manifest.version, '-V, --version')
     .option('--verbose', 'show details of unexpected errors')
@@ -194,6 +200,4 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-// Half of the time until a relay is ready. Beside the packages, where only those can write who may change the code anyway.
-enableCompileCache(join(import.meta.dirname, 'node_modules', '.cache', 'compiled'))
 failIfStuck(main(process.argv.slice(2)))

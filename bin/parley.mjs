@@ -11,6 +11,8 @@ const NODE_MAJOR_MIN = 24
 const EXIT_FAILED = 1
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const require = createRequire(import.meta.url)
+/** The same as in parley.ts, for parley.ts itself. */
+const CACHE = join(root, 'node_modules', '.cache', 'compiled')
 
 function resolved(name) {
   try {
@@ -60,7 +62,7 @@ function chooseNode() {
 // The child watches descriptor 3: when this process ends, however it ends, the pipe closes and the child ends too.
 const child = spawn(chooseNode(), [join(root, 'parley.ts')].concat(process.argv.slice(2)), {
   stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
-  env: Object.assign({}, process.env, { PARLEY_PARENT_FD: '3' }),
+  env: Object.assign({ NODE_COMPILE_CACHE: CACHE }, process.env, { PARLEY_PARENT_FD: '3' }),
 })
 child.stdio[3].on('error', () => {})
 

@@ -29,7 +29,7 @@ export function createVerifier(
   clock: Clock,
   max: number,
 ): (kind: RecordKind, id: Uint8Array, bytes: Uint8Array) => Entry {
-  const verified = new LRUCache<string, Entry>({ max })
+  const verified = new LRUCache<string, Entry>({ maxSize: max, sizeCalculation: () => 1 })
   return (kind, id, bytes) => {
     const name = Buffer.from(sha256(bytes)).toString('latin1')
     let entry = verified.get(name)

@@ -60,7 +60,7 @@ export class LinkKeeper implements Links {
   readonly #options: LinksOptions
   readonly #destinations = new Map<RegionId, Destination>()
   readonly #peers = new Map<string, Peer>()
-  readonly #nodes = new LRUCache<string, RegionId>({ max: LINK_NODES_MAX })
+  readonly #nodes = new LRUCache<string, RegionId>({ maxSize: LINK_NODES_MAX, sizeCalculation: () => 1 })
   readonly #all = new Set<Link>()
   /** Links that were given something since the last `flush`. */
   readonly #spoken = new Set<Link>()

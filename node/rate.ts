@@ -8,7 +8,7 @@ export type RateLimiter = {
 }
 
 export function createRateLimiter(clock: Clock, perSecond: number, burst: number, keysMax: number): RateLimiter {
-  const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: keysMax })
+  const buckets = new LRUCache<string, { tokens: number; at: number }>({ maxSize: keysMax, sizeCalculation: () => 1 })
   return {
     take(key) {
       const now = clock.monotonic()

@@ -79,7 +79,7 @@ async function loadFloors(storage: NodeStorage, nowMs: number): Promise<Map<stri
 export async function openRecordTable(storage: NodeStorage, clock: Clock, events: NodeEvents): Promise<RecordTable> {
   const floors = await loadFloors(storage, clock.now())
   const cache = {
-    home: new LRUCache<string, Entry>({ max: KNOWN_HOMES_MAX }),
+    home: new LRUCache<string, Entry>({ maxSize: KNOWN_HOMES_MAX, sizeCalculation: () => 1 }),
     region: new LRUCache<string, Entry>({ max: KNOWN_REGIONS_MAX }),
   }
   const writer = createWriter(storage, events)

@@ -168,7 +168,7 @@ function readBundle(bytes: Uint8Array, target: UserId, device: number): PrekeyBu
 
 export function createDirectory(parts: DirectoryParts): RelayDirectory {
   const { accounts, prekeys, node, region } = parts
-  const strangers: Strangers = new LRUCache({ max: STRANGERS_CACHED_MAX })
+  const strangers: Strangers = new LRUCache({ maxSize: STRANGERS_CACHED_MAX, sizeCalculation: () => 1 })
   const asking = new Map<UserId, Promise<Account | undefined>>()
   const askAbout = (user: UserId) =>
     shared(asking, user, () => askHome(parts, user, (home) => askRecords(parts, strangers, home)))

@@ -29,8 +29,8 @@ export function nodeStorage(store: Store): NodeStorage {
 
 /** Text and bytes of conversation ids: bech32m for every item would cost more than sending it. */
 function convIds() {
-  const bytesOf = new LRUCache<ConvId, Uint8Array>({ max: CONV_IDS_CACHED_MAX })
-  const idOf = new LRUCache<string, ConvId>({ max: CONV_IDS_CACHED_MAX })
+  const bytesOf = new LRUCache<ConvId, Uint8Array>({ maxSize: CONV_IDS_CACHED_MAX, sizeCalculation: () => 1 })
+  const idOf = new LRUCache<string, ConvId>({ maxSize: CONV_IDS_CACHED_MAX, sizeCalculation: () => 1 })
   return {
     toBytes(conv: ConvId): Uint8Array {
       let bytes = bytesOf.get(conv)

@@ -119,7 +119,7 @@ async function accept(
 }
 
 export function createAccounts(parts: AccountsParts): Accounts {
-  const cache: Cache = new LRUCache({ max: ACCOUNTS_CACHED_MAX })
+  const cache: Cache = new LRUCache({ maxSize: ACCOUNTS_CACHED_MAX, sizeCalculation: () => 1 })
   const turns = createTurns()
   const change = async (
     manifest: SignedRecord,

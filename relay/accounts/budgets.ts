@@ -10,8 +10,9 @@ export type Budgets = {
 }
 
 export function createBudgets(budget: Budget, clock: Pick<Clock, 'monotonic'>): Budgets {
+  // By size, each counting for one: with a number of entries it would make room for all of them at once.
   // The moment at which the bucket would be full again says everything about it.
-  const fullAt = new LRUCache<string, number>({ max: budget.keysMax })
+  const fullAt = new LRUCache<string, number>({ maxSize: budget.keysMax, sizeCalculation: () => 1 })
   return {
     spend(name) {
       const now = clock.monotonic()
