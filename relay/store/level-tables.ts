@@ -1,10 +1,11 @@
 // level keeps what is old in table files (`.ldb`) that never change, each block of them with a checksum, and does not look
 // at these checksums when it reads: a flipped bit in a key would hide a row, silently. So every table is checked once,
 // before the store is opened. Format: LevelDB, doc/table_format.md; checksums are CRC-32C, masked.
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { join } from 'node:path'
 import { ParleyError } from '#protocol'
+import { readInto } from './read-into.ts'
 
 const FOOTER_BYTES = 48
 const TRAILER_BYTES = 5
@@ -135,13 +136,19 @@ export async function tablesIn(directory: string): Promise<string[]> {
 export async function verifyTables(directory: string, before: readonly string[]): Promise<void> {
   const now = new Set(await tablesIn(directory))
   const names = before.filter((name) => now.has(name))
-  const read = (name: string | undefined): Promise<Buffer | undefined> | undefined =>
-    name === undefined ? undefined : readFile(join(directory, name)).catch(gone)
-  let next = read(names[0])
+  const rooms: Buffer[] = [Buffer.alloc(0), Buffer.alloc(0)]
+  const read = async (i: number): Promise<Buffer | undefined> => {
+    const name = names[i]
+    if (name === undefined) return undefined
+    const table = await readInto(join(directory, name), rooms[i % 2]!).catch(gone)
+    if (table) rooms[i % 2] = Buffer.from(table.buffer)
+    return table
+  }
+  let next = read(0)
   for (const [i, name] of names.entries()) {
     const table = await next
     // The disk reads the next one while this one is being looked at.
-    next = read(names[i + 1])
+    next = read(i + 1)
     if (!table) continue
     try {
       verifyTable(table)

@@ -9,7 +9,7 @@
 // Lengths and counts are varints. A change with SAME_PARTITION lies in the partition of the one before it.
 // row    = crc32(partition, 0, key, 0, value) u32 · value
 import { crc32 } from 'node:zlib'
-import { ParleyError } from '#protocol'
+import { copyEntry, ParleyError } from '#protocol'
 import type { Cut, LogChanges } from './hot-log.ts'
 
 const VERSION = 1
@@ -146,6 +146,13 @@ export class RecordWriter {
   }
 }
 
+/** What a record says of checkpoints. Not checked: that is for `readRecord`, before anything is believed. */
+export function readCheckpoints(record: Uint8Array): Pick<Record, 'begun' | 'finished'> {
+  if (record.length < NOTES_AT) return { begun: false, finished: 0 }
+  const view = new DataView(record.buffer, record.byteOffset, record.byteLength)
+  return { begun: (record[5]! & BEGUN) !== 0, finished: view.getFloat64(14) }
+}
+
 /**
  * Checks a record and hands its changes to `fold`, after `header` has seen the rest. Values are copies.
  * Throws ParleyError `store_damaged` when it is not what was written as `number`; then `fold` has not been called.
@@ -180,7 +187,7 @@ function readLogChange(reader: Reader, kind: number, name: string, fold: Fold): 
   else if (kind === CUT) fold.cut(name, { after: a, last: b })
   else {
     for (let count = readNumber(reader), i = 0; i < count; i++)
-      fold.append(name, i === 0 ? a : b + i - 1, b + i, readValue(reader))
+      fold.append(name, i === 0 ? a : b + i - 1, b + i, copyEntry(readView(reader)))
   }
 }
 
@@ -201,10 +208,16 @@ function readString(reader: Reader): string {
   return reader.bytes.toString('latin1', reader.at - length, reader.at)
 }
 
-function readValue(reader: Reader): Uint8Array {
+function readView(reader: Reader): Uint8Array {
+  const { buffer, byteOffset, length: end } = reader.bytes
   const length = readNumber(reader)
+  const at = reader.at
   reader.at += length
-  return Uint8Array.prototype.slice.call(reader.bytes, reader.at - length, reader.at)
+  return new Uint8Array(buffer, byteOffset + at, Math.min(length, end - at))
+}
+
+function readValue(reader: Reader): Uint8Array {
+  return readView(reader).slice()
 }
 
 let names = Buffer.alloc(1_024)

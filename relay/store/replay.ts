@@ -2,7 +2,7 @@
 import { ParleyError } from '#protocol'
 import type { HotLog } from './hot-log.ts'
 import type { Memory } from './memory.ts'
-import { CREATE, type Fold, readRecord } from './record.ts'
+import { CREATE, type Fold, readCheckpoints, readRecord } from './record.ts'
 import type { Journal, Replayed } from './types.ts'
 
 export type Found = {
@@ -18,6 +18,7 @@ export async function replay(journal: Journal, memory: Memory): Promise<Found> {
   let next = 0
   let begun = 0
   let finished = 0
+  const records: Uint8Array[] = []
   for await (const { number, record } of journal.replay(0)) {
     low ||= number
     if (next && number !== next) {
@@ -25,12 +26,14 @@ export async function replay(journal: Journal, memory: Memory): Promise<Found> {
       throw new ParleyError('store_damaged', 'the store is damaged: a journal record is missing', facts)
     }
     next = number + 1
-    const header = readRecord(number, record, undefined)
+    const header = readCheckpoints(record)
     if (header.begun) begun = number
     finished = Math.max(finished, header.finished)
+    records.push(record)
   }
   const replayed: Replayed[] = []
-  for await (const { number, record } of journal.replay(0)) {
+  for (const [i, record] of records.entries()) {
+    const number = low + i
     // What rows hold for sure is read for its annotations only.
     const { annotations } = readRecord(number, record, number > finished ? folding(memory, number, begun) : undefined)
     replayed.push({ commit: number, annotations })

@@ -10,6 +10,7 @@ import { type FileHandle, open, readdir, readFile, unlink } from 'node:fs/promis
 import { join } from 'node:path'
 import { ParleyError } from '#protocol'
 import { STORE_SEGMENT_MAX_BYTES, STORE_SEGMENT_MIN_BYTES, STORE_SPARE_BYTES } from '../limits.ts'
+import { readInto } from './read-into.ts'
 import {
   BLOCK_BYTES,
   FRAME_HEAD_BYTES,
@@ -66,6 +67,8 @@ export async function openSegments(options: {
 
 type Found = {
   readonly segments: Segment[]
+  /** Path of a segment -> what it holds. */
+  readonly contents: Map<string, Buffer>
   readonly spare: Space[]
   readonly low: number
   readonly last: number
@@ -76,15 +79,18 @@ type Found = {
 async function findSegments(directory: string, bootId: Uint8Array): Promise<Found> {
   const spare: Space[] = []
   const used: (Segment & { readonly segment: number })[] = []
+  const contents = new Map<string, Buffer>()
   const newest = { segment: 0, boot: 0, file: 0 }
   const strays: { file: string; number: number }[] = []
   let low = 1
+  let room: Buffer = Buffer.alloc(0)
   for (const name of await readdir(directory)) {
     const file = FILE.exec(name)?.[1]
     if (!file) continue
     newest.file = Math.max(newest.file, Number(file))
     const path = join(directory, name)
-    const bytes = await readFile(path)
+    const bytes = await readInto(path, room)
+    room = Buffer.from(bytes.buffer)
     const space = { path, bytes: bytes.length }
     const read = readSegment(bytes)
     if (!read) {
@@ -97,16 +103,23 @@ async function findSegments(directory: string, bootId: Uint8Array): Promise<Foun
     low = Math.max(low, read.low)
     newest.boot = Math.max(newest.boot, head.boot)
     newest.segment = Math.max(newest.segment, head.segment)
-    used.push({ ...space, frames, last: frames.at(-1)?.number ?? 0, segment: head.segment })
+    const last = frames.at(-1)?.number ?? 0
+    used.push({ ...space, frames, last, segment: head.segment })
+    if (last < low) continue
+    contents.set(path, bytes)
+    room = Buffer.alloc(0)
   }
   const stray = strays.find(({ number }) => number >= low)
   if (stray) throw damaged('a journal record is damaged', { file: stray.file, before: `${stray.number}` })
   used.sort((a, b) => a.segment - b.segment)
   const segments = used.filter(({ last }) => last >= low)
-  spare.push(...used.filter(({ last }) => last < low))
+  for (const old of used.filter(({ last }) => last < low)) {
+    spare.push(old)
+    contents.delete(old.path)
+  }
   const last = ensureDense(segments, low)
   await settle(segments.at(-1))
-  return { segments, spare, low, last, newest }
+  return { segments, contents, spare, low, last, newest }
 }
 
 /** The number of the last record. */
@@ -133,6 +146,8 @@ class SegmentJournal implements Journal {
   readonly #directory: string
   readonly #boot: { readonly boot: number; readonly bootId: Uint8Array }
   readonly #segments: Segment[]
+  /** What was read when it was opened, until it is asked for: nothing is read twice at a start. */
+  readonly #contents: Map<string, Buffer>
   readonly #spare: Space[]
   /** Files that are of no use any more. */
   #waste: Space[]
@@ -150,6 +165,7 @@ class SegmentJournal implements Journal {
     this.#directory = directory
     this.#boot = { boot: found.newest.boot + 1, bootId }
     this.#segments = found.segments
+    this.#contents = found.contents
     this.#spare = found.spare.filter(fits)
     this.#waste = found.spare.filter((space) => !fits(space))
     this.#newestSegment = found.newest.segment
@@ -164,6 +180,7 @@ class SegmentJournal implements Journal {
     const parts: Buffer[] = []
     let current = this.#current
     if (!current || current.at + taken > current.segment.bytes) {
+      this.#contents.clear()
       current = await this.#begin(FRAMES_AT + taken)
       const mark = segmentMark(current.head, this.#low)
       parts.push(segmentHead(current.head), mark, mark)
@@ -180,10 +197,11 @@ class SegmentJournal implements Journal {
   async *replay(from: number): AsyncIterable<{ number: number; record: Uint8Array }> {
     for (const { path, frames } of [...this.#segments]) {
       if (frames.length === 0 || frames.at(-1)!.number < Math.max(from, this.#low)) continue
-      const bytes = await readFile(path)
+      const bytes = this.#contents.get(path) ?? (await readFile(path))
+      this.#contents.delete(path)
       for (const frame of frames) {
         if (frame.number < Math.max(from, this.#low)) continue
-        yield { number: frame.number, record: Buffer.from(bytes.subarray(frame.from, frame.to)) }
+        yield { number: frame.number, record: bytes.subarray(frame.from, frame.to) }
       }
     }
   }
