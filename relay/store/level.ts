@@ -15,6 +15,8 @@ import { ensureWitnessed, openWitness, type Witness } from './witness.ts'
 
 const STAMP = 0x73
 const BOOT_ID_BYTES = 16
+/** What level hands over at a time when many rows are read: each time is a turn of a thread. */
+const READ_AT_ONCE_BYTES = 256 * 1024
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 /** What level may still have in a log only: two write buffers. Stamps of batches within this are kept. */
 const STAMPED_BYTES = 2 * WRITE_BUFFER_BYTES
@@ -171,7 +173,8 @@ function rowsOf(database: Database, stamps: Stamps, witness: Witness): Rows {
     async range(partition, options) {
       const prefix = prefixOf(partition)
       const { limit, reverse } = options
-      const found = await reading(database.iterator({ ...bounds(prefix, options), limit, reverse }).all())
+      const within = { ...bounds(prefix, options), limit, reverse, highWaterMarkBytes: READ_AT_ONCE_BYTES }
+      const found = await reading(database.iterator(within).all())
       return found.map(([key, value]) => [key.toString('latin1', prefix.length), value])
     },
     async apply(changes) {
