@@ -70,5 +70,6 @@ export function watch(world: World): void {
   }
   tooMuch('a link', 'bytes', world.links.backlogMost, LINK_MOST_BYTES)
   for (const { person, backlogMost } of world.devices)
-    tooMuch(`the socket of ${person.name}`, 'bytes', backlogMost, SOCKET_MOST_BYTES)
+    if (backlogMost > SOCKET_MOST_BYTES)
+      tooMuch(`the socket of ${person.name}`, 'bytes', backlogMost, SOCKET_MOST_BYTES)
 }

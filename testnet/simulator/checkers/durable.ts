@@ -2,6 +2,7 @@
 // an early one is found even if nothing crashes before it would have come true.
 import type { ConvId, ItemKind } from '#protocol'
 import { EPOCH, epochOf, whereabouts } from './moved.ts'
+import { short } from './names.ts'
 import { type Between, type Checker, type Outside, silent, type Told } from './types.ts'
 
 export const SUBMISSION_STATE: typeof ItemKind.SUBMISSION_STATE = 3
@@ -47,7 +48,7 @@ export function toldIsDurable(outside: Outside): Checker {
   /** A member region that has never kept one of an author's k, up to the last one. */
   function lacking(conv: ConvId, member: number, upTo: number): string | undefined {
     for (const user of membersOf(conv)) {
-      const name = `${user} ${conv} ${member}`
+      const name = `${short(user)} ${short(conv)} ${member}`
       for (let k = (whole.get(name) ?? 0) + 1; k <= upTo; k++) {
         if (!hasFor(user, conv, authorKey(member, k))) return `the disk of the home of ${nameOf(user)} lacks k ${k}`
         whole.set(name, k)
@@ -107,11 +108,13 @@ export function sentIsDurable({ nameOf, cursorOf, slotOf }: Outside): Checker {
     explain:
       'a device has stored what it sends: cursors, and of every k and rev always the same bytes, until it is safe',
     told({ what, user, conv, k }) {
-      if (what === 'safe') safe.set(`${user} ${conv}`, Math.max(k, safe.get(`${user} ${conv}`) ?? 0))
+      if (what !== 'safe') return
+      const name = `${short(user)} ${short(conv)}`
+      safe.set(name, Math.max(k, safe.get(name) ?? 0))
     },
     observe(user, event) {
       if (event.type !== 'state') return
-      const name = `${user} ${event.conv}`
+      const name = `${short(user)} ${short(event.conv)}`
       const waiting = unsafe.get(name) ?? new Set()
       unsafe.set(name, waiting.add(event.k))
       for (const k of waiting) {
@@ -133,10 +136,10 @@ export function sentIsDurable({ nameOf, cursorOf, slotOf }: Outside): Checker {
       const stored = slotOf(user, conv, k)
       if (!stored || (tag !== hexOf(stored.tag) && tag !== hexOf(stored.skipTag)))
         bad.push(`${who} sends k ${k}, which it has not stored`)
-      const form = `${user} ${conv} ${k} ${kind} ${rev}`
+      const content = `${short(user)} ${short(conv)} ${k} ${kind}`
+      const form = `${content} ${rev}`
       if ((bytes.get(form) ?? body) !== body) bad.push(`${who} sends k ${k} rev ${rev} with other bytes than before`)
       bytes.set(form, body)
-      const content = `${user} ${conv} ${k} ${kind}`
       if ((tags.get(content) ?? tag) !== tag) bad.push(`${who} sends k ${k} with another tag than before`)
       tags.set(content, tag)
     },

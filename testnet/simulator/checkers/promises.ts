@@ -4,6 +4,7 @@ import { hash as sha256 } from 'node:crypto'
 import type { EntryRow, MessageRow } from '#client/rules'
 import type { ConvId, UserId } from '#protocol'
 import { EPOCH, isCutOff, openedAt, whereabouts } from './moved.ts'
+import { short } from './names.ts'
 import { type Checker, type DeviceState, type Final, type Outside, type Said, silent } from './types.ts'
 
 const HEADER_KIND_AT = 1
@@ -11,7 +12,7 @@ const KIND_SKIP = 2
 
 const textOf = ({ body }: MessageRow): string => Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString()
 const placeText = (at: number): string => `${Math.floor(at / EPOCH)}.${at % EPOCH}`
-const nameOf = (user: UserId, conv: ConvId, k: number): string => `${user} ${conv} ${k}`
+const nameOf = (user: UserId, conv: ConvId, k: number): string => `${short(user)} ${short(conv)} ${k}`
 
 /** Number of the member and k, from the fixed layout of a header. */
 function authorOf(header: Uint8Array): { member: number; k: number; kind: number; at: number } {
@@ -37,14 +38,14 @@ export function nothingLost({ nameOf: personOf, membersOf }: Outside): Checker {
       texts = new Map()
       for (const m of device.messages) {
         if (m.kind !== 'text') continue
-        const name = `${m.conv} ${textOf(m)}`
+        const name = `${short(m.conv)} ${textOf(m)}`
         const known = texts.get(name)
         if (known) known.push(m)
         else texts.set(name, [m])
       }
       shown.set(device, texts)
     }
-    return texts.get(`${s.conv} ${s.text}`) ?? []
+    return texts.get(`${short(s.conv)} ${s.text}`) ?? []
   }
 
   function checkOne(s: Said, { devices }: Final): string[] {
@@ -149,7 +150,7 @@ export function noDuplicate({ nameOf: personOf, membersOf, movesOf }: Outside): 
     observe(user, event) {
       if (event.type !== 'message') return
       const { conv, member, k, at, body } = event.message
-      const name = `${user} ${conv} ${member} ${k}`
+      const name = `${short(user)} ${short(conv)} ${member} ${k}`
       const what = `${at} ${Buffer.from(body).toString()}`
       const known = shown.get(name)
       if (known !== undefined && !event.late) bad.push(`shown twice: member ${member} k ${k}: ${known} | ${what}`)
@@ -224,7 +225,7 @@ export function oneOrder(outside: Outside): Checker {
     explain: 'a dense order, the same at every member, and nothing appears behind what was shown',
     observe(user, event) {
       if (event.type !== 'message' || event.late || event.message.mine) return
-      const name = `${user} ${event.message.conv}`
+      const name = `${short(user)} ${short(event.message.conv)}`
       const before = last.get(name) ?? 0
       if (event.message.at <= before && !isCutOff(before, movesOf(event.message.conv)))
         bad.push(`appeared behind what was shown: ${placeText(event.message.at)} after ${placeText(before)}`)
@@ -235,10 +236,10 @@ export function oneOrder(outside: Outside): Checker {
       for (const device of devices) for (const { conv } of device.conversations) checkLog(device, conv, relays, longest)
       for (const device of devices) {
         if (device.fate !== 'alive') continue
-        const shown = new Set(device.messages.map((m) => `${m.conv} ${m.k} ${m.at}`))
+        const shown = new Set(device.messages.map((m) => `${short(m.conv)} ${m.k} ${m.at}`))
         for (const { conv, header } of device.entries) {
           const { kind, k, at } = authorOf(header)
-          if (kind !== KIND_SKIP && !shown.has(`${conv} ${k} ${at}`))
+          if (kind !== KIND_SKIP && !shown.has(`${short(conv)} ${k} ${at}`))
             bad.push(`${device.name} does not show ${placeText(at)}`)
         }
       }

@@ -3,6 +3,7 @@
 import type { ConvId, UserId } from '#protocol'
 import { SUBMISSION_STATE } from './durable.ts'
 import { whereabouts } from './moved.ts'
+import { short } from './names.ts'
 import { type Checker, type Outside, type Sent, silent } from './types.ts'
 
 const SKIP = 2
@@ -13,7 +14,7 @@ export function transitions(outside: Outside): Checker {
   /** Highest rev and kind that left a device, by (user, conversation, k). */
   const left = new Map<string, { rev: number; kind: number }>()
   const states = new Map<string, string>()
-  const nameOf = (user: UserId, conv: ConvId, k: number): string => `${user} ${conv} ${k}`
+  const nameOf = (user: UserId, conv: ConvId, k: number): string => `${short(user)} ${short(conv)} ${k}`
 
   function sent(it: Sent): void {
     if (it.what === 'cursor') {
