@@ -1,5 +1,6 @@
 // The database of a device in memory, with transactions and a plug to pull. For simulators and tests: what was not
 // committed when it crashes is gone, what was committed is all there.
+import { type Keyed, keyed } from './keyed.ts'
 import {
   type DbReader,
   type DbWriter,
@@ -67,10 +68,6 @@ class Index {
     return true
   }
 
-  get(text: string): Holder | undefined {
-    return this.#holders.get(text)
-  }
-
   add(text: string, holder: Holder): void {
     this.#sorted.splice(lowerBound(this.#sorted, text), 0, text)
     this.#holders.set(text, holder)
@@ -94,13 +91,20 @@ class Index {
   }
 }
 
-type Table = { readonly primary: Index; readonly others: ReadonlyMap<string, Index>; readonly all: readonly Index[] }
+type Table = {
+  readonly key: readonly string[]
+  readonly primary: Index
+  readonly others: ReadonlyMap<string, Index>
+  readonly all: readonly Index[]
+}
+/** Rows by key are looked up without a text of the key; texts are for scans. */
+type Store = { readonly tables: Record<TableName, Table>; readonly holders: Keyed<Holder> }
 
 function newTable(name: TableName): Table {
   const { key, indexes } = schema[name]
   const primary = new Index(key)
   const others = new Map(Object.entries(indexes).map(([index, columns]) => [index, new Index(columns)]))
-  return { primary, others, all: [primary, ...others.values()] }
+  return { key, primary, others, all: [primary, ...others.values()] }
 }
 
 export type MemoryDb = DeviceDb & {
@@ -131,20 +135,28 @@ export function memoryDb(options: MemoryDbOptions = { beforeOperation: undefined
     TableName,
     Table
   >
-  return handle(tables, options)
+  return handle({ tables, holders: keyed() }, options)
 }
 
-/** The row of this primary text; the indexes whose columns do not change are left as they are. */
-function replace(table: Table, text: string, after: AnyRow | undefined): void {
-  const { primary, all } = table
-  const holder = primary.get(text)
+/** The row of this key; the indexes whose columns do not change are left as they are. */
+function replace(
+  { tables, holders }: Store,
+  name: TableName,
+  key: readonly KeyValue[],
+  after: AnyRow | undefined,
+): void {
+  const { all } = tables[name]
+  const holder = holders.get(name, key)
   if (!after) {
-    if (holder) for (let i = 0; i < all.length; i++) all[i]!.remove(holder.texts[i]!)
+    if (!holder) return
+    for (let i = 0; i < all.length; i++) all[i]!.remove(holder.texts[i]!)
+    holders.delete(name, key)
     return
   }
   if (!holder) {
     const added: Holder = { row: after, texts: all.map((index) => index.textOf(after)) }
     for (let i = 0; i < all.length; i++) all[i]!.add(added.texts[i]!, added)
+    holders.set(name, key, added)
     return
   }
   for (let i = 1; i < all.length; i++) {
@@ -156,7 +168,8 @@ function replace(table: Table, text: string, after: AnyRow | undefined): void {
   holder.row = after
 }
 
-function handle(tables: Record<TableName, Table>, options: MemoryDbOptions): MemoryDb {
+function handle(store: Store, options: MemoryDbOptions): MemoryDb {
+  const { tables, holders } = store
   let crashed = false
   let undo: (() => void)[] | undefined
   const { beforeOperation } = options
@@ -167,7 +180,7 @@ function handle(tables: Record<TableName, Table>, options: MemoryDbOptions): Mem
   const reader: DbReader = {
     get(name, key) {
       operation('get', name)
-      return tables[name].primary.get(prefixOf(key))?.row as Tables[typeof name] | undefined
+      return holders.get(name, key)?.row as Tables[typeof name] | undefined
     },
     scan(name, scan) {
       operation('scan', name)
@@ -176,21 +189,22 @@ function handle(tables: Record<TableName, Table>, options: MemoryDbOptions): Mem
       return index.scan(scan) as Tables[typeof name][]
     },
   }
-  const change = (name: TableName, text: string, row: AnyRow | undefined): void => {
-    const table = tables[name]
-    const before = table.primary.get(text)?.row
-    replace(table, text, row && copy(row, before))
-    undo?.push(() => replace(table, text, before))
+  const change = (name: TableName, key: readonly KeyValue[], row: AnyRow | undefined): void => {
+    const before = holders.get(name, key)?.row
+    replace(store, name, key, row && copy(row, before))
+    undo?.push(() => replace(store, name, key, before))
   }
   const writer: DbWriter = {
     ...reader,
     put(name, row) {
       operation('put', name)
-      change(name, tables[name].primary.textOf(row as AnyRow), row as AnyRow)
+      const given = row as AnyRow
+      const key = tables[name].key.map((column) => given[column] as KeyValue)
+      change(name, key, given)
     },
     delete(name, key) {
       operation('delete', name)
-      change(name, prefixOf(key), undefined)
+      change(name, key, undefined)
     },
   }
   const rollback = (): void => {
@@ -215,11 +229,11 @@ function handle(tables: Record<TableName, Table>, options: MemoryDbOptions): Mem
     crash() {
       rollback()
       crashed = true
-      return handle(tables, options)
+      return handle(store, options)
     },
     hooked(beforeOperation) {
       crashed = true
-      return handle(tables, { beforeOperation })
+      return handle(store, { beforeOperation })
     },
   }
 }
