@@ -32,6 +32,8 @@ export type SignedIn = {
 
 export type Stage =
   | { readonly is: 'hello' }
+  /** It has said hello and waits for its turn. */
+  | { readonly is: 'waiting' }
   | { readonly is: 'proof'; readonly heard: SignInHeard }
   | { readonly is: 'checking'; readonly proved: SignInProved }
   | { readonly is: 'open'; readonly session: SignedIn }
@@ -39,9 +41,10 @@ export type Stage =
 
 export type Connection = {
   readonly socket: WebSocket
-  readonly raw: Pick<Socket, 'bytesRead' | 'write' | 'once'>
+  readonly raw: Pick<Socket, 'bytesRead' | 'write' | 'once' | 'destroy'>
   readonly address: string
-  readonly openedMs: number
+  /** Since when the next part of its sign-in is awaited. */
+  awaitedMs: number
   heardMs: number
   pinged: boolean
   /** For how many reasons its socket is not read. */

@@ -1,5 +1,6 @@
 // What rows measure with: relays and forwarders as processes of their own, load processes, a directory on a real disk.
 import { mkdir, rm } from 'node:fs/promises'
+import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '#protocol'
 import { bootstrapStart, relayInit, relayStart, runToEnd } from '../command-lines.ts'
@@ -10,6 +11,8 @@ import { type ManagedProcess, managedProcess, NOTHING_PRELOADED, type Preload } 
 import type { Tls } from './certificate.ts'
 import { type Placement, pin, placement } from './cpu.ts'
 
+/** Of a process that comes behind others on its core. */
+const BEHIND_NICE = 10
 const RAW_SERVER = join(import.meta.dirname, 'raw-server.ts')
 
 export type Server = AsyncDisposable & {
@@ -46,6 +49,12 @@ export type RelayHow = {
   readonly tls?: Tls
   readonly preload?: (name: string) => Preload
 }
+export type LoaderHow = {
+  /** The file of a certificate that it trusts. */
+  readonly ca?: string
+  /** It comes behind those who measure, where they share a core: what it costs itself is not what others notice. */
+  readonly behind?: boolean
+}
 export type ForwarderHow = { readonly inspected?: boolean; readonly tls?: Tls }
 
 export type Stage = {
@@ -57,8 +66,7 @@ export type Stage = {
   /** An entry node and a relay for each name; the first on the servers' core, the others on that of the load. */
   regions(names: readonly string[], how?: RelayHow): Promise<Regions>
   forwarder(how?: ForwarderHow): Promise<Server & { readonly inspectorPort: number | undefined }>
-  /** `ca`: the file of a certificate that it trusts. */
-  loader(ca?: string): Promise<Loader>
+  loader(how?: LoaderHow): Promise<Loader>
   pause(ms: number): Promise<void>
 }
 
@@ -194,9 +202,10 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       })
       return { ...it, origin: String(it.process.ready.url), inspectorPort: inspector.port }
     },
-    async loader(ca) {
+    async loader({ ca, behind = false } = {}) {
       const it = await startLoader(systemClock, ca)
       await pin(it.pid, placed.load)
+      if (behind) setPriority(it.pid, BEHIND_NICE)
       return it
     },
     pause(ms) {
