@@ -35,6 +35,8 @@ export const TURN_MS = 2
 export const LOUD_SHARE = 1 / 50
 /** Submissions of one frame that are handled at once. */
 export const TURN_SUBMISSIONS_MAX = 32
+/** What is handed over at once of what another region said, but for one item that is larger by itself. */
+export const TURN_LINK_BYTES = 32 * 1024
 /** Frames of one device, and of all, that wait for their turn; beyond it a device is not read. */
 export const WAITING_EACH_MAX_BYTES = 128 * 1024
 export const WAITING_ALL_MAX_BYTES = 32 * 1024 * 1024

@@ -48,6 +48,8 @@ export type RelayHow = {
   readonly inspected?: boolean
   readonly tls?: Tls
   readonly preload?: (name: string) => Preload
+  /** Regions beside the load come behind it: what they cost is not what others notice. */
+  readonly behind?: boolean
 }
 export type LoaderHow = {
   /** The file of a certificate that it trusts. */
@@ -80,9 +82,10 @@ type ServerPlan = {
   readonly cores: string | undefined
   readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  readonly behind?: boolean
 }
 
-async function makeServer(options: StageOptions, { name, cores, args, env }: ServerPlan) {
+async function makeServer(options: StageOptions, { name, cores, args, env, behind = false }: ServerPlan) {
   const it = managedProcess({
     name,
     args,
@@ -94,6 +97,7 @@ async function makeServer(options: StageOptions, { name, cores, args, env }: Ser
   const start = async (): Promise<void> => {
     await it.start()
     await pin(it.pid ?? 0, cores)
+    if (behind && it.pid !== undefined) setPriority(it.pid, BEHIND_NICE)
   }
   await start()
   return { process: it, start, [Symbol.asyncDispose]: () => it[Symbol.asyncDispose]() }
@@ -132,6 +136,7 @@ async function makeRelay(options: StageOptions, { name, cores, entries, how }: R
     cores,
     args: [...profiled, ...inspector.args, ...preload.args, ...relayStart(data)],
     env: { ...tls, ...preload.env },
+    behind: how.behind ?? false,
   })
   const origin = `${how.tls ? 'https' : 'http'}://127.0.0.1:${client.port}`
   // This process does not trust the certificate; the ready line has to do.
@@ -169,7 +174,8 @@ async function makeRegions(
   const relays: RelayServer[] = []
   for (const [i, name] of names.entries()) {
     const cores = i === 0 ? placed.server : placed.load
-    relays.push(stack.use(await makeRelay(options, { name, cores, entries, how })))
+    const behind = how.behind === true && i > 0
+    relays.push(stack.use(await makeRelay(options, { name, cores, entries, how: { ...how, behind } })))
   }
   await untilListed(String(ready.url), names.length, systemClock)
   const owned = stack.move()
