@@ -25,9 +25,8 @@ export type SignedIn = {
   readonly sessionId: Uint8Array
   readonly userId: UserId
   readonly device: DeviceKey
-  readonly channel: Channel
-  /** Frames go as they are: TLS is around them, or they do not leave the machine. */
-  readonly plain: boolean
+  /** Undefined: frames go as they are. TLS is around them, or they do not leave the machine. */
+  readonly channel: Channel | undefined
 }
 
 export type Stage =
@@ -113,7 +112,7 @@ function holdUntilRead(connection: Connection): void {
 export function sendFrame(connection: Connection, bytes: Uint8Array): boolean {
   const { socket, raw, stage } = connection
   if (stage.is !== 'open' || socket.readyState !== OPEN) return true
-  raw.write(binaryMessage(stage.session.plain ? bytes : stage.session.channel.seal(bytes)))
+  raw.write(binaryMessage(stage.session.channel?.seal(bytes) ?? bytes))
   const unread = socket.bufferedAmount
   if (unread > SOCKET_BACKLOG_HELD_BYTES && !connection.overfull) holdUntilRead(connection)
   return unread <= SOCKET_BACKLOG_MAX_BYTES

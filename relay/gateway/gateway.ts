@@ -71,15 +71,14 @@ function acceptUpgrades(http: Http, { parts, options, doors, admission, sessions
       refuseUpgrade(socket, refusal)
       return
     }
-    let upgraded = false
-    socket.on('error', destroyBroken).once('close', () => {
-      if (!upgraded) doors.leave(address, socket)
-    })
+    const left = (): void => doors.leave(address, socket)
+    socket.on('error', destroyBroken).once('close', left)
     admission.wait('begin', () => {
       if (socket.destroyed) return
       socket.off('error', destroyBroken)
       server.handleUpgrade(request, socket, head, (webSocket) => {
-        upgraded = true
+        // Together with it goes the request, which nobody needs any more.
+        socket.off('close', left)
         sessions.take(webSocket, socket as Socket, address)
       })
     })

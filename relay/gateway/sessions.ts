@@ -65,8 +65,7 @@ function handOver(floor: Floor, connection: Connection, frame: DeviceFrame, from
 function read(floor: Floor, connection: Connection, bytes: Uint8Array): Step | undefined {
   const { stage } = connection
   if (stage.is !== 'open') return undefined
-  const { plain, channel } = stage.session
-  const frame = decodeDeviceFrame(plain ? bytes : channel.open(bytes))
+  const frame = decodeDeviceFrame(stage.session.channel?.open(bytes) ?? bytes)
   floor.pace.spend(connection, bytes.length, itemsOf(frame))
   return handOver(floor, connection, frame, 0)
 }

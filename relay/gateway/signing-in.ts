@@ -48,7 +48,8 @@ function open(floor: Floor, connection: Connection, proved: SignInProved, accoun
   const { userId, device } = proved.claim
   const sessionId = parts.random.bytes(SESSION_ID_BYTES)
   const { ready, channel, plain } = proved.ready(sessionMessage(floor, account, sessionId, { userId, device }))
-  const session = { id: Buffer.from(sessionId).toString('hex'), sessionId, userId, device, channel, plain }
+  const id = Buffer.from(sessionId).toString('hex')
+  const session: SignedIn = { id, sessionId, userId, device, channel: plain ? undefined : channel }
   const older = byDevice.get(deviceName(session))
   if (older) {
     end(floor, older, new ParleyError('signed_in_elsewhere', 'a newer session of this device has begun'))
