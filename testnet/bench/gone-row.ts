@@ -19,11 +19,16 @@ const GONE_SECONDS_FULL = 60
 /** Of what closed loops reached, near and far at once: there is room then to catch up beside it. */
 const SHARE = 0.25
 const RUNS = 3
+/** The heartbeat of links. */
+const NOTICED_MS = 1_500
+const LOOK_EVERY_MS = 20
 
 type Run = {
   readonly before: Stretch
   readonly gone: Stretch
   readonly after: Stretch
+  /** From the ready line of the region that is back until the north has a link to it. */
+  readonly noticedMs: number
   readonly sentMeanwhile: number
   /** From the ready line of the region that is back until its readers have everything. */
   readonly caughtUpMs: number
@@ -52,7 +57,18 @@ async function capacityOf({ stage, north, near, far }: Field): Promise<number> {
   return found.reduce((sum, { perSecond }) => sum + perSecond, 0)
 }
 
-async function once({ stage, north, south, near, far }: Field, rate: number, goneMs: number): Promise<Run> {
+/** How long it takes until the relay has a link to another one. */
+async function untilLinked({ stage, north }: Field): Promise<number> {
+  const from = systemClock.monotonic()
+  for (;;) {
+    const metrics = await (await fetch(`${north.origin}/metrics`)).text()
+    if (/^parley_links_up [1-9]/m.test(metrics)) return systemClock.monotonic() - from
+    await stage.pause(LOOK_EVERY_MS)
+  }
+}
+
+async function once(field: Field, rate: number, goneMs: number): Promise<Run> {
+  const { stage, north, south, near, far } = field
   const measured = { loader: near, group: 'near', pid: north.process.pid }
   const open = { do: 'start', loop: 'open', rate: rate / 2, precise: false } as const
   await near.ask({ ...open, group: 'near' })
@@ -65,6 +81,7 @@ async function once({ stage, north, south, near, far }: Field, rate: number, gon
   const meanwhile = await far.ask<Marked>({ do: 'mark', group: 'far' })
   await south.start()
   const from = systemClock.monotonic()
+  const noticing = untilLinked(field)
   await far.ask({ do: 'stop', group: 'far' })
   let caught: CaughtUp | undefined
   const after = await measureDuring(measured, async () => {
@@ -72,7 +89,8 @@ async function once({ stage, north, south, near, far }: Field, rate: number, gon
   })
   await near.ask({ do: 'stop', group: 'near' })
   const caughtUpMs = systemClock.monotonic() - from
-  return { before, gone, after, sentMeanwhile: meanwhile.done, caughtUpMs, entries: caught!.entries }
+  const noticedMs = await noticing
+  return { before, gone, after, noticedMs, sentMeanwhile: meanwhile.done, caughtUpMs, entries: caught!.entries }
 }
 
 const ratioOf = (pick: (run: Run) => Stretch) => (run: Run) =>
@@ -116,6 +134,12 @@ export const goneRow: Row = {
         ),
         figure('p99 while gone ÷ before', of(ratioOf((it) => it.gone)), '×', atMost(1.2)),
         figure('p99 while it catches up ÷ before', of(ratioOf((it) => it.after)), '×', atMost(1.2)),
+        figure(
+          'noticed after it was ready',
+          of((it) => it.noticedMs),
+          'ms',
+          atMost(NOTICED_MS),
+        ),
         figure(
           'messages sent to it while it was gone',
           of((it) => it.sentMeanwhile),
