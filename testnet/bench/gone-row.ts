@@ -8,7 +8,7 @@ import type { Loader } from '../load/loader.ts'
 import type { CaughtUp, Marked } from '../load/orders.ts'
 import { busyNote, measure, measureDuring, median, msOf, type Stretch, together, troubleNotes } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
-import { atMost, figure, type Row, type RowOptions } from './row.ts'
+import { atMost, type Figure, figure, type Row, type RowOptions } from './row.ts'
 import type { RelayServer, Stage } from './stage.ts'
 
 const PAIRS = 25
@@ -96,6 +96,41 @@ async function once(field: Field, rate: number, goneMs: number): Promise<Run> {
 const ratioOf = (pick: (run: Run) => Stretch) => (run: Run) =>
   msOf(pick(run).latency, 0.99) / msOf(run.before.latency, 0.99)
 
+function figuresOf(runs: readonly Run[]): Figure[] {
+  const of = (pick: (run: Run) => number): number => median(runs.map(pick))
+  return [
+    figure(
+      'conversations of the north alone, p99 before',
+      of((it) => msOf(it.before.latency, 0.99)),
+      'ms',
+    ),
+    figure(
+      'p99 while the south is gone',
+      of((it) => msOf(it.gone.latency, 0.99)),
+      'ms',
+    ),
+    figure('p99 while gone ÷ before', of(ratioOf((it) => it.gone)), '×', atMost(1.2)),
+    figure('p99 while it catches up ÷ before', of(ratioOf((it) => it.after)), '×', atMost(1.2)),
+    figure(
+      'noticed after it was ready',
+      of((it) => it.noticedMs),
+      'ms',
+      atMost(NOTICED_MS),
+    ),
+    figure(
+      'messages sent to it while it was gone',
+      of((it) => it.sentMeanwhile),
+      'messages',
+    ),
+    figure('everything read after it was back', of((it) => it.caughtUpMs) / 1_000, 's'),
+    figure(
+      'caught up',
+      of((it) => (it.entries * 1_000) / it.caughtUpMs),
+      'messages/s',
+    ),
+  ]
+}
+
 export const goneRow: Row = {
   name: 'gone',
   title: 'a region that is gone while others go on writing to it',
@@ -118,40 +153,9 @@ export const goneRow: Row = {
       stage.say(`  ${i} of ${RUNS}: south is gone for ${goneMs / 1_000} s`)
       runs.push(await once(field, SHARE * capacity, goneMs))
     }
-    const of = (pick: (run: Run) => number): number => median(runs.map(pick))
     const all = (pick: (run: Run) => Stretch): Stretch => together(runs.map(pick))
     return {
-      figures: [
-        figure(
-          'conversations of the north alone, p99 before',
-          of((it) => msOf(it.before.latency, 0.99)),
-          'ms',
-        ),
-        figure(
-          'p99 while the south is gone',
-          of((it) => msOf(it.gone.latency, 0.99)),
-          'ms',
-        ),
-        figure('p99 while gone ÷ before', of(ratioOf((it) => it.gone)), '×', atMost(1.2)),
-        figure('p99 while it catches up ÷ before', of(ratioOf((it) => it.after)), '×', atMost(1.2)),
-        figure(
-          'noticed after it was ready',
-          of((it) => it.noticedMs),
-          'ms',
-          atMost(NOTICED_MS),
-        ),
-        figure(
-          'messages sent to it while it was gone',
-          of((it) => it.sentMeanwhile),
-          'messages',
-        ),
-        figure('everything read after it was back', of((it) => it.caughtUpMs) / 1_000, 's'),
-        figure(
-          'caught up',
-          of((it) => (it.entries * 1_000) / it.caughtUpMs),
-          'messages/s',
-        ),
-      ],
+      figures: figuresOf(runs),
       notes: [
         `medians of ${runs.length} runs; rate ${(SHARE * 100).toFixed(0)} % of the ${capacity.toFixed(0)}/s of closed loops with everybody there, half of it to the south`,
         `${network.placed}; the south and who writes to it behind who measures`,
