@@ -11,10 +11,12 @@ export type HttpRequest = {
   readonly timeoutMs?: number
 }
 
-async function readBounded(response: Response): Promise<Buffer> {
+const FIRST_ERROR_STATUS = 400
+
+async function readBounded(body: AsyncIterable<Uint8Array> | null): Promise<Buffer> {
   const parts: Uint8Array[] = []
   let size = 0
-  for await (const part of response.body ?? []) {
+  for await (const part of body ?? []) {
     size += part.length
     if (size > HTTP_ANSWER_MAX_BYTES) {
       throw new ParleyError('too_large', 'the answer is over the limit', { limit: `${HTTP_ANSWER_MAX_BYTES}` })
@@ -35,6 +37,10 @@ function refused(status: number, answer: unknown): ParleyError {
   return new ParleyError(status >= 500 ? 'unreachable' : 'malformed', message, { ...facts, status: `${status}` })
 }
 
+/** What an answer of this status says about why not. Rejects when it says too much, or breaks off. */
+export const refusalIn = async (status: number, body: AsyncIterable<Uint8Array>): Promise<ParleyError> =>
+  refused(status, parse(await readBounded(body), Math.max(status, FIRST_ERROR_STATUS)))
+
 /** The decoded JSON. Rejects with a ParleyError: the other side's, `unreachable`, `timeout` or `malformed`. */
 export async function ask<T>(request: HttpRequest): Promise<T> {
   const { method, origin, path, token, body, timeoutMs = HTTP_MS } = request
@@ -49,7 +55,7 @@ export async function ask<T>(request: HttpRequest): Promise<T> {
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
-    const bytes = await readBounded(response)
+    const bytes = await readBounded(response.body)
     const answer: unknown = bytes.length > 0 ? parse(bytes, response.status) : undefined
     if (!response.ok) throw refused(response.status, answer)
     return answer as T
@@ -70,7 +76,7 @@ function parse(bytes: Buffer, status: number): unknown {
   try {
     return JSON.parse(bytes.toString())
   } catch {
-    if (status >= 400) return undefined
+    if (status >= FIRST_ERROR_STATUS) return undefined
     throw new ParleyError('malformed', 'the answer is not JSON', { status: `${status}` })
   }
 }

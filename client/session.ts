@@ -20,6 +20,7 @@ import {
   SIGN_IN_REFUSED_CLOSE,
   startSignIn,
 } from '#protocol'
+import { refusalIn } from './http.ts'
 import { CONNECT_MS, KEEP_ALIVE_MS, SOCKET_BACKLOG_MAX_BYTES } from './limits.ts'
 import type { HomeSession } from './rules/ports.ts'
 
@@ -109,6 +110,9 @@ async function signIn(socket: WebSocket, inbox: Inbox, options: SessionOptions):
   await new Promise<void>((resolve, reject) => {
     socket.once('open', resolve)
     socket.once('close', () => reject(new ParleyError('unreachable', `${origin} cannot be reached`, { origin })))
+    socket.once('unexpected-response', (_, response) => {
+      refusalIn(response.statusCode ?? 0, response).then(reject, reject)
+    })
   })
   const { hello, state } = startSignIn({ regionId, audience: audienceOf(origin), mode: 1, random })
   socket.send(hello)

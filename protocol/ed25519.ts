@@ -1,12 +1,7 @@
 // Ed25519 over raw 32-byte keys. Keys of this kind sign only under the context strings listed in contexts.ts.
-import {
-  createPrivateKey,
-  createPublicKey,
-  sign as cryptoSign,
-  verify as cryptoVerify,
-  type KeyObject,
-} from 'node:crypto'
+import { createPublicKey, sign as cryptoSign, verify as cryptoVerify, type KeyObject } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { privateKeyOf, publicKeyOf } from './key-objects.ts'
 
 const RAW_BYTES = 32
 const SIGNATURE_BYTES = 64
@@ -17,7 +12,7 @@ const parsed = new LRUCache<string, KeyObject>({ max: KEYS_KEPT })
 
 function privateKeyObject(seed: Uint8Array): KeyObject {
   if (seed.length !== RAW_BYTES) throw new RangeError(`Ed25519 private key of ${seed.length} bytes`)
-  return createPrivateKey({ key: Buffer.from(seed), format: 'raw-private', asymmetricKeyType: 'ed25519' })
+  return privateKeyOf('ed25519', seed)
 }
 
 function publicKeyObject(key: Uint8Array): KeyObject | undefined {
@@ -26,11 +21,7 @@ function publicKeyObject(key: Uint8Array): KeyObject | undefined {
   let object = parsed.get(name)
   if (!object) {
     try {
-      object = createPublicKey({
-        key: Buffer.from(key),
-        format: 'raw-public',
-        asymmetricKeyType: 'ed25519',
-      })
+      object = publicKeyOf('ed25519', key)
     } catch {
       return undefined
     }

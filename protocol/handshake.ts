@@ -1,6 +1,7 @@
 // What both ends of a sign-in share: the transcript, the ephemeral secret, and the name of the way in.
-import { createPrivateKey, createPublicKey, diffieHellman, hash, type KeyObject } from 'node:crypto'
+import { createPublicKey, diffieHellman, hash, type KeyObject } from 'node:crypto'
 import type { Random } from './clock.ts'
+import { privateKeyOf, publicKeyOf } from './key-objects.ts'
 import { ParleyError } from './refusals.ts'
 import type { SignInMode } from './sealed.ts'
 
@@ -31,19 +32,14 @@ export function transcript(...parts: readonly Uint8Array[]): Uint8Array {
 }
 
 export function ephemeral(random: Random): { secret: KeyObject; publicKey: Uint8Array } {
-  const secret = createPrivateKey({
-    key: Buffer.from(random.bytes(32)),
-    format: 'raw-private',
-    asymmetricKeyType: 'x25519',
-  })
+  const secret = privateKeyOf('x25519', random.bytes(32))
   return { secret, publicKey: new Uint8Array(createPublicKey(secret).export({ format: 'raw-public' })) }
 }
 
 /** OpenSSL refuses the all-zero secret of a low-order key with an error of its own. */
 export function sharedSecret(secret: KeyObject, other: Uint8Array): Uint8Array {
   try {
-    const publicKey = createPublicKey({ key: Buffer.from(other), format: 'raw-public', asymmetricKeyType: 'x25519' })
-    return new Uint8Array(diffieHellman({ privateKey: secret, publicKey }))
+    return new Uint8Array(diffieHellman({ privateKey: secret, publicKey: publicKeyOf('x25519', other) }))
   } catch {
     throw new ParleyError('malformed', 'an ephemeral key that gives no secret')
   }

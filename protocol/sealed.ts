@@ -33,7 +33,7 @@ export type Channel = {
 /** HKDF-SHA-256 gives, in this order, D→N key 32, D→N IV 12, N→D key 32, N→D IV 12. */
 export function deriveKeys(secret: Uint8Array, salt: Uint8Array, info: string): KeyPair {
   const half = KEY_BYTES + IV_BYTES
-  const all = new Uint8Array(hkdfSync('sha256', secret, salt, info, 2 * half))
+  const all = new Uint8Array(hkdfSync('sha256', keyObjectOf(secret), salt, info, 2 * half))
   const keysAt = (from: number): DirectionKeys => ({
     key: all.slice(from, from + KEY_BYTES),
     iv: all.slice(from + KEY_BYTES, from + half),

@@ -6,8 +6,18 @@ import { limits } from '#protocol'
 export const SOCKETS_MAX = 20_000
 /** Sockets of one address; loopback (a proxy, a local network) is exempt. */
 export const SOCKETS_PER_ADDRESS_MAX = 64
-/** Sockets that have not signed in yet; beyond it the oldest of them is dropped. */
+/** Sockets of which the next part of a sign-in is awaited; beyond it the one that is late longest is dropped. */
 export const SIGN_INS_PENDING_MAX = 1_024
+/** What sign-ins cost is done for this long, then others have their turn ... */
+export const SIGN_IN_TURN_MS = 1
+/** ... and is this much of the node's time, while others wait for theirs. */
+export const SIGN_IN_SHARE = 1 / 2
+/** Sockets that wait until their sign-in may begin ... */
+export const SIGN_INS_IN_LINE_MAX = 4_096
+/** ... and how long the first of them may have waited while others still may join: a client gives up after 10 s. */
+export const SIGN_IN_LINE_MAX_MS = 5_000
+/** When those who may not are told to come again. */
+export const SIGN_IN_AGAIN_MS = 2_000
 /** Unsent bytes of one socket beyond which nothing more is read from it, until all of them are gone ... */
 export const SOCKET_BACKLOG_HELD_BYTES = 1024 * 1024
 /** ... and beyond which it is cut: a reader that slow comes back and pulls. */
@@ -25,6 +35,8 @@ export const TURN_MS = 2
 export const LOUD_SHARE = 1 / 50
 /** Submissions of one frame that are handled at once. */
 export const TURN_SUBMISSIONS_MAX = 32
+/** What is handed over at once of what another region said, but for one item that is larger by itself. */
+export const TURN_LINK_BYTES = 32 * 1024
 /** Frames of one device, and of all, that wait for their turn; beyond it a device is not read. */
 export const WAITING_EACH_MAX_BYTES = 128 * 1024
 export const WAITING_ALL_MAX_BYTES = 32 * 1024 * 1024
@@ -34,16 +46,17 @@ export const FRAGMENTS_MAX = 16
 export const PING_AFTER_MS = 25_000
 /** A socket that said nothing for this long is closed. */
 export const IDLE_MAX_MS = 60_000
-/** How often all sockets are looked at. */
+/** How often each socket is looked at, a few of them every SWEEP_SLICE_MS. */
 export const SWEEP_MS = 1_000
+export const SWEEP_SLICE_MS = 20
 /** How long a closing socket may take before it is cut. */
 export const CLOSE_PATIENCE_MS = 2_000
 /** Bytes that a socket may send before it has signed in: hello and proof, with room for frames around them. */
 export const SIGN_IN_BYTES_MAX = 4 * limits.SIGN_IN_MESSAGE_MAX_BYTES
 /** What ws takes at most; up to this a frame beyond FRAME_MAX_BYTES gets a typed refusal, above it only status 1009. */
 export const MESSAGE_MAX_BYTES = 2 * limits.FRAME_MAX_BYTES
-/** Sign-in, from the upgrade to `ready`. */
-export const SIGN_IN_WHOLE_MS = 2 * limits.SIGN_IN_FIRST_MS
+/** How long a proof may take after it was asked for. */
+export const SIGN_IN_PROOF_MS = 2 * limits.SIGN_IN_FIRST_MS
 
 // --- HTTP
 export const HTTP_BODY_MAX_BYTES = 1024 * 1024
@@ -148,6 +161,7 @@ assertLimit(
   SOCKET_BACKLOG_MAX_BYTES >= SOCKET_BACKLOG_HELD_BYTES + 4 * limits.FRAME_MAX_BYTES,
   'a socket takes several frames',
 )
+assertLimit(SIGN_INS_IN_LINE_MAX + SIGN_INS_PENDING_MAX < SOCKETS_MAX / 2, 'a crowd at the door leaves room inside')
 assertLimit(PACE_BURST >= 2 * limits.FRAME_MAX_BYTES, 'the largest frame goes through at once')
 assertLimit(PACE_PER_SECOND > 5_000 * (PACE_ITEM_COST + 512), 'a device can send 5,000 texts a second')
 assertLimit(IDLE_MAX_MS > 2 * PING_AFTER_MS, 'a ping is answered before the socket counts as idle')

@@ -158,7 +158,12 @@ type RulesParts = {
 
 async function openRules(base: Base, parts: RulesParts): Promise<RelayEngine> {
   const { clock, random, events, secrets, fail } = base
-  const links = linkAdapter(parts.node.links, (error) => events.process.fault('link', error))
+  const links = linkAdapter({
+    links: parts.node.links,
+    clock,
+    schedule: setImmediate,
+    fault: (error) => events.process.fault('link', error),
+  })
   const { directory } = parts
   const { keys } = secrets
   const common = { region: keys.regionId, signer: keys, clock, random }

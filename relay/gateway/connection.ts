@@ -25,13 +25,14 @@ export type SignedIn = {
   readonly sessionId: Uint8Array
   readonly userId: UserId
   readonly device: DeviceKey
-  readonly channel: Channel
-  /** Frames go as they are: TLS is around them, or they do not leave the machine. */
-  readonly plain: boolean
+  /** Undefined: frames go as they are. TLS is around them, or they do not leave the machine. */
+  readonly channel: Channel | undefined
 }
 
 export type Stage =
   | { readonly is: 'hello' }
+  /** It has said hello and waits for its turn. */
+  | { readonly is: 'waiting' }
   | { readonly is: 'proof'; readonly heard: SignInHeard }
   | { readonly is: 'checking'; readonly proved: SignInProved }
   | { readonly is: 'open'; readonly session: SignedIn }
@@ -39,9 +40,10 @@ export type Stage =
 
 export type Connection = {
   readonly socket: WebSocket
-  readonly raw: Pick<Socket, 'bytesRead' | 'write' | 'once'>
+  readonly raw: Pick<Socket, 'bytesRead' | 'write' | 'once' | 'destroy'>
   readonly address: string
-  readonly openedMs: number
+  /** Since when the next part of its sign-in is awaited. */
+  awaitedMs: number
   heardMs: number
   pinged: boolean
   /** For how many reasons its socket is not read. */
@@ -110,7 +112,7 @@ function holdUntilRead(connection: Connection): void {
 export function sendFrame(connection: Connection, bytes: Uint8Array): boolean {
   const { socket, raw, stage } = connection
   if (stage.is !== 'open' || socket.readyState !== OPEN) return true
-  raw.write(binaryMessage(stage.session.plain ? bytes : stage.session.channel.seal(bytes)))
+  raw.write(binaryMessage(stage.session.channel?.seal(bytes) ?? bytes))
   const unread = socket.bufferedAmount
   if (unread > SOCKET_BACKLOG_HELD_BYTES && !connection.overfull) holdUntilRead(connection)
   return unread <= SOCKET_BACKLOG_MAX_BYTES

@@ -7,11 +7,15 @@ function opened() {
   const doors = createDoors()
   const dropped: object[] = []
   /** What comes in drops out by itself when it is told to, as a socket does. */
-  const enter = (address: string, socket: object = {}) =>
-    doors.enter(address, socket, () => {
+  const enter = (address: string, socket: object = {}) => {
+    const refused = doors.enter(address)
+    if (refused) return refused
+    doors.awaits(socket, () => {
       dropped.push(socket)
       doors.leave(address, socket)
     })
+    return undefined
+  }
   return { doors, dropped, enter }
 }
 
@@ -30,16 +34,19 @@ describe('the doors', () => {
     assert.deepEqual(many('192.0.2.1', 1), [])
   })
 
-  it('of those who have not signed in the oldest goes when there are too many, and nobody who has', () => {
+  it('of those that are awaited the one that is late longest goes when there are too many, and nobody who was heard', () => {
     const { doors, dropped, enter } = opened()
     const sockets = Array.from({ length: SIGN_INS_PENDING_MAX }, () => ({}))
     for (const socket of sockets) assert.equal(enter('::1', socket), undefined)
-    doors.signedIn(sockets[0]!)
+    doors.heard(sockets[0]!)
     assert.equal(enter('::1'), undefined)
     assert.deepEqual(dropped, [])
+    // Something of it came, and now the next thing is awaited: it is not late any more.
+    doors.heard(sockets[1]!)
+    doors.awaits(sockets[1]!, () => assert.fail('it is awaited since a moment ago'))
     assert.equal(enter('192.0.2.1'), undefined)
     assert.equal(dropped.length, 1)
-    assert.equal(dropped[0], sockets[1])
+    assert.equal(dropped[0], sockets[2])
     assert.equal(doors.open(), SIGN_INS_PENDING_MAX + 1)
   })
 
@@ -49,7 +56,7 @@ describe('the doors', () => {
     for (let open = 0; open < SOCKETS_MAX; open++) {
       const socket = open === 0 ? last : {}
       assert.equal(enter('::1', socket), undefined)
-      doors.signedIn(socket)
+      doors.heard(socket)
     }
     assert.equal(doors.open(), SOCKETS_MAX)
     assert.equal(enter('192.0.2.1')?.code, 'overloaded')

@@ -12,23 +12,27 @@ export const isLoopback = (address: string): boolean => /^(127\.|::1$|::ffff:127
 type Key = object
 
 export type Doors = {
+  /** Counts a socket in, or says why not. */
+  enter(address: string): ParleyError | undefined
   /**
-   * Counts a socket in, or says why not. When too many have not signed in yet the one that came first goes (`drop`): an
-   * honest sign-in takes milliseconds, an idle socket is what gets old. Refusing newcomers would let idle ones shut a node.
+   * The next part of its sign-in is for the socket to send. When that is true of too many the one that is late longest goes
+   * (`drop`): an honest device takes milliseconds, an idle socket is what gets old. Refusing newcomers would let idle
+   * ones shut a node.
    */
-  enter(address: string, socket: Key, drop: () => void): ParleyError | undefined
-  signedIn(socket: Key): void
+  awaits(socket: Key, drop: () => void): void
+  /** It has been sent. */
+  heard(socket: Key): void
   leave(address: string, socket: Key): void
   readonly open: () => number
 }
 
 export function createDoors(): Doors {
   const perAddress = new Map<string, number>()
-  /** In the order of arrival. */
+  /** Those that are late longest first. */
   const pending = new Map<Key, () => void>()
   let open = 0
   return {
-    enter(address, socket, drop) {
+    enter(address) {
       if (open >= SOCKETS_MAX)
         return new ParleyError('overloaded', 'this node is full', { limit: `${SOCKETS_MAX}` }, 10_000)
       const here = perAddress.get(address) ?? 0
@@ -42,15 +46,17 @@ export function createDoors(): Doors {
       }
       perAddress.set(address, here + 1)
       open++
-      pending.set(socket, drop)
-      const [oldest] = pending.size > SIGN_INS_PENDING_MAX ? pending : []
-      if (oldest) {
-        pending.delete(oldest[0])
-        oldest[1]()
-      }
       return undefined
     },
-    signedIn(socket) {
+    awaits(socket, drop) {
+      pending.delete(socket)
+      pending.set(socket, drop)
+      const [oldest] = pending.size > SIGN_INS_PENDING_MAX ? pending : []
+      if (!oldest) return
+      pending.delete(oldest[0])
+      oldest[1]()
+    },
+    heard(socket) {
       pending.delete(socket)
     },
     leave(address, socket) {

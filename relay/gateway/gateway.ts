@@ -4,7 +4,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { audienceOf, ParleyError, type Timer } from '#protocol'
-import { CLOSE_PATIENCE_MS, FRAGMENTS_MAX, MESSAGE_MAX_BYTES, SWEEP_MS } from '../limits.ts'
+import { CLOSE_PATIENCE_MS, FRAGMENTS_MAX, MESSAGE_MAX_BYTES, SWEEP_SLICE_MS } from '../limits.ts'
+import { type Admission, createAdmission } from './admission.ts'
 import { checkUpgrade, createDoors, type Doors, SUBPROTOCOL } from './doors.ts'
 import { createHttp, type Http } from './http.ts'
 import type { GatewayOptions, GatewayParts, Reader } from './parts.ts'
@@ -41,10 +42,15 @@ type Upgrades = {
   readonly parts: GatewayParts
   readonly options: GatewayOptions
   readonly doors: Doors
+  readonly admission: Admission
   readonly sessions: Sessions
 }
 
-function acceptUpgrades(http: Http, { parts, options, doors, sessions }: Upgrades): WebSocketServer {
+function destroyBroken(this: Duplex): void {
+  this.destroy()
+}
+
+function acceptUpgrades(http: Http, { parts, options, doors, admission, sessions }: Upgrades): WebSocketServer {
   const server = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -59,23 +65,22 @@ function acceptUpgrades(http: Http, { parts, options, doors, sessions }: Upgrade
     const path = (request.url ?? '').split('?')[0]!
     const address = addressOf(request, options.trustProxy)
     const asked = { path, origin, protocols: request.headers['sec-websocket-protocol'] }
-    const drop = (): void => {
-      parts.events.socketRefused('overloaded')
-      socket.destroy()
-    }
-    const refusal = checkUpgrade(asked, options.allowedOrigins) ?? doors.enter(address, socket, drop)
+    const refusal = checkUpgrade(asked, options.allowedOrigins) ?? admission.full() ?? doors.enter(address)
     if (refusal) {
       parts.events.socketRefused(refusal.code)
       refuseUpgrade(socket, refusal)
       return
     }
-    let upgraded = false
-    socket.once('close', () => {
-      if (!upgraded) doors.leave(address, socket)
-    })
-    server.handleUpgrade(request, socket, head, (webSocket) => {
-      upgraded = true
-      sessions.take(webSocket, socket as Socket, address)
+    const left = (): void => doors.leave(address, socket)
+    socket.on('error', destroyBroken).once('close', left)
+    admission.wait('begin', () => {
+      if (socket.destroyed) return
+      socket.off('error', destroyBroken)
+      server.handleUpgrade(request, socket, head, (webSocket) => {
+        // Together with it goes the request, which nobody needs any more.
+        socket.off('close', left)
+        sessions.take(webSocket, socket as Socket, address)
+      })
     })
   })
   return server
@@ -118,8 +123,8 @@ function cannotListen(error: unknown, where: string): unknown {
 function keepSweeping(parts: GatewayParts, sessions: Sessions): () => void {
   let timer: Timer
   const again = () => {
-    timer = parts.clock.after(SWEEP_MS, () => {
-      sessions.sweep()
+    timer = parts.clock.after(SWEEP_SLICE_MS, () => {
+      sessions.sweepSome()
       again()
     })
   }
@@ -133,9 +138,10 @@ export async function openGateway(parts: GatewayParts, options: GatewayOptions):
   const doors = createDoors()
   const tokens = createTokens<Reader>(parts.identity.nodeKey.publicKey, parts.clock, parts.random)
   let audiences: readonly string[] = []
-  const sessions = createSessions(parts, doors, tokens, () => audiences)
+  const admission = createAdmission(parts.clock)
+  const sessions = createSessions(parts, { doors, admission }, tokens, () => audiences)
   await addRoutes(http, parts, tokens)
-  const server = acceptUpgrades(http, { parts, options, doors, sessions })
+  const server = acceptUpgrades(http, { parts, options, doors, admission, sessions })
   const { host, port } = options.listen
   try {
     await http.listen({ host, port })

@@ -1,151 +1,40 @@
 // Device sessions: sockets that were let in, their sign-in, and the frames between device and rules.
 // All sockets share the same handlers and one sweep; a socket costs a small record and no timer.
 import type { Socket } from 'node:net'
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { RawData, WebSocket } from 'ws'
-import {
-  type DeviceFrame,
-  decodeDeviceFrame,
-  HomeRecordSchema,
-  limits,
-  type NoticeSchema,
-  ParleyError,
-  receiveHello,
-  receiveProof,
-  SessionSchema,
-  type SignInProved,
-  sha256,
-  type UserId,
-} from '#protocol'
-import type { Account } from '../accounts/accounts.ts'
+import { type DeviceFrame, decodeDeviceFrame, limits, type NoticeSchema, ParleyError, type UserId } from '#protocol'
 import {
   CLOSE_PATIENCE_MS,
   IDLE_MAX_MS,
   PING_AFTER_MS,
   SIGN_IN_BYTES_MAX,
-  SIGN_IN_WHOLE_MS,
+  SIGN_IN_PROOF_MS,
+  SWEEP_MS,
+  SWEEP_SLICE_MS,
   TURN_SUBMISSIONS_MAX,
 } from '../limits.ts'
-import type { DeviceSession } from '../rules/ports.ts'
-import { type Connection, endConnection, hold, homeFrame, release, type SignedIn, sendFrame } from './connection.ts'
+import type { Admission } from './admission.ts'
+import { type Connection, hold, homeFrame, release, type SignedIn } from './connection.ts'
 import type { Doors } from './doors.ts'
-import { createPace, type Pace } from './pace.ts'
+import { deviceName, end, type Floor, guarded, refusalFor, send } from './floor.ts'
+import { createPace } from './pace.ts'
 import type { GatewayParts, Reader } from './parts.ts'
-import { checkProof } from './sign-in.ts'
-import { SESSION_ID_BYTES, type Tokens } from './tokens.ts'
-import { createTurns, type Step, type Turns } from './turns.ts'
+import { awaitMore, hearSignIn } from './signing-in.ts'
+import type { Tokens } from './tokens.ts'
+import { createTurns, type Step } from './turns.ts'
 
 export type Sessions = {
   /** Takes a socket that the doors have counted in. */
   take(socket: WebSocket, raw: Socket, address: string): void
   /** Looks at every socket: late sign-ins, idle ones, tokens to renew. */
   sweep(): void
+  /** Looks at the next few of them: often enough, and it is each one's turn every SWEEP_MS. */
+  sweepSome(): void
   /** Sends a notice to the sessions of this device, if it has one here. */
   notify(user: UserId, device: number, what: MessageInitShape<typeof NoticeSchema>['what']): void
   closeAll(reason: ParleyError): void
   counts(): { sockets: number; sessions: number }
-}
-
-type Floor = {
-  readonly parts: GatewayParts
-  readonly doors: Doors
-  readonly tokens: Tokens<Reader>
-  readonly pace: Pace
-  readonly turns: Turns<Connection>
-  readonly audiences: () => readonly string[]
-  readonly connections: Map<WebSocket, Connection>
-  /** By user and device with its registration. */
-  readonly byDevice: Map<string, Connection>
-}
-
-const deviceName = (session: Reader) =>
-  `${session.userId}/${session.device.device}.${session.device.registrationEpoch}.${session.device.registrationVersion}`
-
-function end(floor: Floor, connection: Connection, reason: ParleyError | undefined): void {
-  if (!endConnection(connection, reason, floor.parts.clock.monotonic())) return
-  const { session } = connection
-  if (!session) {
-    if (reason) floor.parts.events.signInRefused(reason)
-    return
-  }
-  floor.tokens.forget(session.sessionId)
-  if (floor.byDevice.get(deviceName(session)) === connection) floor.byDevice.delete(deviceName(session))
-  floor.parts.events.sessionEnded(session.userId, session.device.device, reason)
-  // Not from within a call of the rules.
-  queueMicrotask(() => floor.parts.relay().closeSession(session.id))
-}
-
-/** A fault of ours ends the session too, but says no more than that. */
-function refusalFor(floor: Floor, error: unknown): ParleyError {
-  if (error instanceof ParleyError) return error
-  floor.parts.events.fault('session', error)
-  return new ParleyError('overloaded', 'this node could not go on with the session', {}, 1_000)
-}
-
-function send(floor: Floor, connection: Connection, frame: Uint8Array): void {
-  if (sendFrame(connection, frame)) return
-  end(floor, connection, new ParleyError('overloaded', 'the device reads too slowly', {}, 1_000))
-  connection.socket.terminate()
-}
-
-function deviceSession(floor: Floor, connection: Connection, session: SignedIn): DeviceSession {
-  return {
-    id: session.id,
-    userId: session.userId,
-    device: session.device,
-    send: (frame) => send(floor, connection, frame),
-    backlog: () => connection.socket.bufferedAmount,
-    close: (reason) => end(floor, connection, reason),
-  }
-}
-
-function sessionMessage(floor: Floor, account: Account, sessionId: Uint8Array, reader: Reader) {
-  const token = floor.tokens.issue(sessionId, reader)
-  return create(SessionSchema, {
-    sessionId,
-    manifestHash: account.manifest.hash,
-    homeRecordHash: sha256(toBinary(HomeRecordSchema, account.home.record)),
-    httpToken: token.bytes,
-    httpTokenExpiresMs: BigInt(token.expiresMs),
-    frameMaxBytes: limits.FRAME_MAX_BYTES,
-    inFlightMax: limits.IN_FLIGHT_MAX,
-  })
-}
-
-function open(floor: Floor, connection: Connection, proved: SignInProved, account: Account): void {
-  const { parts, byDevice } = floor
-  const { userId, device } = proved.claim
-  const sessionId = parts.random.bytes(SESSION_ID_BYTES)
-  const { ready, channel, plain } = proved.ready(sessionMessage(floor, account, sessionId, { userId, device }))
-  const session = { id: Buffer.from(sessionId).toString('hex'), sessionId, userId, device, channel, plain }
-  const older = byDevice.get(deviceName(session))
-  if (older) {
-    end(floor, older, new ParleyError('signed_in_elsewhere', 'a newer session of this device has begun'))
-    parts.relay().closeSession(older.session!.id)
-  }
-  connection.session = session
-  connection.stage = { is: 'open', session }
-  byDevice.set(deviceName(session), connection)
-  floor.doors.signedIn(connection.raw)
-  connection.socket.send(ready)
-  parts.events.signedIn(userId, device.device)
-  parts.relay().openSession(deviceSession(floor, connection, session))
-}
-
-async function admit(floor: Floor, connection: Connection, proved: SignInProved): Promise<void> {
-  const { parts } = floor
-  try {
-    const account = await checkProof(proved, parts.accounts)
-    if (connection.stage.is !== 'checking') return
-    open(floor, connection, proved, account)
-    const { userId, device } = proved.claim
-    const { oneTime, oneTimeKyber, low } = await parts.prekeys.counts(userId, device)
-    if (!low) return
-    const notice = { what: { case: 'prekeysLow', value: { oneTime, oneTimeKyber } } } as const
-    send(floor, connection, homeFrame({ notices: [notice] }))
-  } catch (error) {
-    end(floor, connection, refusalFor(floor, error))
-  }
 }
 
 const itemsOf = ({ names, submissions, cursors, pulls, registers }: DeviceFrame): number =>
@@ -176,48 +65,20 @@ function handOver(floor: Floor, connection: Connection, frame: DeviceFrame, from
 function read(floor: Floor, connection: Connection, bytes: Uint8Array): Step | undefined {
   const { stage } = connection
   if (stage.is !== 'open') return undefined
-  const { plain, channel } = stage.session
-  const frame = decodeDeviceFrame(plain ? bytes : channel.open(bytes))
+  const frame = decodeDeviceFrame(stage.session.channel?.open(bytes) ?? bytes)
   floor.pace.spend(connection, bytes.length, itemsOf(frame))
   return handOver(floor, connection, frame, 0)
 }
 
-function guarded(floor: Floor, connection: Connection, step: Step): Step | undefined {
-  try {
-    return step()
-  } catch (error) {
-    end(floor, connection, refusalFor(floor, error))
-    return undefined
-  }
-}
-
 function hear(floor: Floor, connection: Connection, bytes: Uint8Array): void {
-  const { parts } = floor
-  const { stage, socket } = connection
+  const { stage } = connection
   switch (stage.is) {
-    case 'hello': {
-      const { node, state } = receiveHello(bytes, {
-        regionId: parts.identity.regionId,
-        audiences: floor.audiences(),
-        peerId: undefined,
-        nodeKey: parts.identity.nodeKey,
-        certificate: parts.identity.certificate,
-        bootId: parts.identity.bootId,
-        nowMs: parts.clock.now(),
-        random: parts.random,
-      })
-      connection.stage = { is: 'proof', heard: state }
-      socket.send(node)
-      return
-    }
-    case 'proof': {
-      const proved = receiveProof(stage.heard, bytes, { nowMs: parts.clock.now() })
-      connection.stage = { is: 'checking', proved }
-      void admit(floor, connection, proved)
-      return
-    }
+    case 'hello':
+    case 'waiting':
+    case 'proof':
     case 'checking':
-      throw new ParleyError('malformed', 'a frame before the session is ready')
+      hearSignIn(floor, connection, bytes)
+      return
     case 'open': {
       floor.turns.say(connection, bytes.length, () => guarded(floor, connection, () => read(floor, connection, bytes)))
       return
@@ -242,7 +103,7 @@ function sweepOpen(floor: Floor, connection: Connection, session: SignedIn, sile
 }
 
 function sweepOne(floor: Floor, connection: Connection, nowMs: number): void {
-  const { stage, socket, openedMs } = connection
+  const { stage, socket, awaitedMs } = connection
   if (stage.is === 'over') {
     if (nowMs - stage.sinceMs > CLOSE_PATIENCE_MS) socket.terminate()
     return
@@ -260,8 +121,9 @@ function sweepOne(floor: Floor, connection: Connection, nowMs: number): void {
     socket.terminate()
     return
   }
-  const patienceMs = stage.is === 'hello' ? limits.SIGN_IN_FIRST_MS : SIGN_IN_WHOLE_MS
-  if (nowMs - openedMs > patienceMs) end(floor, connection, new ParleyError('timeout', 'the sign-in took too long'))
+  if (stage.is !== 'hello' && stage.is !== 'proof') return
+  const patienceMs = stage.is === 'hello' ? limits.SIGN_IN_FIRST_MS : SIGN_IN_PROOF_MS
+  if (nowMs - awaitedMs > patienceMs) end(floor, connection, new ParleyError('timeout', 'the sign-in took too long'))
 }
 
 function handlers(floor: Floor) {
@@ -308,29 +170,32 @@ function handlers(floor: Floor) {
 
 export function createSessions(
   parts: GatewayParts,
-  doors: Doors,
+  { doors, admission }: { readonly doors: Doors; readonly admission: Admission },
   tokens: Tokens<Reader>,
   audiences: () => readonly string[],
 ): Sessions {
   const pace = createPace(parts.clock)
   const turns = createTurns<Connection>({ clock: parts.clock, schedule: setImmediate, hold, release })
-  const floor: Floor = { parts, doors, tokens, pace, turns, audiences, connections: new Map(), byDevice: new Map() }
+  const connections = new Map<WebSocket, Connection>()
+  const floor: Floor = { parts, doors, tokens, pace, turns, admission, audiences, connections, byDevice: new Map() }
   const on = handlers(floor)
+  let swept = connections.values()
   return {
     take(socket, raw, address) {
-      const nowMs = parts.clock.monotonic()
-      floor.connections.set(socket, {
+      const connection: Connection = {
         socket,
         raw,
         address,
-        openedMs: nowMs,
-        heardMs: nowMs,
+        awaitedMs: 0,
+        heardMs: parts.clock.monotonic(),
         pinged: false,
         holds: 0,
         overfull: false,
         stage: { is: 'hello' },
         session: undefined,
-      })
+      }
+      connections.set(socket, connection)
+      awaitMore(floor, connection)
       socket
         .on('message', on.message)
         .on('ping', on.alive)
@@ -340,7 +205,18 @@ export function createSessions(
     },
     sweep() {
       const nowMs = parts.clock.monotonic()
-      for (const connection of floor.connections.values()) sweepOne(floor, connection, nowMs)
+      for (const connection of connections.values()) sweepOne(floor, connection, nowMs)
+    },
+    sweepSome() {
+      const nowMs = parts.clock.monotonic()
+      for (let left = Math.ceil((connections.size * SWEEP_SLICE_MS) / SWEEP_MS); left > 0; left--) {
+        const { value, done } = swept.next()
+        if (done) {
+          swept = connections.values()
+          return
+        }
+        sweepOne(floor, value, nowMs)
+      }
     },
     notify(user, device, what) {
       const account = parts.accounts.known(user)
@@ -352,8 +228,8 @@ export function createSessions(
       if (connection && what) send(floor, connection, homeFrame({ notices: [{ what }] }))
     },
     closeAll(reason) {
-      for (const connection of floor.connections.values()) end(floor, connection, reason)
+      for (const connection of connections.values()) end(floor, connection, reason)
     },
-    counts: () => ({ sockets: floor.connections.size, sessions: floor.byDevice.size }),
+    counts: () => ({ sockets: connections.size, sessions: floor.byDevice.size }),
   }
 }

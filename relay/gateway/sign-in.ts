@@ -2,6 +2,7 @@
 import { ParleyError, type SignInClaim, type SignInProved } from '#protocol'
 import type { Account, Accounts } from '../accounts/accounts.ts'
 import { compareManifests } from '../accounts/succession.ts'
+import type { Admission } from './admission.ts'
 
 function checkManifest(claim: SignInClaim, account: Account): void {
   const { manifest } = account
@@ -15,20 +16,26 @@ function checkManifest(claim: SignInClaim, account: Account): void {
 }
 
 /**
- * Resolves when the session counter is committed. Throws `unknown_user`, `unsigned_device`, `bad_signature`,
- * `too_old`, `conflict`, `stale_manifest`, `old_profile`.
+ * Calls `open` when the session counter is committed, with the newest account. Throws `unknown_user`, `unsigned_device`,
+ * `bad_signature`, `too_old`, `conflict`, `stale_manifest`, `old_profile`, or what `open` throws.
  */
 export async function checkProof(
   proved: SignInProved,
   accounts: Pick<Accounts, 'find' | 'known' | 'raiseSessionCounter'>,
-): Promise<Account> {
+  admission: Pick<Admission, 'turn'>,
+  open: (account: Account) => void,
+): Promise<void> {
   const { claim } = proved
   const account = await accounts.find(claim.userId)
   if (!account) throw new ParleyError('unknown_user', 'no account of this region', { user: claim.userId })
-  proved.verify(account.manifest)
-  checkManifest(claim, account)
+  await admission.turn('check', () => {
+    proved.verify(account.manifest)
+    checkManifest(claim, account)
+  })
   await accounts.raiseSessionCounter(claim.userId, claim.device, claim.sessionCounter)
-  const newest = accounts.known(claim.userId) ?? account
-  if (newest !== account) proved.verify(newest.manifest)
-  return newest
+  await admission.turn('open', () => {
+    const newest = accounts.known(claim.userId) ?? account
+    if (newest !== account) proved.verify(newest.manifest)
+    open(newest)
+  })
 }

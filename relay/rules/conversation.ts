@@ -259,3 +259,10 @@ export function nextFree(author: Author): number {
   for (let i = heldAt(author, k); i < author.run.length && author.run[i]!.k === k; i++) k++
   return k
 }
+
+/** A replica that keeps something only until its host says that it is safe. */
+export function wantsSafe(conv: Conversation): boolean {
+  if (conv.safe < conv.settled) return true
+  for (const author of conv.authors.values()) if (author.run[0] && author.run[0].k <= author.last) return true
+  return false
+}

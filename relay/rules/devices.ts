@@ -195,7 +195,10 @@ export class Devices {
       convs.with(id, (conv) => {
         const now = this.#served(session, conv) ?? this.#found(id, genesis)
         if (now) this.#came(session, now)
-        else session.unfounded.set(id, genesis)
+        else {
+          session.unfounded ??= new Map()
+          session.unfounded.set(id, genesis)
+        }
       })
     })
   }
@@ -211,7 +214,7 @@ export class Devices {
     this.#registers.opened(conv)
     for (const user of users) {
       for (const session of this.#core.sessions.ofUser(user)) {
-        session.unfounded.delete(conv.id)
+        session.unfounded?.delete(conv.id)
         session.views.delete(conv.id)
         if (session.opening) session.opening.add(conv.id)
         else {
@@ -305,8 +308,8 @@ export class Devices {
         this.#guard(session, () => this.#submitted(session, naming, conv, submission))
         return
       }
-      const genesis = session.unfounded.get(id) ?? conv?.genesisBytes
-      session.unfounded.delete(id)
+      const genesis = session.unfounded?.get(id) ?? conv?.genesisBytes
+      session.unfounded?.delete(id)
       if (genesis) this.#lookUp(session, id, genesis)
       const refusal = refusalOf(new ParleyError('unreachable', 'the home of a member is not known here', {}, 1_000))
       const outcome = { case: 'wait' as const, value: refusal }

@@ -6,12 +6,12 @@ import { type ConvId, type HomeRecord, type RegionId, type UserId, limits as wir
 import type { Replayed, Store } from '../store/types.ts'
 import { Arriving } from './arriving.ts'
 import { Builder } from './building.ts'
-import type { Conversation } from './conversation.ts'
+import { type Conversation, wantsSafe } from './conversation.ts'
 import { HOST_STREAM, KEPT, LOG_STREAM } from './conversation-rows.ts'
 import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
 import { Devices } from './devices.ts'
-import { Feeds } from './feeds.ts'
+import { Feeds, streamHead } from './feeds.ts'
 import { Following } from './following.ts'
 import { FormerHomes } from './former-homes.ts'
 import { Inboxes } from './inboxes.ts'
@@ -24,7 +24,8 @@ import { Moves } from './moves.ts'
 import type { DeviceSession, Item, Owed, Relay, RelayHooks, RelayPorts } from './ports.ts'
 import { Regions } from './regions.ts'
 import { Registers } from './registers.ts'
-import { Senders } from './senders.ts'
+import { CatchUpPace, Resuming } from './resuming.ts'
+import { Senders, type Sent } from './senders.ts'
 import { Sessions } from './sessions.ts'
 import { Submissions } from './submissions.ts'
 
@@ -60,6 +61,8 @@ class Engine implements RelayEngine, Relay {
   readonly #senders: Senders
   readonly #log: Log
   readonly #lag: LagServer
+  readonly #pace: CatchUpPace
+  readonly #resuming: Resuming
   readonly #submissions: Submissions
   readonly #registers: Registers
   readonly #devices: Devices
@@ -114,9 +117,13 @@ class Engine implements RelayEngine, Relay {
     this.#introductions = new Introductions(ports.links, recordsOf)
     this.#senders = new Senders(this.#core, limits, this.#introductions)
     this.#log = new Log(this.#core)
+    this.#pace = new CatchUpPace(limits.catchUpTickBytes)
+    const pieces = { pieceBytes: limits.lagTurnBytes, liveBytes: limits.itemBytes }
+    this.#resuming = new Resuming(this.#senders, this.#pace, pieces)
     this.#lag = new LagServer(
       this.#core,
       { streams: limits.lagStreams, turnBytes: limits.lagTurnBytes, againMs: limits.lagAgainMs },
+      this.#pace,
       (conv, region, stream, maxBytes, done) => this.#sendStream(conv, region, stream, maxBytes, done),
     )
     this.#submissions = new Submissions(this.#core, this.#log, this.#senders, limits)
@@ -134,7 +141,7 @@ class Engine implements RelayEngine, Relay {
     this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#following.homeChanged(user))
     const parts = {
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
-      ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving },
+      ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving, resuming: this.#resuming },
       moving: { moves: this.#moves, arriving: this.#arriving, leaving, formerHomes: this.#formerHomes },
       moved: (users: readonly UserId[]) => this.#following.homesChanged(users),
     }
@@ -198,7 +205,7 @@ class Engine implements RelayEngine, Relay {
       }
       if (conv.feeds.size === 0) this.#log.hostSafe(conv, undefined)
       for (const [region, feed] of conv.feeds) {
-        if (!feed.lag.has(LOG_STREAM)) this.#senders.pumpLog(conv, region, wire.LINK_BATCH_MAX_BYTES)
+        if (!feed.lag.has(LOG_STREAM)) this.#resuming.live(conv, region)
         else this.#lag.lagged(region)
       }
     }
@@ -214,22 +221,16 @@ class Engine implements RelayEngine, Relay {
     counts.sequenced = 0
   }
 
-  #sendStream(
-    conv: Conversation,
-    region: RegionId,
-    stream: string,
-    maxBytes: number,
-    done: (sent: number) => void,
-  ): void {
+  #sendStream(conv: Conversation, region: RegionId, stream: string, maxBytes: number, done: Sent): void {
     if (stream === LOG_STREAM) {
       if (conv.hostedHere) this.#senders.pumpLog(conv, region, maxBytes, done)
-      else done(0)
+      else done(0, 0)
     } else if (stream.startsWith('s')) {
       const author = conv.authors.get(stream.slice(1))
       if (author && conv.host === region) this.#senders.pumpSubmissions(conv, author, maxBytes, done)
-      else done(0)
-    } else if (stream === HOST_STREAM) done(this.#moves.tell(conv, region))
-    else done(this.#registers.send(conv, region, stream))
+      else done(0, 0)
+    } else if (stream === HOST_STREAM) done(this.#moves.tell(conv, region), 0)
+    else done(this.#registers.send(conv, region, stream), 0)
   }
 
   // --- the relay
@@ -260,9 +261,18 @@ class Engine implements RelayEngine, Relay {
   linkUp(region: RegionId): void {
     this.#turn(() => {
       this.#restart(region)
-      for (const { conv, stream } of this.#core.feeds.waiting(region)) this.#resume(conv, region, stream)
+      this.#resumeAll(region)
+      this.#resuming.run()
       this.#lag.run(region)
     })
+  }
+
+  /** What waits in the journal for this region. */
+  #resumeAll(region: RegionId): void {
+    for (const { conv, stream } of this.#core.feeds.waiting(region)) {
+      if (stream === LOG_STREAM) this.#resuming.begin(conv, region)
+      else this.#resume(conv, region, stream)
+    }
   }
 
   /** Nothing is on its way any more: what was sent and not acknowledged is sent again. */
@@ -271,6 +281,7 @@ class Engine implements RelayEngine, Relay {
     this.#introductions.reset(region)
     this.#lag.reset(region)
     this.#formerHomes.linkUp(region)
+    this.#resuming.reset(region)
     this.#core.feeds.heard(region)
     for (const conv of this.#core.convs.loaded()) {
       this.#following.check(conv)
@@ -287,6 +298,7 @@ class Engine implements RelayEngine, Relay {
 
   linkDown(region: RegionId): void {
     this.#lag.reset(region)
+    this.#resuming.reset(region)
   }
 
   items(region: RegionId, items: readonly Item[]): void {
@@ -313,6 +325,9 @@ class Engine implements RelayEngine, Relay {
       this.#arriving.tick()
       this.#formerHomes.tick()
       this.#registers.tick()
+      this.#pace.tick()
+      this.#resuming.run()
+      this.#lag.tick()
       if (now - this.#sweptMs >= this.#limits.sweepMs) {
         this.#sweptMs = now
         this.#sweep()
@@ -335,8 +350,9 @@ class Engine implements RelayEngine, Relay {
         continue
       }
       this.#lag.sweep(region)
-      for (const { conv, stream } of feeds.waiting(region)) this.#resume(conv, region, stream)
+      this.#resumeAll(region)
     }
+    this.#resuming.run()
   }
 
   /**
@@ -373,23 +389,6 @@ class Engine implements RelayEngine, Relay {
       owed: () => this.#owed(),
     }
   }
-}
-
-/** A replica that keeps something only until its host says that it is safe. */
-function wantsSafe(conv: Conversation): boolean {
-  if (conv.safe < conv.settled) return true
-  for (const author of conv.authors.values()) if (author.run[0] && author.run[0].k <= author.last) return true
-  return false
-}
-
-/** The highest point of a stream, pending changes included. */
-function streamHead(conv: Conversation, stream: string): number {
-  if (stream === LOG_STREAM) return conv.head
-  if (stream === HOST_STREAM) return conv.epoch
-  if (stream.startsWith('g')) return conv.registers.get(stream.slice(1))?.version ?? 0
-  const author = conv.authors.get(stream.slice(1))
-  if (!author) return 0
-  return Math.max(author.last, author.run[author.run.length - 1]?.k ?? 0)
 }
 
 function recordsOfMembers(ports: RelayPorts, conv: Conversation): HomeRecord[] {

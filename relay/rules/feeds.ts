@@ -11,6 +11,7 @@ import type { Conversation, FeedState, Gathered, WindowItem } from './conversati
 import {
   feedPartition,
   HOST_STREAM,
+  LOG_STREAM,
   lagKey,
   POSITION_KEY,
   readNumber,
@@ -371,4 +372,14 @@ export function feedOf(conv: Conversation, region: RegionId): FeedState {
   const feed = conv.feeds.get(region)
   if (!feed) throw new Error('the conversation owes this region nothing')
   return feed
+}
+
+/** The highest point of a stream, pending changes included. */
+export function streamHead(conv: Conversation, stream: string): number {
+  if (stream === LOG_STREAM) return conv.head
+  if (stream === HOST_STREAM) return conv.epoch
+  if (stream.startsWith('g')) return conv.registers.get(stream.slice(1))?.version ?? 0
+  const author = conv.authors.get(stream.slice(1))
+  if (!author) return 0
+  return Math.max(author.last, author.run[author.run.length - 1]?.k ?? 0)
 }

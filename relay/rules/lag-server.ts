@@ -5,6 +5,8 @@ import type { Conversation } from './conversation.ts'
 import { feedPartition, lagKey, POSITION_KEY, readLagKey } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
+import type { CatchUpPace } from './resuming.ts'
+import type { Sent } from './senders.ts'
 
 export type LagLimits = {
   /** Streams of one destination that are served at the same time. */
@@ -26,25 +28,22 @@ type Queue = {
 }
 
 /** Sends up to `maxBytes` of a stream and tells the point reached. */
-export type SendStream = (
-  conv: Conversation,
-  region: RegionId,
-  stream: string,
-  maxBytes: number,
-  done: (sent: number) => void,
-) => void
+export type SendStream = (conv: Conversation, region: RegionId, stream: string, maxBytes: number, done: Sent) => void
 
 export class LagServer {
   readonly #core: Core
   readonly #clock: Clock
   readonly #limits: LagLimits
   readonly #send: SendStream
+  readonly #pace: CatchUpPace
+  /** The one whose turn is next first. */
   readonly #queues = new Map<RegionId, Queue>()
 
-  constructor(core: Core, limits: LagLimits, send: SendStream) {
+  constructor(core: Core, limits: LagLimits, pace: CatchUpPace, send: SendStream) {
     this.#core = core
     this.#clock = core.ports.clock
     this.#limits = limits
+    this.#pace = pace
     this.#send = send
   }
 
@@ -60,8 +59,12 @@ export class LagServer {
   /** A link came up, or went: start over. */
   reset(region: RegionId): void {
     const queue = this.#queues.get(region)
-    for (const { conv } of [...(queue?.waiting ?? []), ...(queue?.serving.values() ?? [])]) conv.pins--
+    if (!queue) return
+    for (const { conv } of [...queue.waiting, ...queue.serving.values()]) conv.pins--
     this.#queues.delete(region)
+    // Somebody may still be reading for it.
+    queue.waiting.length = 0
+    queue.serving.clear()
   }
 
   /** The conversation moved: nothing of it is served to this region until it is owed again. */
@@ -83,10 +86,21 @@ export class LagServer {
     this.#queue(region).cursor ??= ''
   }
 
+  /** Goes on with what there was no time for, one region after another. */
+  tick(): void {
+    for (const [region, queue] of [...this.#queues]) {
+      if (this.#pace.isSpent) return
+      if (queue.waiting.length === 0) continue
+      this.#queues.delete(region)
+      this.#queues.set(region, queue)
+      this.run(region)
+    }
+  }
+
   run(region: RegionId): void {
     if (!this.#core.ports.links.isUp(region)) return
     const queue = this.#queue(region)
-    while (queue.serving.size < this.#limits.streams) {
+    while (queue.serving.size < this.#limits.streams && !this.#pace.isSpent) {
       const next = queue.waiting.shift()
       if (!next) break
       this.#serve(region, queue, next.conv, next.stream)
@@ -130,7 +144,10 @@ export class LagServer {
     if (sent === undefined || sent < acked) feed.sent.set(stream, acked)
     const serving: Serving = { conv, stream, upTo: Number.POSITIVE_INFINITY, sinceMs: this.#clock.monotonic() }
     queue.serving.set(name, serving)
-    this.#send(conv, region, stream, this.#limits.turnBytes, (upTo) => {
+    const pieceIs = this.#pace.piece(this.#limits.turnBytes)
+    this.#send(conv, region, stream, this.#limits.turnBytes, (upTo, bytes) => {
+      pieceIs(bytes)
+      if (queue.serving.get(name) !== serving || conv.feeds.get(region) !== feed) return
       serving.upTo = upTo
       if (upTo <= acked || (feed.acked.get(stream) ?? 0) >= upTo) this.#turnOver(region, queue, serving, upTo > acked)
     })

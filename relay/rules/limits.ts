@@ -11,7 +11,10 @@ export type RuleLimits = {
   readonly linkBacklogBytes: number
   readonly itemBytes: number
   readonly lagStreams: number
+  /** Of one stream, before it is the next one's turn. */
   readonly lagTurnBytes: number
+  /** What regions that were away get in a tick of what they missed, all together. */
+  readonly catchUpTickBytes: number
   readonly lagAgainMs: number
   /** Unsent bytes of a device's socket beyond which it is no longer pushed to. */
   readonly sessionBacklogBytes: number
@@ -32,7 +35,8 @@ export const RULE_LIMITS: RuleLimits = {
   linkBacklogBytes: 4 * 1024 * 1024,
   itemBytes: 128 * 1024,
   lagStreams: 32,
-  lagTurnBytes: 64 * 1024,
+  lagTurnBytes: 32 * 1024,
+  catchUpTickBytes: 128 * 1024,
   lagAgainMs: 5_000,
   sessionBacklogBytes: 256 * 1024,
   takeoverPatienceMs: 10_000,

@@ -14,7 +14,7 @@ const LIMITS: Partial<RuleLimits> = {
     patienceMs: 600,
     conversations: 1,
   },
-  ...{ windowItems: 3, itemBytes: 300, lagStreams: 2, lagTurnBytes: 400 },
+  ...{ windowItems: 3, itemBytes: 300, lagStreams: 2, lagTurnBytes: 400, catchUpTickBytes: 600 },
 }
 const CALM_ROUNDS = 600
 const MOVES_MAX = 1

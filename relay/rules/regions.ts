@@ -11,7 +11,6 @@ import {
   ItemKind,
   isPosition,
   type LogState,
-  limits,
   nOf,
   ParleyError,
   type Position,
@@ -45,6 +44,7 @@ import {
 } from './moving-items.ts'
 import type { Item } from './ports.ts'
 import type { Registers } from './registers.ts'
+import type { Resuming } from './resuming.ts'
 import type { Senders } from './senders.ts'
 import type { Submissions } from './submissions.ts'
 
@@ -63,6 +63,7 @@ export type RegionParts = {
   readonly senders: Senders
   readonly registers: Registers
   readonly lag: LagServer
+  readonly resuming: Resuming
   readonly moving: MovingParts
   /** People of whom newer home records came. */
   readonly moved: (users: readonly UserId[]) => void
@@ -75,6 +76,7 @@ export class Regions {
   readonly #senders: Senders
   readonly #registers: Registers
   readonly #lag: LagServer
+  readonly #resuming: Resuming
   readonly #moving: MovingParts
   readonly #moved: (users: readonly UserId[]) => void
   readonly #unverified = new Map<string, Submission[][]>()
@@ -90,6 +92,7 @@ export class Regions {
     this.#senders = parts.senders
     this.#registers = parts.registers
     this.#lag = parts.lag
+    this.#resuming = parts.resuming
     this.#moving = parts.moving
     this.#moved = parts.moved
   }
@@ -320,7 +323,7 @@ export class Regions {
       feed.sent.set(LOG_STREAM, at)
       if (!feeds.missed(conv, region, LOG_STREAM, at)) this.#lag.again(conv, region, LOG_STREAM)
     }
-    if (!conv.feeds.get(region)!.lag.has(LOG_STREAM)) this.#senders.pumpLog(conv, region, limits.LINK_BATCH_MAX_BYTES)
+    if (!conv.feeds.get(region)!.lag.has(LOG_STREAM)) this.#resuming.live(conv, region)
   }
 
   /** A home asks its host, by acknowledging again, how far everything is safe. */

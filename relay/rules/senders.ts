@@ -15,7 +15,7 @@ import {
   selectParts,
   unpackSubmission,
 } from '#protocol'
-import { type Author, type Conversation, findHeld, type Held, type Register } from './conversation.ts'
+import { type Author, type Conversation, type FeedState, findHeld, type Held, type Register } from './conversation.ts'
 import { heldKey, LOG_STREAM, readEntries, readHeld, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
@@ -28,6 +28,12 @@ export type SenderLimits = {
   /** Entries or submissions of one item. */
   readonly itemBytes: number
 }
+
+/** Hears up to where everything was sent, and how many bytes it took now. */
+export type Sent = (sent: number, bytes: number) => void
+
+/** Up to where a log was sent since the link came up. */
+export const sentOf = (feed: FeedState): number => feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0
 
 type SubmissionBatch = { conv: Conversation; author: Author; items: Submission[]; bytes: number }
 
@@ -43,7 +49,8 @@ export class Senders {
     this.#introductions = introductions
   }
 
-  #open(region: RegionId): boolean {
+  /** Whether the link takes anything now. */
+  hasRoom(region: RegionId): boolean {
     const { links } = this.#core.ports
     if (!links.isUp(region)) {
       links.want(region)
@@ -57,12 +64,12 @@ export class Senders {
     this.#core.ports.links.send(region, { conv: conv.id, kind, body })
   }
 
-  /** Sends what is settled of a hosted log and was not sent yet; `maxBytes` of it. `done` hears the last place sent. */
-  pumpLog(conv: Conversation, region: RegionId, maxBytes: number, done?: (sent: number) => void): void {
+  /** Sends what is settled of a hosted log and was not sent yet; `maxBytes` of it. */
+  pumpLog(conv: Conversation, region: RegionId, maxBytes: number, done?: Sent): void {
     const feed = feedOf(conv, region)
-    const from = feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0
-    if (feed.reading.has(LOG_STREAM) || from >= conv.settled || !this.#open(region)) {
-      done?.(from)
+    const from = sentOf(feed)
+    if (feed.reading.has(LOG_STREAM) || from >= conv.settled || !this.hasRoom(region)) {
+      done?.(from, 0)
       return
     }
     const known = from >= conv.handedOver
@@ -70,31 +77,37 @@ export class Senders {
     const end = entries?.[entries.length - 1]
     if (end) {
       const last = entryPosition(end)
-      this.#sendEntries(conv, region, entries, last)
-      done?.(last)
+      const bytes = this.#sendEntries(conv, region, entries, last)
+      done?.(last, bytes)
       return
     }
     feed.reading.add(LOG_STREAM)
     this.#core.load(readEntries(this.#core.store, conv, from as Position, conv.settled, maxBytes), (list) => {
       feed.reading.delete(LOG_STREAM)
-      if (conv.feeds.get(region) !== feed || !conv.hostedHere) return
       const end = list[list.length - 1]
-      const last = end ? entryPosition(end) : from
-      const still = (feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0) === from
-      if (still && end && this.#core.ports.links.isUp(region)) this.#sendEntries(conv, region, list, last)
-      done?.(still ? last : from)
+      const still = sentOf(feed) === from
+      const mine = conv.feeds.get(region) === feed && conv.hostedHere
+      if (!end || !still || !mine || !this.#core.ports.links.isUp(region)) {
+        done?.(from, 0)
+        return
+      }
+      const last = entryPosition(end)
+      const bytes = this.#sendEntries(conv, region, list, last)
+      done?.(last, bytes)
     })
   }
 
-  #sendEntries(conv: Conversation, region: RegionId, entries: readonly Uint8Array[], last: number): void {
+  /** Returns the bytes that it took. */
+  #sendEntries(conv: Conversation, region: RegionId, entries: readonly Uint8Array[], last: number): number {
     const feed = feedOf(conv, region)
     feed.sent.set(LOG_STREAM, last)
     let item: Uint8Array[] = []
-    let bytes = 0
+    let [bytes, all] = [0, 0]
     const send = (final: boolean): void => {
       const headHash = final && last === conv.head ? conv.hash : new Uint8Array(0)
       const value = { $typeName: 'parley.v1.Log', entry: item, headHash } as const
       this.#send(region, conv, ItemKind.LOG, encodeItem({ kind: ItemKind.LOG, value }))
+      all += bytes
       item = []
       bytes = 0
     }
@@ -105,13 +118,14 @@ export class Senders {
       bytes += theirs.length
     }
     if (item.length > 0) send(true)
+    return all
   }
 
   /** A submission that just came: on its way at once if everything before it is. */
   forward(conv: Conversation, author: Author, held: Held, submission: Submission): void {
     const feed = feedOf(conv, conv.host)
     const stream = author.stream
-    if (feed.lag.has(stream) || feed.reading.has(stream) || !this.#open(conv.host)) return
+    if (feed.lag.has(stream) || feed.reading.has(stream) || !this.hasRoom(conv.host)) return
     const sent = Math.max(feed.sent.get(stream) ?? 0, author.last)
     const stopped = author.run.some((h) => h.stop && h.k > author.last && h.k < held.k)
     if (held.k > sent + 1 || stopped || held.k > author.last + limits.IN_FLIGHT_MAX) return
@@ -159,36 +173,41 @@ export class Senders {
   }
 
   /** Sends held submissions that may be in flight and were not sent yet, ascending. */
-  pumpSubmissions(conv: Conversation, author: Author, maxBytes: number, done?: (sent: number) => void): void {
+  pumpSubmissions(conv: Conversation, author: Author, maxBytes: number, done?: Sent): void {
     const feed = conv.feeds.get(conv.host)
     if (!feed) {
-      done?.(0)
+      done?.(0, 0)
       return
     }
     const stream = author.stream
     const from = Math.max(feed.sent.get(stream) ?? 0, author.last)
     const newest = author.run[author.run.length - 1]?.k ?? 0
     const due =
-      newest <= from || feed.reading.has(stream) || !this.#open(conv.host)
+      newest <= from || feed.reading.has(stream) || !this.hasRoom(conv.host)
         ? []
         : forwardable(author, from + 1, limits.IN_FLIGHT_MAX)
     if (due.length === 0) {
-      done?.(from)
+      done?.(from, 0)
       return
     }
     feed.reading.add(stream)
     this.#core.load(this.#readHeld(conv, author, due, maxBytes), (found) => {
       feed.reading.delete(stream)
-      if (conv.feeds.get(conv.host) !== feed) return
+      if (conv.feeds.get(conv.host) !== feed) {
+        done?.(from, 0)
+        return
+      }
+      let bytes = 0
       let sent = Math.max(feed.sent.get(stream) ?? 0, author.last)
       for (const { held, submission } of found) {
         const now = findHeld(author, held.k)
         if (held.k !== sent + 1 || now?.rev !== held.rev || now.stop || !this.#core.ports.links.isUp(conv.host)) break
         sent = held.k
+        bytes += held.size
         this.#gather(conv, author, submission, held.size)
       }
       feed.sent.set(stream, sent)
-      done?.(sent)
+      done?.(sent, bytes)
     })
   }
 
@@ -212,7 +231,7 @@ export class Senders {
   }
 
   register(conv: Conversation, region: RegionId, name: string, register: Register): void {
-    if (!this.#open(region)) return
+    if (!this.hasRoom(region)) return
     feedOf(conv, region).sent.set(registerStream(name), register.version)
     const item = { ...register, conv: 0, version: BigInt(register.version) }
     this.#send(region, conv, ItemKind.REGISTERS, toBinary(RegistersSchema, create(RegistersSchema, { items: [item] })))

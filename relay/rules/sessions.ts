@@ -39,9 +39,9 @@ export type SessionState = {
   readonly homeRefs: Map<ConvId, number>
   readonly views: Map<ConvId, View>
   /** The newest epoch whose host register the device was told. */
-  readonly toldEpochs: Map<ConvId, number>
+  toldEpochs: Map<ConvId, number> | undefined
   /** Conversations that were named and could not be founded: genesis. */
-  readonly unfounded: Map<ConvId, Uint8Array>
+  unfounded: Map<ConvId, Uint8Array> | undefined
   /** While the inbox is being read: conversations that got something meanwhile. */
   opening: Set<ConvId> | undefined
   /** Frames that wait until the person's account has been read. */
@@ -77,8 +77,8 @@ export class Sessions {
       deviceRefOf: new Map(),
       homeRefs: new Map(),
       views: new Map(),
-      toldEpochs: new Map(),
-      unfounded: new Map(),
+      toldEpochs: undefined,
+      unfounded: undefined,
       opening: new Set(),
       unread: undefined,
       drafts: [],
@@ -253,9 +253,10 @@ export class Sessions {
 
   /** Where the conversation moved to, once in a session. At the new host it waits for its commit, elsewhere it counts. */
   moved(session: SessionState, conv: Conversation, gate: number): void {
-    const told = session.toldEpochs.get(conv.id) ?? 0
+    const told = session.toldEpochs?.get(conv.id) ?? 0
     const fresh = conv.moves.filter(({ epoch }) => epoch > told)
     if (fresh.length === 0) return
+    session.toldEpochs ??= new Map()
     session.toldEpochs.set(conv.id, conv.epoch)
     const ref = this.#ref(session, conv)
     for (let i = 0; i < fresh.length; i += limits.HOST_REGISTERS_MAX) {

@@ -3,7 +3,8 @@ import { Histogram } from '../load/histogram.ts'
 import type { Loader } from '../load/loader.ts'
 import type { CameBack } from '../load/orders.ts'
 import { makeCertificate, type Tls } from './certificate.ts'
-import { measureDuring, msOf, type Stretch, troubleNotes } from './measure.ts'
+import { cpuMs } from './cpu.ts'
+import { busyNote, measureDuring, msOf, type Stretch, troubleNotes } from './measure.ts'
 import { type MemoryUse, memoryOf } from './memory.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, type Figure, figure, type Row } from './row.ts'
@@ -20,7 +21,8 @@ const COME_BACK = 5_000
 const COME_BACK_MS = 10_000
 const HONEST_PAIRS = 50
 const HONEST_RATE = 500
-const HONEST_MS = 5_000
+const WARM_UP_MS = 2_500
+const HONEST_MS = 10_000
 
 const kb = (bytes: number): number => bytes / 1_024
 
@@ -38,7 +40,7 @@ type Idle = { readonly ours: MemoryUse; readonly bare: MemoryUse }
 /** Sockets of a `ws` server that has nothing else to do. */
 async function bareCost(stage: Stage, count: number, tls: Tls | undefined): Promise<MemoryUse> {
   await using server = await stage.forwarder({ inspected: true, ...(tls && { tls }) })
-  await using loader = await stage.loader(tls?.cert)
+  await using loader = await stage.loader(tls && { ca: tls.cert })
   const dial = (more: number) => loader.ask({ do: 'sockets', origin: server.origin, count: more })
   await dial(FIRST)
   return await costOf(server.inspectorPort!, count, () => dial(count))
@@ -59,7 +61,7 @@ async function withTls(stage: Stage, count: number): Promise<Idle | undefined> {
   if (!tls) return undefined
   const bare = await bareCost(stage, count, tls)
   await using relay = await stage.relay('crowd-tls', { inspected: true, tls })
-  await using crowd = await stage.loader(tls.cert)
+  await using crowd = await stage.loader({ ca: tls.cert })
   return { ours: await signedInCost(stage, relay, crowd, count), bare }
 }
 
@@ -67,6 +69,8 @@ type Returned = {
   readonly before: Stretch
   readonly meanwhile: Stretch
   readonly back: CameBack
+  /** Share of a core that the crowd's own process used meanwhile. */
+  readonly crowdBusy: number
   /** Of the whole relay, while they came back. */
   readonly rowReads: number
 }
@@ -82,16 +86,18 @@ async function comeBack(stage: Stage, relay: RelayServer, crowd: Loader, count: 
   stage.say(`  ${HONEST_PAIRS} pairs write at ${HONEST_RATE}/s`)
   await loader.ask(pairsAt(relay.origin, 'honest', HONEST_PAIRS))
   await loader.ask({ do: 'start', group: 'honest', loop: 'open', rate: HONEST_RATE, precise: false })
-  await stage.pause(HONEST_MS / 2)
+  await stage.pause(WARM_UP_MS)
   const honest = { loader, group: 'honest', pid: relay.process.pid }
   const before = await measureDuring(honest, () => stage.pause(HONEST_MS))
   const readsBefore = await rowReadsOf(relay)
   let back: CameBack | undefined
+  const crowdBefore = await cpuMs(crowd.pid)
   const meanwhile = await measureDuring(honest, async () => {
     back = await crowd.ask<CameBack>({ do: 'come-back', count, withinMs: COME_BACK_MS })
   })
   await loader.ask({ do: 'stop', group: 'honest' })
-  return { before, meanwhile, back: back!, rowReads: (await rowReadsOf(relay)) - readsBefore }
+  const crowdBusy = ((await cpuMs(crowd.pid)) - crowdBefore) / back!.elapsedMs
+  return { before, meanwhile, back: back!, crowdBusy, rowReads: (await rowReadsOf(relay)) - readsBefore }
 }
 
 function memoryFigures(count: number, plain: Idle, tls: Idle | undefined): Figure[] {
@@ -116,13 +122,13 @@ export const crowdRow: Row = {
   async run(stage, options) {
     const count = options.full ? COUNT_FULL : COUNT
     await using relay = await stage.relay('crowd', { inspected: true })
-    await using crowd = await stage.loader()
+    await using crowd = await stage.loader({ behind: true })
     const bare = await bareCost(stage, count, undefined)
     const tls = await withTls(stage, options.full ? TLS_FULL : TLS)
     const plain = { ours: await signedInCost(stage, relay, crowd, count), bare }
     stage.say('  they lose their sockets and come back')
     const returning = Math.min(count, COME_BACK)
-    const { before, meanwhile, back, rowReads } = await comeBack(stage, relay, crowd, returning)
+    const { before, meanwhile, back, crowdBusy, rowReads } = await comeBack(stage, relay, crowd, returning)
     const signIns = new Histogram().add(back.signIns)
     const p99 = [msOf(before.latency, 0.99), msOf(meanwhile.latency, 0.99)] as const
     return {
@@ -140,6 +146,8 @@ export const crowdRow: Row = {
         'memory: growth of the resident set after garbage collection, divided by the connections',
         ...(tls ? [] : ['no openssl, so no certificate: nothing was measured with TLS']),
         `${back.refused} tries were refused and went again`,
+        busyNote('before', before),
+        `${busyNote('meanwhile', meanwhile)}, the crowd's own process ${(crowdBusy * 100).toFixed(0)} %, behind the load`,
         ...troubleNotes(before, meanwhile),
       ],
     }

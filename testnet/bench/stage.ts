@@ -1,5 +1,6 @@
 // What rows measure with: relays and forwarders as processes of their own, load processes, a directory on a real disk.
 import { mkdir, rm } from 'node:fs/promises'
+import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '#protocol'
 import { bootstrapStart, relayInit, relayStart, runToEnd } from '../command-lines.ts'
@@ -10,6 +11,8 @@ import { type ManagedProcess, managedProcess, NOTHING_PRELOADED, type Preload } 
 import type { Tls } from './certificate.ts'
 import { type Placement, pin, placement } from './cpu.ts'
 
+/** Of a process that comes behind others on its core. */
+const BEHIND_NICE = 10
 const RAW_SERVER = join(import.meta.dirname, 'raw-server.ts')
 
 export type Server = AsyncDisposable & {
@@ -45,6 +48,14 @@ export type RelayHow = {
   readonly inspected?: boolean
   readonly tls?: Tls
   readonly preload?: (name: string) => Preload
+  /** Regions beside the load come behind it: what they cost is not what others notice. */
+  readonly behind?: boolean
+}
+export type LoaderHow = {
+  /** The file of a certificate that it trusts. */
+  readonly ca?: string
+  /** It comes behind those who measure, where they share a core: what it costs itself is not what others notice. */
+  readonly behind?: boolean
 }
 export type ForwarderHow = { readonly inspected?: boolean; readonly tls?: Tls }
 
@@ -57,8 +68,7 @@ export type Stage = {
   /** An entry node and a relay for each name; the first on the servers' core, the others on that of the load. */
   regions(names: readonly string[], how?: RelayHow): Promise<Regions>
   forwarder(how?: ForwarderHow): Promise<Server & { readonly inspectorPort: number | undefined }>
-  /** `ca`: the file of a certificate that it trusts. */
-  loader(ca?: string): Promise<Loader>
+  loader(how?: LoaderHow): Promise<Loader>
   pause(ms: number): Promise<void>
 }
 
@@ -72,9 +82,10 @@ type ServerPlan = {
   readonly cores: string | undefined
   readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  readonly behind?: boolean
 }
 
-async function makeServer(options: StageOptions, { name, cores, args, env }: ServerPlan) {
+async function makeServer(options: StageOptions, { name, cores, args, env, behind = false }: ServerPlan) {
   const it = managedProcess({
     name,
     args,
@@ -86,6 +97,7 @@ async function makeServer(options: StageOptions, { name, cores, args, env }: Ser
   const start = async (): Promise<void> => {
     await it.start()
     await pin(it.pid ?? 0, cores)
+    if (behind && it.pid !== undefined) setPriority(it.pid, BEHIND_NICE)
   }
   await start()
   return { process: it, start, [Symbol.asyncDispose]: () => it[Symbol.asyncDispose]() }
@@ -124,6 +136,7 @@ async function makeRelay(options: StageOptions, { name, cores, entries, how }: R
     cores,
     args: [...profiled, ...inspector.args, ...preload.args, ...relayStart(data)],
     env: { ...tls, ...preload.env },
+    behind: how.behind ?? false,
   })
   const origin = `${how.tls ? 'https' : 'http'}://127.0.0.1:${client.port}`
   // This process does not trust the certificate; the ready line has to do.
@@ -161,7 +174,8 @@ async function makeRegions(
   const relays: RelayServer[] = []
   for (const [i, name] of names.entries()) {
     const cores = i === 0 ? placed.server : placed.load
-    relays.push(stack.use(await makeRelay(options, { name, cores, entries, how })))
+    const behind = how.behind === true && i > 0
+    relays.push(stack.use(await makeRelay(options, { name, cores, entries, how: { ...how, behind } })))
   }
   await untilListed(String(ready.url), names.length, systemClock)
   const owned = stack.move()
@@ -194,9 +208,10 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       })
       return { ...it, origin: String(it.process.ready.url), inspectorPort: inspector.port }
     },
-    async loader(ca) {
+    async loader({ ca, behind = false } = {}) {
       const it = await startLoader(systemClock, ca)
       await pin(it.pid, placed.load)
+      if (behind) setPriority(it.pid, BEHIND_NICE)
       return it
     },
     pause(ms) {

@@ -178,7 +178,10 @@ export const RELAY_PLANTS: readonly Plant[] = [
     file: 'relay/rules/lag-server.ts',
     patches: [
       ['      if (now - serving.sinceMs < this.#limits.againMs) continue\n', '      if (now > 0) continue\n'],
-      ['    this.#queues.delete(region)\n', ''],
+      [
+        '    this.#queues.delete(region)\n    // Somebody may still be reading for it.\n    queue.waiting.length = 0\n    queue.serving.clear()\n',
+        '',
+      ],
     ],
     explain: 'a stream whose turn was cut off by a broken link is never served again',
     checks: ['failure', 'converges', 'nothing-lost'],

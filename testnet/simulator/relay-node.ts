@@ -31,6 +31,7 @@ export const TINY_RULES: RuleLimits = {
   itemBytes: 1_024,
   lagStreams: 2,
   lagTurnBytes: 1_500,
+  catchUpTickBytes: 2_000,
   lagAgainMs: 800,
   takeoverAgainMs: 400,
   takeoverPatienceMs: 1_500,

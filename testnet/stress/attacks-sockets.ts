@@ -54,19 +54,23 @@ export const idleSessions: Attack = {
   async prepare({ north, full }) {
     const all = await people(north.origin, full ? 10_000 : 500)
     return async (stopped) => {
-      let next = 0
+      const faults: string[] = []
       const open: { destroy(): void }[] = []
-      await over(stopped, 16, async () => {
-        const person = all[next++]
-        if (person) open.push(await signIn(person, quiet))
-        else await pause(50)
-      })
-      const did = `${open.length} signed in`
-      for (const socket of open) socket.destroy()
-      return {
-        did,
-        faults: open.length < all.length ? [`only ${open.length} of ${all.length} were signed in in time`] : [],
+      let [next, inTime] = [0, 0]
+      // How many are in when it ends is a matter of the machine; that everybody gets in is not.
+      const work = async (): Promise<void> => {
+        for (let person = all[next++]; person; person = all[next++]) {
+          await signIn(person, quiet).then(
+            (socket) => open.push(socket),
+            (error: Error) => faults.push(`a sign-in failed: ${error.message.slice(0, 100)}`),
+          )
+          if (!stopped.now()) inTime++
+        }
       }
+      await Promise.all(Array.from({ length: 16 }, work))
+      await stopped.promise
+      for (const socket of open) socket.destroy()
+      return { did: `${open.length} signed in, ${inTime} of them in time`, faults: faults.slice(0, 3) }
     }
   },
 }
