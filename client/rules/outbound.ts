@@ -245,10 +245,17 @@ export function ownEntry(core: Core, turn: Turn, conversation: Conversation, hea
   }
 }
 
+function revOf({ slots }: Conversation, k: number): number {
+  const slot = slots.get(k)
+  return slot ? Math.max(slot.rev, slot.skipRev) : 0
+}
+
 export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, verdict: Verdict): void {
   const { k, rev, outcome, tag } = verdict
   const { pipe } = conversation
   turn.touched.add(conversation)
+  // It is about what was sent before, and no answer to what is on its way now.
+  if ((outcome.case === 'stale' || outcome.case === 'final') && rev < revOf(conversation, k)) return
   const step = (event: SlotEvent, facts: Facts = NO_FACTS): void => apply(core, turn, conversation, k, event, facts)
   if (outcome.case !== 'behind' && outcome.case !== 'safe' && outcome.case !== 'wait') answered(pipe, k)
   switch (outcome.case) {

@@ -67,14 +67,10 @@ export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arri
   return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }
 }
 
-/** These may keep what is nowhere else, for somebody who came: they come first. */
+/** These may keep what is nowhere else, for somebody who came, unless the home before this one has taken it from them. */
 export function requiring(arrival: Arrival, regions: readonly RegionId[]): Arrival {
-  const others = regions.filter((region) => region !== arrival.here)
-  return {
-    ...arrival,
-    candidates: [...new Set([...others, ...arrival.candidates])],
-    required: [...new Set([...arrival.required, ...others])],
-  }
+  const required = [...new Set([...arrival.required, ...regions.filter((region) => region !== arrival.here)])]
+  return { ...arrival, candidates: [...new Set([...required, ...arrival.candidates])], required }
 }
 
 /** What it answered no longer counts. */
