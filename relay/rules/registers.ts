@@ -62,7 +62,8 @@ export class Registers {
           continue
         }
         member.deliveredDueMs = undefined
-        this.#deliver(conv, m, now)
+        // Who has moved on meanwhile is told of where they live.
+        if (member.local) this.#deliver(conv, m, now)
       }
       if (isLeft) continue
       this.#due.delete(conv)

@@ -79,9 +79,16 @@ export class Submissions {
     const stop = outcome.do === 'held' && outcome.stop ? fromBinary(VerdictSchema, outcome.stop) : undefined
     const verdict = homeVerdict(outcome, submission, stop)
     // A replica's entries were committed by their host; what this home only holds or believes waits for its commit.
-    const gate = outcome.do === 'sequenced' && !conv.hostedHere ? 0 : this.#core.store.gate()
+    const isCommitted = outcome.do === 'sequenced' && !conv.hostedHere
+    const gate = stop ? this.#ownersGate() : isCommitted ? 0 : this.#core.store.gate()
     this.#tell(session, conv, verdict, gate)
     if (outcome.do === 'sequenced') this.#log.repeatSafe(conv, author, session)
+  }
+
+  /** Who has been deposed must not refuse: a commit of its own tells, even where nothing else waits for one. */
+  #ownersGate(): number {
+    this.#core.store.note(new Uint8Array(0))
+    return this.#core.store.gate()
   }
 
   #room(author: Author): Budget {
@@ -248,9 +255,7 @@ export class Submissions {
     const kind = ItemKind.SUBMISSION_STATE
     const item = { conv: conv.id, kind, body: encodeItem({ kind, value: state }) }
     const refuses = verdict?.outcome.case === 'stale' || verdict?.outcome.case === 'final'
-    // Who has been deposed must not refuse: a commit of its own tells, even where nothing else waits for one.
-    if (refuses) this.#core.store.note(new Uint8Array(0))
-    this.#core.outbox.after(this.#core.store.gate(), region, item)
+    this.#core.outbox.after(refuses ? this.#ownersGate() : this.#core.store.gate(), region, item)
   }
 
   /** The host says how far it has come with a device's submissions. */
@@ -323,10 +328,11 @@ export class Submissions {
 
   /** A device names a conversation in a new session: what was decided about its submissions meanwhile. */
   repeatStops(session: SessionState, conv: Conversation, author: Author): void {
-    for (const held of author.run) {
-      if (!held.stop || held.k <= author.last) continue
-      const verdict = fromBinary(VerdictSchema, held.stop)
-      this.#tell(session, conv, { ...verdict, tag: held.tag }, this.#core.store.gate())
+    const stopped = author.run.filter(({ stop, k }) => stop && k > author.last)
+    const gate = stopped.length > 0 ? this.#ownersGate() : 0
+    for (const held of stopped) {
+      const verdict = fromBinary(VerdictSchema, held.stop!)
+      this.#tell(session, conv, { ...verdict, tag: held.tag }, gate)
     }
     this.#log.repeatSafe(conv, author, session)
   }
