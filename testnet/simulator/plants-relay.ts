@@ -6,7 +6,7 @@ export const RELAY_PLANTS: readonly Plant[] = [
     id: 'host-acknowledges-early',
     file: 'relay/rules/submissions.ts',
     patches: [
-      ['this.#core.outbox.after(this.#core.store.gate(), region, item)', 'this.#core.outbox.after(0, region, item)'],
+      ['after(refuses ? this.#ownersGate() : this.#core.store.gate(), region, item)', 'after(0, region, item)'],
     ],
     explain:
       'the host says how far it has come before that is committed; a crash then loses what the home counts as taken',
