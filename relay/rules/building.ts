@@ -25,6 +25,7 @@ import {
 import { authorOf, type Conversation, findHeld, nextPlace, putHeld } from './conversation.ts'
 import {
   conversationPartition,
+  dropHandedOver,
   handedOverKey,
   heldKey,
   hostKey,
@@ -123,7 +124,7 @@ export class Builder {
 
   /** A conversation that was not here. Throws a ParleyError for what does not fit together. */
   build(building: Building, site: Site): Conversation {
-    const { store, convs, ports } = this.#core
+    const { convs, ports } = this.#core
     const snapshot = building.snapshot!
     const moves = this.#movesOf(building.id, site.genesisBytes, snapshot)
     const newest = moves.at(-1)
@@ -134,14 +135,18 @@ export class Builder {
       epoch: newest?.epoch ?? site.epoch,
     }
     const conv = newConversation(founding, ports.region)
-    conv.moves = moves
     applySnapshot(conv, snapshot, building.head)
     conv.activityMs = building.activityMs
     conv.handedOver = building.handedOver
-    for (const move of moves) store.put(conv.partition, hostKey(move.epoch), writeRecord(move.record))
+    this.#putMoves(conv, moves)
     convs.adopt(conv)
     this.#takeRest(conv, snapshot)
     return conv
+  }
+
+  #putMoves(conv: Conversation, moves: readonly HostRegister[]): void {
+    conv.moves = moves
+    for (const move of moves) this.#core.store.put(conv.partition, hostKey(move.epoch), writeRecord(move.record))
   }
 
   #movesOf(id: ConvId, genesisBytes: Uint8Array, snapshot: Snapshot): HostRegister[] {
@@ -197,15 +202,12 @@ export class Builder {
   #startOver(conv: Conversation, building: Building, snapshot: Snapshot): void {
     const { store } = this.#core
     if (conv.low < conv.head) store.trim(conv.partition, conv.head, conv.head)
-    for (let at = conv.low; at < conv.handedOver; ) {
-      at = placeBehind(at, conv.moves)
-      store.delete(conv.partition, handedOverKey(at))
-    }
+    dropHandedOver(store, conv, conv.handedOver)
     const moves = this.#movesOf(building.id, conv.genesisBytes, snapshot)
     const newest = moves.at(-1)
     if (newest && newest.epoch > conv.epoch) {
-      Object.assign(conv, { moves, epoch: newest.epoch, host: newest.host })
-      for (const move of moves) store.put(conv.partition, hostKey(move.epoch), writeRecord(move.record))
+      Object.assign(conv, { epoch: newest.epoch, host: newest.host })
+      this.#putMoves(conv, moves)
     }
     applySnapshot(conv, snapshot, building.head)
     conv.handedOver = NOWHERE

@@ -13,6 +13,7 @@
 import {
   type ConvId,
   convIdBytes,
+  earlier,
   entryPosition,
   type Genesis,
   NOWHERE,
@@ -57,6 +58,14 @@ export const heldKey = (author: Author, k: number): string => `r${author.key}${h
 export const blockKey = (author: Author, block: number): string => `w${author.key}${hex(block, 8)}`
 export const hostKey = (epoch: number): string => `a${hex(epoch, 8)}`
 export const handedOverKey = (at: Position): string => `b${hex(at, 14)}`
+/** What was handed over up to `end` goes; it begins where the conversation does. */
+export function dropHandedOver(store: Store, conv: Conversation, end: Position): void {
+  for (let at = conv.low; at < earlier(end, conv.handedOver); ) {
+    at = nextPlace(at, conv.moves)
+    store.delete(conv.partition, handedOverKey(at))
+  }
+}
+
 export const registerName = (r: { kind: number; member: number; device: number }): string =>
   hex(r.kind, 2) + hex(r.member, 8) + hex(r.device, 2)
 export const lagKey = (conv: ConvId, stream: string): string => `${conv} ${stream}`

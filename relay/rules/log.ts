@@ -8,13 +8,12 @@ import {
   ItemKind,
   keptOf,
   NOWHERE,
-  nextPlace,
   nOf,
   type Position,
   type UserId,
 } from '#protocol'
 import { type Author, advance, type Conversation, hashWith, heldAt } from './conversation.ts'
-import { handedOverKey, heldKey, LOG_STREAM } from './conversation-rows.ts'
+import { dropHandedOver, heldKey, LOG_STREAM } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import type { SessionState } from './sessions.ts'
 
@@ -154,10 +153,7 @@ export class Log {
     if (conv.moves.length > 0) low = keptOf(low, conv.moves)
     if (low <= conv.low || (conv.moves.length === 0 && epochOf(low) !== epochOf(conv.low))) return
     this.#core.store.trim(conv.partition, low, conv.head)
-    for (let at = conv.low; at < earlier(low, conv.handedOver); ) {
-      at = nextPlace(at, conv.moves)
-      this.#core.store.delete(conv.partition, handedOverKey(at))
-    }
+    dropHandedOver(this.#core.store, conv, low)
     conv.low = low
     this.#core.convs.changed(conv)
   }
