@@ -85,6 +85,7 @@ import {
   LINK_BATCH_MAX_BYTES,
   LINK_FRAME_MAX_BYTES,
   LINK_ITEM_FIELDS_MAX,
+  PARTS_MAX,
   REQUEST_MAX_BYTES,
   REQUEST_METHOD_MAX_CHARS,
 } from './limits.ts'
@@ -209,6 +210,8 @@ function checkMoving(item: RelayItem): void {
     case ItemKind.TAKEOVER:
       checkEpoch(item.value.epoch)
       readGenesis(item.value.genesis)
+      ensureAtMost(item.value.userId.length, PARTS_MAX, 'members')
+      for (const id of item.value.userId) ensure(id.length === ID_BYTES, 'a member that is none')
       break
     case ItemKind.TAKEOVER_STATE: {
       const { hostRegion, epoch, beforeRegion, beforeKeeps } = item.value

@@ -24,7 +24,7 @@ import {
 } from './gen/link_pb.ts'
 import type { SignedRecord } from './gen/records_pb.ts'
 import { directGenesis } from './genesis.ts'
-import { regionIdBytes } from './ids.ts'
+import { regionIdBytes, userIdBytes } from './ids.ts'
 import { LINK_BATCH_ITEMS_MAX, LINK_FRAME_MAX_BYTES } from './limits.ts'
 import type { RefusalCode } from './refusals.ts'
 import { hex, type VectorCase, type VectorFile } from './vector-file.ts'
@@ -191,6 +191,7 @@ function movingVectors(cast: Cast): VectorCase[] {
     registers.valid('host registers', { items: [register] }),
     state.valid('host registers that were committed', { epoch: 2 }),
     takeover.valid('takeover', { epoch: 2, genesis }),
+    takeover.valid('takeover for one of the members', { epoch: 2, genesis, userId: [userIdBytes(cast.ben.id)] }),
     takeover.valid('takeover that is done', { epoch: 2, done: true, genesis }),
     there.valid('takeover state: unknown here', {}),
     there.valid('takeover state: unknown here, and never to be hosted here', { closed }),
@@ -217,6 +218,7 @@ function movingVectors(cast: Cast): VectorCase[] {
     state.bad('host registers of epoch 0', {}),
     takeover.bad('takeover of epoch 0', { genesis }),
     takeover.bad('takeover of nothing', { epoch: 2 }),
+    takeover.bad('takeover for nobody', { epoch: 2, genesis, userId: [filled(31, 1)] }),
     there.bad('takeover state without an epoch', { hostRegion: host.hostRegion }),
     ballot.bad('ballot without a phase', { epoch: 2, number }),
     ballot.bad('ballot without a number', { phase: PREPARE, epoch: 2 }),

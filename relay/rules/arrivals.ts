@@ -58,10 +58,7 @@ export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arri
   const preferred = arrival.candidates.flatMap((region) => (region === from ? [from, before].filter(isOther) : region))
   const candidates = [...new Set([...preferred, ...[host].filter(isOther)])]
   if (!isOther(before)) return { ...arrival, answers, candidates }
-  if (answer.beforeKeeps) {
-    const required = [...new Set([...arrival.required, before])]
-    return { ...arrival, answers, candidates, required }
-  }
+  if (answer.beforeKeeps) return requiring({ ...arrival, answers, candidates }, [before])
   if (before === host) return { ...arrival, answers, candidates }
   const instead = (regions: readonly RegionId[]): RegionId[] => regions.map((r) => (r === from ? before : r))
   return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }

@@ -21,11 +21,12 @@ import {
   TakeoverSchema,
   type TakeoverState,
   type UserId,
+  userIdBytes,
 } from '#protocol'
 import { isIncomplete, mayComeFromElsewhere, newArrival, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
-import { Asking, type Coming, startOf } from './coming.ts'
-import type { Conversation } from './conversation.ts'
+import { Asking, type Coming, newComing, startOf } from './coming.ts'
+import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { Election, ROUNDS } from './forcing.ts'
@@ -145,7 +146,7 @@ export class Arriving {
   #drop(coming: Coming | undefined): void {
     if (!coming) return
     this.#coming.delete(coming.id)
-    if (coming.existing) coming.existing.pins--
+    if (coming.existing) unpin(coming.existing)
   }
 
   /** `asHost`: what members had in their own former homes has been asked for. */
@@ -167,15 +168,8 @@ export class Arriving {
       if (before && !existing) this.#asking.sayWhoMoved(before, homes)
       return
     }
-    const coming: Coming = {
-      ...{ id, genesis: genesis.slice(), users, homes, existing, ...started, asked: new Map() },
-      ...{ forcing: undefined, round: 0, payload: undefined, building: undefined },
-    }
-    this.#coming.set(id, coming)
-    if (existing) {
-      existing.pins++
-      this.#parts.moves.settle(existing)
-    }
+    const coming = newComing({ id, genesis: genesis.slice(), users, homes, existing, ...started })
+    this.#comes(coming)
     const keeping = Promise.all(coming.awaited.map(core.keeping))
     core.load(Promise.all([core.store.get(ROUNDS, id), keeping]), ([row, regions]) => {
       if (this.#coming.get(id) !== coming) return
@@ -190,7 +184,7 @@ export class Arriving {
    * and keeps it no more. Then all is taken anew from there.
    */
   misses(conv: Conversation): void {
-    const { core, moves, limits } = this.#parts
+    const { core, limits } = this.#parts
     const now = core.ports.clock.monotonic()
     conv.missingSinceMs ??= now
     if (now - conv.missingSinceMs < limits.takeoverPatienceMs || this.#coming.has(conv.id)) return
@@ -200,15 +194,21 @@ export class Arriving {
     const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
     if (homes.length < users.length) return
     const from = { others: [], required: [conv.host], candidates: [conv.host], sinceMs: now }
-    this.#coming.set(conv.id, {
-      ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, asked: new Map() },
+    const coming = newComing({
+      ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, hostsLater: false },
       awaited: users.filter((_, m) => conv.members[m]!.local),
       arrival: newArrival({ opens: 0, here, hosted: false, hasSome: true, ...from }),
-      ...{ hostsLater: false, forcing: undefined, round: 0, payload: undefined, building: undefined },
     })
-    conv.pins++
-    moves.settle(conv)
-    this.#step(this.#coming.get(conv.id)!)
+    this.#comes(coming)
+    this.#step(coming)
+  }
+
+  #comes(coming: Coming): void {
+    const { id, existing } = coming
+    this.#coming.set(id, coming)
+    if (!existing) return
+    pin(existing)
+    this.#parts.moves.settle(existing)
   }
 
   tick(): void {
@@ -273,7 +273,8 @@ export class Arriving {
   #ask(coming: Coming, region: RegionId): void {
     if (!this.#asking.isDue(coming, region)) return
     const epoch = coming.homes[0]!.homeGeneration
-    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, genesis: coming.genesis }))
+    const userId = coming.awaited.map(userIdBytes)
+    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, genesis: coming.genesis, userId }))
     this.#asking.send(region, coming, ItemKind.TAKEOVER, body)
   }
 

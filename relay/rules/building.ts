@@ -36,7 +36,7 @@ import {
 } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { writeRecord } from './epochs.ts'
-import { applySnapshot, mergeEntries } from './handover.ts'
+import { applySnapshot, ensureFits, mergeEntries } from './handover.ts'
 import type { Log } from './log.ts'
 
 export type Building = {
@@ -201,9 +201,10 @@ export class Builder {
    */
   #startOver(conv: Conversation, building: Building, snapshot: Snapshot): void {
     const { store } = this.#core
+    const moves = this.#movesOf(building.id, conv.genesisBytes, snapshot)
+    ensureFits(conv, snapshot, building.head)
     if (conv.low < conv.head) store.trim(conv.partition, conv.head, conv.head)
     dropHandedOver(store, conv, conv.handedOver)
-    const moves = this.#movesOf(building.id, conv.genesisBytes, snapshot)
     const newest = moves.at(-1)
     if (newest && newest.epoch > conv.epoch) {
       Object.assign(conv, { epoch: newest.epoch, host: newest.host })

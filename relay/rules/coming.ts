@@ -28,6 +28,14 @@ export type Coming = {
   readonly asked: Map<string, number>
 }
 
+/** Nothing of it has come yet, and nobody was asked. */
+export const newComing = (
+  init: Pick<Coming, 'id' | 'genesis' | 'users' | 'homes' | 'existing' | 'awaited' | 'arrival' | 'hostsLater'>,
+): Coming => ({
+  ...init,
+  ...{ asked: new Map(), forcing: undefined, round: 0, payload: undefined, building: undefined },
+})
+
 type Known = {
   readonly users: readonly UserId[]
   readonly homes: readonly Home[]

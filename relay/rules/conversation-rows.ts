@@ -49,7 +49,7 @@ export const feedPartition = (region: RegionId): string => `f/${region}`
 export const LOG_STREAM = 'l'
 export const HOST_STREAM = 'h'
 export const registerStream = (name: string): string => `g${name}`
-/** Partition of the conversations of which entries are kept: where a restart and the retention look. */
+/** Partition of the conversations of which something is kept: where a restart and the retention look. */
 export const KEPT = 'k'
 export const STATE_KEY = 's'
 export const HEAD_KEY = 'h'
@@ -147,6 +147,7 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
     inboxesDirty: false,
     pins: 0,
     kept: false,
+    retiring: false,
   }
 }
 

@@ -79,6 +79,7 @@ function lasting(conv: Conversation) {
     inboxesDirty: _i,
     pins: __,
     kept: ___,
+    retiring: _r,
     feeds,
     authors,
     settled: ____,
@@ -103,6 +104,12 @@ function lasting(conv: Conversation) {
 
 const partition = conversationPartition(pair.id)
 
+const NO_ACCOUNTS = {
+  knownHome: () => undefined,
+  knownManifest: () => undefined,
+  findHome: async () => undefined,
+}
+
 test('a conversation is read as it was written, whatever happened to it', async () => {
   for (let seed = 1; seed <= 25; seed++) {
     const random = simulatedRandom(seed)
@@ -110,7 +117,7 @@ test('a conversation is read as it was written, whatever happened to it', async 
     const { hooks, drive, open } = await openTestStore(random)
     let store = await open()
     const load = (): never => assert.fail('nothing is to be loaded')
-    const inboxes = new Inboxes(store, { knownManifest: () => undefined, findHome: async () => undefined })
+    const inboxes = new Inboxes(store, NO_ACCOUNTS)
     const convs = new Conversations(store, inboxes, HERE, 10, load, () => {})
     hooks.closing = (commit) => {
       convs.closing(commit)
@@ -159,7 +166,7 @@ test('a conversation is read as it was written, whatever happened to it', async 
     const later = (await drive(loadConversation(store, pair.id, HERE)))!
     assert.deepEqual(lasting(later), before, `seed ${seed}, after a crash`)
     assert.equal(later.settled, later.head)
-    const inboxesLater = new Inboxes(store, { knownManifest: () => undefined, findHome: async () => undefined })
+    const inboxesLater = new Inboxes(store, NO_ACCOUNTS)
     await drive(inboxesLater.load(later, later.members[1]!))
     assert.deepEqual(
       cursors(inboxesLater, later.members[1]!),

@@ -151,10 +151,23 @@ export type Conversation = {
   stateDirty: boolean
   /** Inbox rows of it changed since the last commit was closed. */
   inboxesDirty: boolean
-  /** Listed among the conversations of which entries are kept. */
+  /** Listed among the conversations of which something is kept. */
   kept: boolean
+  /** Nobody lives here any more, and its rows are yet to go. */
+  retiring: boolean
   /** Who holds on to this object between turns: it must not be forgotten and read again meanwhile. */
   pins: number
+}
+
+/** Holds on to a conversation between turns. */
+export function pin(conv: Conversation): void {
+  conv.pins++
+}
+
+/** What is let go of twice would be forgotten under somebody who still holds it, and live on beside what is read anew. */
+export function unpin(conv: Conversation): void {
+  if (conv.pins === 0) throw new Error('a conversation was let go of that nobody held')
+  conv.pins--
 }
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')

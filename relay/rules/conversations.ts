@@ -106,7 +106,10 @@ export class Conversations {
   /** A conversation that was built up from what another region has; takes the place of one that had left. */
   adopt(conv: Conversation): void {
     const before = this.#loaded.get(conv.id)
-    if (before) this.#dirty.delete(before)
+    if (before) {
+      this.#dirty.delete(before)
+      conv.kept = before.kept
+    }
     this.#keep(conv)
     this.moved(conv)
   }
@@ -165,7 +168,8 @@ export class Conversations {
   }
 
   #isKept(conv: Conversation): boolean {
-    return conv.low < conv.head || owesDelivered(conv, this.#inboxes)
+    const inboxes = this.#inboxes
+    return conv.retiring || conv.low < conv.head || owesDelivered(conv, inboxes) || inboxes.waitsForNobody(conv)
   }
 
   #listKept(conv: Conversation): void {

@@ -20,7 +20,7 @@ import {
   type UserId,
 } from '#protocol'
 import type { Arriving } from './arriving.ts'
-import { authorOf, type Conversation, memberOf } from './conversation.ts'
+import { authorOf, type Conversation, memberOf, pin, unpin } from './conversation.ts'
 import { inboxPartition, readEntries } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes, membersOf } from './founding.ts'
@@ -346,9 +346,9 @@ export class Devices {
       // Whoever pulls from a place has everything up to it, durably.
       this.#acknowledged(session, conv, member, after)
       session.views.set(conv.id, { live: false, sent: after })
-      conv.pins++
+      pin(conv)
       this.#core.load(readEntries(this.#core.store, conv, after, conv.head, maxBytes), (entries) => {
-        conv.pins--
+        unpin(conv)
         if (!this.#core.sessions.isOpen(session)) return
         // A replica that had forgotten what it pushed may have it again by now.
         this.#acknowledged(session, conv, member, after)

@@ -365,7 +365,7 @@ class Engine implements RelayEngine, Relay {
     this.#walked = undefined
     const options = { from, to: undefined, limit: KEPT_PER_SWEEP, reverse: false }
     this.#load(this.#core.store.range(KEPT, options), (rows) => {
-      for (const [id] of rows) this.#core.convs.with(id as ConvId, () => {})
+      for (const [id] of rows) this.#core.convs.with(id as ConvId, (conv) => conv && this.#moves.retireIfLeft(conv))
       const last = rows[rows.length - 1]
       if (rows.length === KEPT_PER_SWEEP && last) this.#walked ??= `${last[0]}\0`
     })

@@ -7,7 +7,7 @@
 import type { Clock, ConvId, RegionId } from '#protocol'
 import type { Replayed, Store } from '../store/types.ts'
 import { ByteReader, ByteWriter } from './bytes.ts'
-import type { Conversation, FeedState, Gathered, WindowItem } from './conversation.ts'
+import { type Conversation, type FeedState, type Gathered, pin, unpin, type WindowItem } from './conversation.ts'
 import {
   feedPartition,
   HOST_STREAM,
@@ -149,7 +149,7 @@ export class Feeds {
 
   #promote(d: Destination): void {
     for (const [name, { conv, stream }] of d.promotable) {
-      conv.pins--
+      unpin(conv)
       const feed = feedOf(conv, d.region)
       if (!feed.lag.has(stream) || (feed.acked.get(stream) ?? 0) < this.#hooks.streamHead(conv, stream)) continue
       feed.lag.delete(stream)
@@ -235,7 +235,7 @@ export class Feeds {
     const name = lagKey(conv.id, stream)
     if (promotable.has(name)) return
     promotable.set(name, { conv, stream })
-    conv.pins++
+    pin(conv)
   }
 
   /**
@@ -279,7 +279,7 @@ export class Feeds {
     for (const [name, item] of d.promotable) {
       if (item.conv !== conv) continue
       d.promotable.delete(name)
-      conv.pins--
+      unpin(conv)
     }
   }
 

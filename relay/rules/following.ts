@@ -63,7 +63,8 @@ export class Following {
     for (const conv of [...core.convs.loaded()])
       if (conv.members.some(({ userId }) => userId === user)) this.check(conv)
     core.load(collect(rowsOf(core.store, inboxPartition(user), '', '~')), (rows) => {
-      for (const [id] of rows) core.convs.with(id as ConvId, (conv) => conv && this.check(conv))
+      // What is in memory has been looked at, and what is read is, on opening.
+      for (const [id] of rows) core.convs.with(id as ConvId, () => {})
     })
   }
 }

@@ -68,23 +68,28 @@ function windowOf({ last, window }: Author): { k: number; epoch: number; n: numb
 
 const placeOf = (at: { epoch: number; n: number } | undefined): Position => (at ? positionOf(at.epoch, at.n) : NOWHERE)
 
-/** Fills a conversation that has nothing yet; throws `malformed` for a table that does not fit its log. */
+/** Throws `malformed` for one that does not fit its own log. */
+export function ensureFits({ members }: Conversation, snapshot: Snapshot, head: Position): void {
+  if (placeOf(snapshot.low) > head || placeOf(snapshot.safe) > head)
+    throw new ParleyError('malformed', 'a snapshot beyond its own head')
+  for (const { author, window } of snapshot.authors) {
+    if (!author || author.member >= members.length) throw new ParleyError('malformed', 'a table of nobody')
+    if (window.some(({ epoch, n }) => positionOf(epoch, n) > head))
+      throw new ParleyError('malformed', 'a table beyond its log')
+  }
+}
+
+/** Fills a conversation that has nothing yet, or nothing any more; throws before it changes anything. */
 export function applySnapshot(conv: Conversation, snapshot: Snapshot, head: Position): void {
+  ensureFits(conv, snapshot, head)
   conv.low = placeOf(snapshot.low)
   conv.safe = placeOf(snapshot.safe)
-  if (conv.low > head || conv.safe > head) throw new ParleyError('malformed', 'a snapshot beyond its own head')
   conv.head = head
   conv.hash = head === NOWHERE ? convIdBytes(conv.id) : snapshot.headHash.slice()
-  for (const table of snapshot.authors) {
-    const { author: key, last, window } = table
-    if (!key || key.member >= conv.members.length) throw new ParleyError('malformed', 'a table of nobody')
-    const author = authorOf(conv, key.member, key)
+  for (const { author: key, last, window } of snapshot.authors) {
+    const author = authorOf(conv, key!.member, key!)
     author.last = last
-    for (const { k, epoch, n, tag } of window) {
-      const at = positionOf(epoch, n)
-      if (at > head) throw new ParleyError('malformed', 'a table beyond its log')
-      author.window.add(k, epoch, n, tag)
-    }
+    for (const { k, epoch, n, tag } of window) author.window.add(k, epoch, n, tag)
   }
 }
 

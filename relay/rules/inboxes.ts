@@ -22,7 +22,7 @@ import {
 import type { DirectoryPort } from './ports.ts'
 
 /** `findHome` also sees to it that the account of somebody who lives here is in memory. */
-export type AccountsPort = Pick<DirectoryPort, 'knownManifest' | 'findHome'>
+export type AccountsPort = Pick<DirectoryPort, 'knownHome' | 'knownManifest' | 'findHome'>
 
 export class Inboxes {
   readonly #store: Store
@@ -106,6 +106,14 @@ export class Inboxes {
   /** What at least one device has. */
   highest(conv: Conversation, member: Member): Position {
     return highestCursor(member.inbox, conv.head)
+  }
+
+  /** Something waits here for somebody who lives elsewhere by now: their new home has to hear of it. */
+  waitsForNobody(conv: Conversation): boolean {
+    return conv.members.some(({ inbox, region, userId }) => {
+      const home = inbox && this.#directory.knownHome(userId)
+      return home !== undefined && home.homeRegion !== region
+    })
   }
 
   /** Registers changed, and only `told` of the person's devices were told. */

@@ -1,7 +1,7 @@
 // Serves streams that lag: one row per (destination, stream), from the tables, round robin, bounded in flight. A region
 // that was gone for a day is caught up without growing memory and without slowing anybody else.
 import type { Clock, RegionId } from '#protocol'
-import type { Conversation } from './conversation.ts'
+import { type Conversation, pin, unpin } from './conversation.ts'
 import { feedPartition, lagKey, POSITION_KEY, readLagKey } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
@@ -60,7 +60,7 @@ export class LagServer {
   reset(region: RegionId): void {
     const queue = this.#queues.get(region)
     if (!queue) return
-    for (const { conv } of [...queue.waiting, ...queue.serving.values()]) conv.pins--
+    for (const { conv } of [...queue.waiting, ...queue.serving.values()]) unpin(conv)
     this.#queues.delete(region)
     // Somebody may still be reading for it.
     queue.waiting.length = 0
@@ -72,12 +72,12 @@ export class LagServer {
     const queue = this.#queues.get(region)
     if (!queue) return
     const waiting = queue.waiting.filter((item) => item.conv !== conv)
-    conv.pins -= queue.waiting.length - waiting.length
+    for (let gone = queue.waiting.length - waiting.length; gone > 0; gone--) unpin(conv)
     queue.waiting.splice(0, queue.waiting.length, ...waiting)
     for (const [name, serving] of queue.serving) {
       if (serving.conv !== conv) continue
       queue.serving.delete(name)
-      conv.pins--
+      unpin(conv)
     }
   }
 
@@ -125,7 +125,7 @@ export class LagServer {
     const { conv: id, stream } = readLagKey(key)
     this.#core.convs.with(id, (conv) => {
       if (!conv?.feeds.has(region) || this.#queues.get(region) !== queue || queue.serving.has(key)) return
-      conv.pins++
+      pin(conv)
       queue.waiting.push({ conv, stream })
       this.run(region)
     })
@@ -136,7 +136,7 @@ export class LagServer {
     const from = feed.lag.get(stream)
     const name = lagKey(conv.id, stream)
     if (from === undefined || queue.serving.has(name)) {
-      conv.pins--
+      unpin(conv)
       return
     }
     const acked = Math.max(feed.acked.get(stream) ?? 0, from - 1)
@@ -158,12 +158,12 @@ export class LagServer {
     const { conv, stream } = serving
     if (!queue.serving.delete(lagKey(conv.id, stream))) return
     const feed = feedOf(conv, region)
-    conv.pins--
+    unpin(conv)
     if (!feed.lag.has(stream)) return
     if ((feed.acked.get(stream) ?? 0) >= this.#core.feeds.head(conv, stream))
       this.#core.feeds.mayPromote(conv, region, stream)
     else if (more) {
-      conv.pins++
+      pin(conv)
       queue.waiting.push({ conv, stream })
     }
   }
@@ -196,7 +196,7 @@ export class LagServer {
       if (now - serving.sinceMs < this.#limits.againMs) continue
       queue.serving.delete(name)
       feedOf(serving.conv, region).sent.delete(serving.stream)
-      serving.conv.pins--
+      unpin(serving.conv)
     }
     if (queue.serving.size === 0 && queue.waiting.length === 0) queue.cursor ??= ''
     this.run(region)

@@ -30,9 +30,10 @@ import {
   TakeoverStateSchema,
   type UserId,
   unpackSubmission,
+  userIdOf,
 } from '#protocol'
 import { type AcceptorAnswer, type BallotNumber, newAcceptor, onAccept, onPrepare } from './ballots.ts'
-import type { Author, Conversation } from './conversation.ts'
+import { type Author, type Conversation, type Member, pin, unpin } from './conversation.ts'
 import { heldKey, readEntries, readHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { membersOf } from './founding.ts'
@@ -82,7 +83,9 @@ export class Leaving {
     }
     this.#moves.follows(conv)
     const { convs, load, ports } = this.#core
-    load(this.#lacking(conv, region), (before) => {
+    const lacks = new Set(asked.userId.map(userIdOf))
+    const wanted = conv.members.filter(({ userId }) => lacks.has(userId))
+    load(this.#lacking(wanted, region), (before) => {
       convs.with(id, (now) => {
         if (now && livesHere(now, ports.region)) this.#answerWith(region, now, users, asked.epoch, before)
         else this.#answerWithout(region, id, users, asked.epoch)
@@ -91,9 +94,9 @@ export class Leaving {
   }
 
   /** A region that keeps something for one who lives over there now, and was here for too short a time to get it. */
-  async #lacking(conv: Conversation, newHome: RegionId): Promise<RegionId | undefined> {
+  async #lacking(members: readonly Member[], newHome: RegionId): Promise<RegionId | undefined> {
     const { directory, region: here } = this.#core.ports
-    for (const { userId, region } of conv.members) {
+    for (const { userId, region } of members) {
       if (region === here || directory.knownHome(userId)?.homeRegion !== newHome) continue
       const keeping = (await this.#core.keeping(userId)).find((former) => former !== newHome)
       if (keeping) return keeping
@@ -172,7 +175,7 @@ export class Leaving {
       if (directory.knownHome(member.userId)?.homeRegion === newHome) member.takenBy = newHome
     if (isExpected && !conv.hostedHere) return
     this.#moves.settle(conv)
-    if (!livesHere(conv, this.#core.ports.region)) this.#moves.retire(conv)
+    this.#moves.retireIfLeft(conv)
   }
 
   /** Where somebody lived: nothing has to be kept there for them any more. */
@@ -206,9 +209,9 @@ export class Leaving {
       conv.members.map(({ userId }) => userId),
     )
     const after = positionOf(asked.epoch, asked.n)
-    conv.pins++
+    pin(conv)
     this.#core.load(this.#readPage(conv, after, region), ({ entries, held }) => {
-      conv.pins--
+      unpin(conv)
       const range = create(RangeSchema, {
         afterEpoch: epochOf(after),
         afterN: nOf(after),

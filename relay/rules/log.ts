@@ -12,7 +12,7 @@ import {
   type Position,
   type UserId,
 } from '#protocol'
-import { type Author, advance, type Conversation, hashWith, heldAt } from './conversation.ts'
+import { type Author, advance, type Conversation, hashWith, heldAt, pin, unpin } from './conversation.ts'
 import { dropHandedOver, heldKey, LOG_STREAM } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import type { SessionState } from './sessions.ts'
@@ -112,7 +112,7 @@ export class Log {
   cursorMoved(conv: Conversation): void {
     if (this.#trimmable.has(conv)) return
     this.#trimmable.add(conv)
-    conv.pins++
+    pin(conv)
   }
 
   hasTrimmable(): boolean {
@@ -122,7 +122,7 @@ export class Log {
   /** Deletes what nobody needs any more; rides in a commit that is being closed, or makes one. */
   trim(): void {
     for (const conv of this.#trimmable) {
-      conv.pins--
+      unpin(conv)
       this.#dropHeld(conv)
       this.#dropEntries(conv)
     }

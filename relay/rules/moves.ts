@@ -20,7 +20,7 @@ import {
   type SignedRecord,
 } from '#protocol'
 import { newAcceptor } from './ballots.ts'
-import { type Conversation, isClosed } from './conversation.ts'
+import { type Conversation, isClosed, pin, unpin } from './conversation.ts'
 import {
   collect,
   HOST_STREAM,
@@ -123,11 +123,11 @@ export class Moves {
     }
     if (this.#rolling.has(conv)) return
     this.#rolling.add(conv)
-    conv.pins++
+    pin(conv)
     const { core } = this.#parts
     const kept = earlier(conv.low, register.cut)
     core.load(readEntries(core.store, conv, kept, register.cut, Number.POSITIVE_INFINITY), (entries) => {
-      conv.pins--
+      unpin(conv)
       this.#rolling.delete(conv)
       if (core.convs.get(conv.id) !== conv || conv.epoch >= register.epoch) return
       this.#cut(conv, register, entries)
@@ -305,6 +305,11 @@ export class Moves {
     sessions.moved(session, conv, waits ? conv.movesGate : 0)
   }
 
+  /** One of which something is kept: a former boot may not have come to drop it. */
+  retireIfLeft(conv: Conversation): void {
+    if (!livesHere(conv, this.#parts.core.ports.region)) this.retire(conv)
+  }
+
   /** Nobody who lives here is a member any more: only who hosts it now is remembered. */
   retire(conv: Conversation): void {
     const { core, lag } = this.#parts
@@ -314,15 +319,22 @@ export class Moves {
       lag.forget(conv, region)
     }
     conv.feeds.clear()
-    conv.pins++
+    if (conv.retiring) return
+    // Its rows go with a later commit, which a crash may prevent: until then it is listed, and looked at after a restart.
+    conv.retiring = true
+    convs.changed(conv)
+    pin(conv)
     const rows = Promise.all([
       collect(rowsOf(store, conv.partition, 'b', 'c')),
       collect(rowsOf(store, conv.partition, 'm', 's')),
       collect(rowsOf(store, conv.partition, 'w', 'x')),
     ])
     core.load(rows, (found) => {
-      conv.pins--
-      if (convs.get(conv.id) !== conv || livesHere(conv, core.ports.region)) return
+      unpin(conv)
+      conv.retiring = false
+      if (convs.get(conv.id) !== conv) return
+      convs.changed(conv)
+      if (livesHere(conv, core.ports.region)) return
       for (const [key] of found.flat()) store.delete(conv.partition, key)
       if (conv.low < conv.head) store.trim(conv.partition, conv.head, conv.head)
       conv.authors.clear()

@@ -2,7 +2,7 @@
 // every 250 ms; a read mark comes from the device, sealed. Both go to the host and from there to the other member regions.
 import { create, toBinary } from '@bufbuild/protobuf'
 import { ItemKind, limits, ParleyError, type RegionId, RegistersSchema, type RegisterUpdate } from '#protocol'
-import type { Conversation, Register } from './conversation.ts'
+import { type Conversation, pin, type Register, unpin } from './conversation.ts'
 import { registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { deliveredOf, REGISTER_DELIVERED } from './delivered.ts'
@@ -42,7 +42,7 @@ export class Registers {
     member.deliveredDueMs = Math.max(now, member.deliveredMs + EVERY_MS)
     if (this.#due.has(conv)) return
     this.#due.add(conv)
-    conv.pins++
+    pin(conv)
   }
 
   /** A conversation was read from rows: what a former boot did not come to tell. */
@@ -67,7 +67,7 @@ export class Registers {
       }
       if (isLeft) continue
       this.#due.delete(conv)
-      conv.pins--
+      unpin(conv)
     }
   }
 

@@ -4,7 +4,7 @@
 // what still waits in the journal (here), then what lags (lag-server.ts); what is said from now on goes at once, but for
 // conversations in which something older has to go first.
 import type { RegionId } from '#protocol'
-import type { Conversation, FeedState } from './conversation.ts'
+import { type Conversation, type FeedState, pin, unpin } from './conversation.ts'
 import { LOG_STREAM } from './conversation-rows.ts'
 import { type Senders, sentOf } from './senders.ts'
 
@@ -70,7 +70,7 @@ export class Resuming {
       this.#regions.set(region, convs)
     }
     if (convs.has(conv)) return
-    conv.pins++
+    pin(conv)
     convs.set(conv, { conv, feed, isReading: false })
   }
 
@@ -83,8 +83,12 @@ export class Resuming {
 
   /** The link came up anew, or went. */
   reset(region: RegionId): void {
-    for (const { conv } of this.#regions.get(region)?.values() ?? []) conv.pins--
+    const convs = this.#regions.get(region)
+    if (!convs) return
+    for (const { conv } of convs.values()) unpin(conv)
     this.#regions.delete(region)
+    // Somebody may still be reading for it.
+    convs.clear()
   }
 
   /** As much as the tick still has room for. */
@@ -106,7 +110,7 @@ export class Resuming {
   }
 
   #drop(convs: Map<Conversation, Waiting>, { conv }: Waiting): void {
-    if (convs.delete(conv)) conv.pins--
+    if (convs.delete(conv)) unpin(conv)
   }
 
   /** False when the region can be sent nothing now. */

@@ -16,7 +16,17 @@ import {
   VerdictSchema,
   writeEntry,
 } from '#protocol'
-import { type Author, type Conversation, findHeld, type Held, isClosed, nextPlace, putHeld } from './conversation.ts'
+import {
+  type Author,
+  type Conversation,
+  findHeld,
+  type Held,
+  isClosed,
+  nextPlace,
+  pin,
+  putHeld,
+  unpin,
+} from './conversation.ts'
 import { heldKey, readHeld, writeHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
@@ -121,7 +131,7 @@ export class Submissions {
     if (known) this.#core.store.put(conv.partition, heldKey(author, held.k), row)
     else this.#core.store.create(conv.partition, heldKey(author, held.k), row)
     const dueMs = this.#core.ports.clock.monotonic() + limits.HELD_AFTER_MS
-    conv.pins++
+    pin(conv)
     this.#untold.push({ dueMs, gate: this.#core.store.gate(), conv, author, k: held.k, rev: held.rev })
   }
 
@@ -315,7 +325,7 @@ export class Submissions {
     let told = 0
     while (told < this.#untold.length && this.#untold[told]!.dueMs <= now && this.#untold[told]!.gate <= committed) {
       const { conv, author, k, rev } = this.#untold[told++]!
-      conv.pins--
+      unpin(conv)
       const held = k > author.last ? findHeld(author, k) : undefined
       if (!held || held.rev !== rev || held.stop) continue
       this.#core.ports.events.held(1)

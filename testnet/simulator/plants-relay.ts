@@ -43,6 +43,16 @@ export const RELAY_PLANTS: readonly Plant[] = [
     seeds: 20,
   },
   {
+    id: 'let-go-of-twice',
+    file: 'relay/rules/resuming.ts',
+    patches: [['    convs.clear()\n', '']],
+    explain:
+      'a read that ends after its link broke lets go of the conversation once more, which is then forgotten in use',
+    checks: ['failure', 'converges'],
+    first: 101,
+    seeds: 80,
+  },
+  {
     id: 'restart-without-lag-rows',
     file: 'relay/rules/feeds.ts',
     patches: [
