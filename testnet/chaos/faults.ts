@@ -1,6 +1,6 @@
 // The faults that one process suffers now. They stand in a file of its own; the process reads it when it starts and again
 // at each SIGUSR2, and its clock and its store behave accordingly (fault-hook.ts).
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 
 export type Faults = {
   /** Its clock against that of the machine. */
@@ -23,6 +23,9 @@ export function readFaults(file: string): Faults {
   return { ...NO_FAULTS, ...(JSON.parse(readFileSync(file, 'utf8')) as Partial<Faults>) }
 }
 
+/** In one step: whoever is told twice in a row may be reading meanwhile. */
 export function writeFaults(file: string, faults: Faults): void {
-  writeFileSync(file, JSON.stringify(faults))
+  const next = `${file}.next`
+  writeFileSync(next, JSON.stringify(faults))
+  renameSync(next, file)
 }
