@@ -88,6 +88,8 @@ export async function hostilePeer(): Promise<HostilePeer> {
       if (!message) return
       asked++
       if (peer.mode === 'refuse') stream.abort(new Error('no'))
+      // Whoever asked may have gone: what a listener throws would end the process.
+      else if (stream.writeStatus !== 'writable') return
       else if (peer.mode === 'garbage') stream.send(framed(systemRandom.bytes(200)))
       else if (peer.mode === 'replay') stream.send(answer(message)!)
     })
