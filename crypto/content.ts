@@ -2,13 +2,13 @@
 // another message of the same author; so the ciphertext itself says where it belongs (conversation and the author's k)
 // and what its author had seen (the newest head), and a reader refuses what does not fit the entry it came in. The
 // ratchet does not move for what is refused: the same ciphertext can still be read where it belongs.
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { create } from '@bufbuild/protobuf'
 import {
   type Again,
   AgainSchema,
   type Content,
-  ContentSchema,
-  decode,
+  decodeContent,
+  encodeContent,
   epochOf,
   GoneSchema,
   isPosition,
@@ -17,6 +17,7 @@ import {
   ParleyError,
   type Position,
   positionOf,
+  RetrySchema,
 } from '#protocol'
 import { CONTENT_OVERHEAD_BYTES, STATE_KEY_BYTES } from './limits.ts'
 import { pad, unpad } from './padding.ts'
@@ -80,18 +81,19 @@ export function openContent(
 export function packContent(place: Place, content: Sealable): Uint8Array {
   const { seen, stateKey } = content
   checkSize(content.body)
-  const message = create(ContentSchema, {
+  const message: Content = {
+    $typeName: 'parley.v1.Content',
     convId: convBytes(place.convId),
     k: place.k,
-    ...(seen && { seen: { epoch: epochOf(seen.at), n: nOf(seen.at), hash: seen.hash } }),
-    ...(stateKey && { stateKey: { key: stateKey } }),
     body: packBody(content.body),
-  })
-  return pad(toBinary(ContentSchema, message))
+  }
+  if (seen) message.seen = { $typeName: 'parley.v1.Head', epoch: epochOf(seen.at), n: nOf(seen.at), hash: seen.hash }
+  if (stateKey) message.stateKey = { $typeName: 'parley.v1.StateKey', key: stateKey }
+  return pad(encodeContent(message))
 }
 
 export function unpackContent(place: Place, plaintext: Uint8Array): Opened {
-  const message = decode(ContentSchema, unpad(plaintext), limits.CONTENT_MAX_BYTES + CONTENT_OVERHEAD_BYTES)
+  const message = decodeContent(unpad(plaintext), limits.CONTENT_MAX_BYTES + CONTENT_OVERHEAD_BYTES)
   if (Buffer.compare(message.convId, convBytes(place.convId)) !== 0) {
     throw new ParleyError('conflict', 'the content belongs to another conversation', { convId: place.convId })
   }
@@ -112,14 +114,14 @@ function checkSize(body: ContentBody): void {
   }
 }
 
-function packBody(body: ContentBody): NonNullable<MessageInitShape<typeof ContentSchema>['body']> {
+function packBody(body: ContentBody): Content['body'] {
   switch (body.kind) {
     case 'text':
       return { case: 'text', value: body.text }
     case 'data':
       return { case: 'data', value: body.data }
     case 'retry':
-      return { case: 'retry', value: { epoch: epochOf(body.at), n: nOf(body.at), k: body.k } }
+      return { case: 'retry', value: create(RetrySchema, { epoch: epochOf(body.at), n: nOf(body.at), k: body.k }) }
     case 'again':
       return { case: 'again', value: packAgain(body) }
   }

@@ -3,8 +3,11 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { create, type DescMessage, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
+import { encodeContent, readContent } from './content-codec.ts'
 import { readDeviceFrame, writeDeviceFrame } from './device-frame-codec.ts'
 import { selectParts, writeEntry } from './entry.ts'
+import { makeContents } from './fixtures.ts'
+import { ContentSchema } from './gen/content_pb.ts'
 import {
   IntroSchema,
   ItemKind,
@@ -99,6 +102,12 @@ const CODECS: Readonly<Record<string, Codec>> = {
     read: readSubmissionState,
     write: (message: SubmissionState) =>
       message.verdict.case === undefined ? writeSubmissionState(message) : toBinary(SubmissionStateSchema, message),
+  },
+  content: {
+    schema: ContentSchema,
+    seeds: makeContents().map((it) => toBinary(ContentSchema, it)),
+    read: readContent,
+    write: encodeContent,
   },
   log: { schema: LogSchema, seeds: validOf(vectors.items!, ItemKind.LOG), read: readLog, write: writeLog },
 }

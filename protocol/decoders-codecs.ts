@@ -1,7 +1,10 @@
 // The readers that are written by hand, each beside the generated one: equal values, or refusals with the same code.
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
+import { encodeContent, readContent } from './content-codec.ts'
 import type { Decoder } from './decoder.ts'
 import { readDeviceFrame } from './device-frame-codec.ts'
+import { makeContents } from './fixtures.ts'
+import { ContentSchema } from './gen/content_pb.ts'
 import {
   ItemKind,
   LinkFrameSchema,
@@ -15,6 +18,7 @@ import { DeviceFrameSchema, HomeFrameSchema } from './gen/session_pb.ts'
 import { readHomeFrame } from './home-frame-codec.ts'
 import { readLog, readLogState, readSafe, readSubmissionState, readSubmissions } from './item-codec.ts'
 import {
+  CONTENT_MAX_BYTES,
   FRAME_ITEMS_MAX,
   FRAME_MAX_BYTES,
   LINK_BATCH_ITEMS_MAX,
@@ -29,7 +33,16 @@ import { decode, ensureSize } from './wire.ts'
 
 function twins<T extends DescMessage>(
   read: (bytes: Uint8Array, itemsMax: number) => MessageShape<T>,
-  of: { file: string; schema: T; vectors: string; kind?: number; inside?: string; maxBytes: number; maxItems: number },
+  of: {
+    file: string
+    schema: T
+    /** A file of vectors, or examples of its own. */
+    vectors: string | (() => Uint8Array[])
+    kind?: number
+    inside?: string
+    maxBytes: number
+    maxItems: number
+  },
 ): Decoder<MessageShape<T>> {
   const { file, inside, schema, vectors, kind, maxBytes, maxItems } = of
   return {
@@ -38,9 +51,11 @@ function twins<T extends DescMessage>(
     maxBytes,
     memoryFactor: COUNTED_MEMORY_FACTOR,
     examples: () =>
-      makeVectors()
-        [vectors]!.cases.filter((vector) => !vector.error && (kind === undefined || vector.kind === kind))
-        .map(bytesOf),
+      typeof vectors === 'function'
+        ? vectors()
+        : makeVectors()
+            [vectors]!.cases.filter((vector) => !vector.error && (kind === undefined || vector.kind === kind))
+            .map(bytesOf),
     decode(bytes) {
       ensureSize(schema.typeName, bytes, maxBytes)
       return read(bytes, maxItems)
@@ -69,6 +84,14 @@ export function codecDecoders(): Decoder[] {
       vectors: 'device-frames',
     }),
     twins(readHomeFrame, { ...frame, file: 'home-frame-codec.ts', schema: HomeFrameSchema, vectors: 'home-frames' }),
+    twins(readContent, {
+      file: 'content-codec.ts',
+      inside: 'content-codec.ts decodeContent',
+      schema: ContentSchema,
+      vectors: () => makeContents().map(encodeContent),
+      maxBytes: CONTENT_MAX_BYTES,
+      maxItems: FRAME_ITEMS_MAX,
+    }),
     twins(readSubmissions, {
       ...item,
       inside: 'submission-codec.ts readSubmission',

@@ -4,6 +4,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { grant, sha256, signRecord } from './chain.ts'
 import { type SigningKey, signingKey } from './ed25519.ts'
+import { type Content, ContentSchema } from './gen/content_pb.ts'
 import {
   type DeviceSchema,
   type Grant,
@@ -165,4 +166,21 @@ export function regionRecord(region: CastRegion, change: Body<typeof RegionBodyS
     ...change,
   })
   return signRecord('parley/region-record/v1', toBinary(RegionBodySchema, body), region.operational, region.grant)
+}
+
+/** What people say, and what their devices say to each other, one of each kind. */
+export function makeContents(): Content[] {
+  const convId = new Uint8Array(32).fill(9)
+  const seen = { epoch: 1, n: 2, hash: new Uint8Array(32).fill(5) }
+  const stateKey = { key: new Uint8Array(32).fill(4) }
+  const again = { k: 300, body: { case: 'text' as const, value: 'once more' }, stateKey }
+  return [
+    create(ContentSchema, { convId, k: 1, stateKey, body: { case: 'text', value: 'Grüße, 世界 🌍' } }),
+    create(ContentSchema, { convId, k: 70_000, seen, body: { case: 'text', value: '' } }),
+    create(ContentSchema, { convId, k: 2, seen, stateKey, body: { case: 'data', value: Uint8Array.of(0xff, 0) } }),
+    create(ContentSchema, { convId, k: 3, seen: {}, body: { case: 'data', value: new Uint8Array(0) } }),
+    create(ContentSchema, { convId, k: 4, seen, body: { case: 'retry', value: { epoch: 1, n: 3, k: 3 } } }),
+    create(ContentSchema, { convId, k: 5, seen, body: { case: 'again', value: again } }),
+    create(ContentSchema, { convId, k: 6, stateKey: {} }),
+  ]
 }
