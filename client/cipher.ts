@@ -11,7 +11,7 @@ import {
   openReadMark,
   openSessions,
   replenishPrekeys,
-  sealContent,
+  sealContents,
   sealReadMark,
   stagedKeyStorage,
 } from '#crypto'
@@ -29,7 +29,7 @@ export function signalCipher(db: DbReader, device: DeviceKeys, clock: Clock, ran
   return {
     hasSession: (peer) => sessions.hasSession(peer),
     setUp: (peer, bundle) => sessions.setUp(peer, bundle),
-    seal: (peers, place, content) => sealContent(sessions, peers, place, content),
+    seal: (peers, items) => sealContents(sessions, peers, items),
     open: (peer, place, ciphertext) => openContent(sessions, peer, place, ciphertext),
     makeTag: (place) => makeTag(tagSecret, place, random),
     ownsTag: (place, tag) => isOwnTag(tagSecret, place, tag),

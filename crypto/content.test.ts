@@ -3,11 +3,11 @@ import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { ContentSchema, convIdBytes, convIdOf, directConvId, limits, positionOf } from '#protocol'
-import { type ContentBody, openContent, packContent, type Sealable, sealContent, unpackContent } from './content.ts'
+import { type ContentBody, openContent, packContent, type Sealable, unpackContent } from './content.ts'
 import { CONTENT_OVERHEAD_BYTES, PADDING_STEP_BYTES } from './limits.ts'
 import { pad, sizeClass, unpad } from './padding.ts'
 import type { Place } from './place.ts'
-import { acquainted, introduce, newPerson, outcome, type Person, refused } from './test-people.ts'
+import { acquainted, introduce, newPerson, outcome, type Person, refused, sealContent } from './test-people.ts'
 
 const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 })
 const at = fc

@@ -23,7 +23,7 @@ import { CONTENT_OVERHEAD_BYTES, STATE_KEY_BYTES } from './limits.ts'
 import { pad, unpad } from './padding.ts'
 import type { PeerDevice } from './peer.ts'
 import { convBytes, type Place } from './place.ts'
-import type { Sessions } from './sessions.ts'
+import type { SealedRun, Sessions } from './sessions.ts'
 
 const HASH_BYTES = 32
 
@@ -54,14 +54,27 @@ export type Sealable = {
 /** `unknown`: a kind of body that a newer program sends; shown as such, not asked for again. */
 export type Opened = Omit<Sealable, 'body'> & { readonly body: ContentBody | { readonly kind: 'unknown' } }
 
-/** One ciphertext for each of `peers`, in their order. `too_large` over CONTENT_MAX_BYTES, `no_session`. */
-export async function sealContent(
+export type Sealing = { readonly place: Place; readonly content: Sealable }
+
+/**
+ * One after the other, each for all of `peers` or for none. What ends a run: `too_large` over CONTENT_MAX_BYTES,
+ * `no_session`.
+ */
+export async function sealContents(
   sessions: Sessions,
   peers: readonly PeerDevice[],
-  place: Place,
-  content: Sealable,
-): Promise<Uint8Array[]> {
-  return sessions.encryptEach(peers, packContent(place, content))
+  items: readonly Sealing[],
+): Promise<SealedRun> {
+  const packed: Uint8Array[] = []
+  let unpackable: ParleyError | undefined
+  try {
+    for (const { place, content } of items) packed.push(packContent(place, content))
+  } catch (error) {
+    if (!(error instanceof ParleyError)) throw error
+    unpackable = error
+  }
+  const { sealed, error } = await sessions.encryptRun(peers, packed)
+  return { sealed, error: error ?? unpackable }
 }
 
 /**

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { directConvId, type Manifest, openManifest, simulatedRandom, systemRandom } from '#protocol'
 import { createAccount, type DeviceKeys, describeDevice, newDeviceKeys, succeedManifest } from './account.ts'
-import { openContent, sealContent } from './content.ts'
+import { openContent } from './content.ts'
 import { type PeerDevice, peerDevice } from './peer.ts'
 import { EMPTY_PREKEY_STATE } from './prekey-state.ts'
 import { makePrekeys, planPrekeys } from './prekeys.ts'
@@ -13,7 +13,7 @@ import { newRecoveryPhrase, rootKeyOfPhrase } from './recovery.ts'
 import { openSessions, type Sessions } from './sessions.ts'
 import { memoryKeyStorage } from './storage.ts'
 import { isOwnTag, makeTag } from './tag.ts'
-import { clock, north, refused, START_MS, TestHome } from './test-people.ts'
+import { clock, north, refused, START_MS, sealContent, TestHome } from './test-people.ts'
 
 type Machine = { keys: DeviceKeys; peer: PeerDevice; sessions: Sessions; home: TestHome; k: number }
 

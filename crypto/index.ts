@@ -22,8 +22,9 @@ export {
   type RetryBody,
   type Said,
   type Sealable,
+  type Sealing,
   type SeenHead,
-  sealContent,
+  sealContents,
   unpackContent,
 } from './content.ts'
 export { packAccountKeys, packDeviceKeys, unpackAccountKeys, unpackDeviceKeys } from './key-file.ts'
@@ -33,7 +34,7 @@ export { EMPTY_PREKEY_STATE, type PrekeyState, readPrekeyState } from './prekey-
 export { isIdle, makePrekeys, type PrekeyCounts, type PrekeyPlan, planPrekeys, replenishPrekeys } from './prekeys.ts'
 export { newRecoveryPhrase, rootKeyOfPhrase } from './recovery.ts'
 export { mayAnswer, whenToAsk } from './retries.ts'
-export { openSessions, type Sessions, type SessionsOptions } from './sessions.ts'
+export { openSessions, type SealedRun, type Sessions, type SessionsOptions } from './sessions.ts'
 export {
   newStateKey,
   openReadMark,

@@ -282,12 +282,26 @@ test('operations asked for at once run one after another', async () => {
 test('encrypting for several devices is for all of them or for none', async () => {
   const [ana, ben] = await acquainted()
   const cem = newPerson()
-  await assert.rejects(ana.sessions.encryptEach([ben.peer, cem.peer], bytes('x')), refused('no_session'))
+  const none = await ana.sessions.encryptRun([ben.peer, cem.peer], [bytes('x')])
+  assert.deepEqual([none.sealed, none.error?.code], [[], 'no_session'])
   assert.deepEqual(ana.staged.changes(), [])
   await introduce(ana, cem)
-  const both = await ana.sessions.encryptEach([ben.peer, cem.peer], bytes('to both'))
-  assert.equal(text(await ben.sessions.decrypt(ana.peer, both[0]!)), 'to both')
-  assert.equal(text(await cem.sessions.decrypt(ana.peer, both[1]!)), 'to both')
+  const { sealed } = await ana.sessions.encryptRun([ben.peer, cem.peer], [bytes('to both'), bytes('again')])
+  for (const [i, person] of [ben, cem].entries()) {
+    const read = [sealed[0]![i]!, sealed[1]![i]!].map((it) => person.sessions.decrypt(ana.peer, it))
+    assert.deepEqual((await Promise.all(read)).map(text), ['to both', 'again'])
+  }
+})
+
+test('a run ends where a plaintext cannot be encrypted: what came before stands, and no step is burnt', async () => {
+  const [ana, ben] = await acquainted()
+  const large = new Uint8Array(limits.PART_MAX_BYTES)
+  const run = await ana.sessions.encryptRun([ben.peer, ben.peer], [bytes('1'), large, bytes('3')])
+  assert.equal(run.error?.code, 'too_large')
+  const after = await ana.sessions.encrypt(ben.peer, bytes('4'))
+  const read: string[] = []
+  for (const one of [...run.sealed.flat(), after]) read.push(text(await ben.sessions.decrypt(ana.peer, one)))
+  assert.deepEqual(read, ['1', '1', '4'])
 })
 
 test('an archived session needs a new set-up to write, and still reads', async () => {

@@ -30,6 +30,12 @@ import { Identities, prekeyStores, SessionOf, sessionKey } from './signal-stores
 import { type KeyStorage, stagedKeyStorage } from './storage.ts'
 import { userAlias } from './user-alias.ts'
 
+/** Of each plaintext one ciphertext for each peer, in their order, up to the first that could not be encrypted, and why. */
+export type SealedRun = {
+  readonly sealed: readonly (readonly Uint8Array[])[]
+  readonly error: ParleyError | undefined
+}
+
 export type Sessions = {
   /** Whether `encrypt` can go on without `setUp`. */
   hasSession(peer: PeerDevice): boolean
@@ -40,8 +46,8 @@ export type Sessions = {
   setUp(peer: PeerDevice, bundle: PrekeyBundle): Promise<void>
   /** Ciphertext: libsignal's message type u8, then its message. `no_session`, `too_large`. */
   encrypt(peer: PeerDevice, plaintext: Uint8Array): Promise<Uint8Array>
-  /** One ciphertext for each peer, in their order: all or none. */
-  encryptEach(peers: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]>
+  /** One plaintext after the other, each for all peers or for none; a session that several have to take is packed once. */
+  encryptRun(peers: readonly PeerDevice[], plaintexts: readonly Uint8Array[]): Promise<SealedRun>
   /**
    * `malformed`, `too_large`, `no_session`, `unsigned_device` (an identity that is not the manifest's), `undecryptable`,
    * `replayed`: its key has been used, or given up because 2,000 later messages were read first; whether it was really
@@ -91,17 +97,8 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
     return known
   }
 
-  const encryptEach = (to: readonly PeerDevice[], plaintext: Uint8Array): Promise<Uint8Array[]> =>
-    inTurn(async () => {
-      if (to.length === 1) return [await encryptOne(storage, peerOf(to[0]!), local, plaintext, clock)]
-      const staged = stagedKeyStorage(storage)
-      const out: Uint8Array[] = []
-      for (const peer of to) {
-        out.push(await encryptOne(staged.storage, peerOf(peer), local, plaintext, clock))
-      }
-      staged.passOn()
-      return out
-    })
+  const encryptRun = (to: readonly PeerDevice[], plaintexts: readonly Uint8Array[]): Promise<SealedRun> =>
+    inTurn(() => encryptAll(storage, to.map(peerOf), local, plaintexts, clock))
   const decryptWith = <T>(peer: PeerDevice, ciphertext: Uint8Array, open: (plaintext: Uint8Array) => T): Promise<T> =>
     inTurn(async () => {
       const session = new SessionOf(storage, peerOf(peer).sessionKey)
@@ -123,8 +120,12 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
     hasSession: (peer) =>
       new SessionOf(storage, peerOf(peer).sessionKey).record?.hasCurrentState(new Date(clock.now())) ?? false,
     setUp: (peer, bundle) => inTurn(async () => setUpOne(storage, peerOf(peer), local, bundle, clock)),
-    encrypt: async (peer, plaintext) => (await encryptEach([peer], plaintext))[0]!,
-    encryptEach,
+    async encrypt(peer, plaintext) {
+      const { sealed, error } = await encryptRun([peer], [plaintext])
+      if (error) throw error
+      return sealed[0]![0]!
+    },
+    encryptRun,
     decrypt: (peer, ciphertext) => decryptWith(peer, ciphertext, (plaintext) => plaintext),
     decryptWith,
     archive: (peer) =>
@@ -171,27 +172,57 @@ async function setUpOne(
   session.write()
 }
 
-async function encryptOne(
+/** What did not succeed as a whole leaves no trace in any session. */
+async function encryptAll(
   storage: KeyStorage,
-  { device, remote, identities, sessionKey: key }: Peer,
+  peers: readonly Peer[],
+  local: ProtocolAddress,
+  plaintexts: readonly Uint8Array[],
+  clock: Clock,
+): Promise<SealedRun> {
+  const sessions = new Map(peers.map((peer) => [peer.sessionKey, new SessionOf(storage, peer.sessionKey)]))
+  const now = new Date(clock.now())
+  const sealed: Uint8Array[][] = []
+  let error: ParleyError | undefined
+  for (const plaintext of plaintexts) {
+    const bodies: Uint8Array[] = []
+    try {
+      for (const peer of peers) {
+        bodies.push(await encryptOne(sessions.get(peer.sessionKey)!, peer, local, plaintext, now))
+      }
+    } catch (failure) {
+      if (!(failure instanceof ParleyError)) throw failure
+      error = failure
+      for (const session of sessions.values()) session.drop()
+      break
+    }
+    for (const session of sessions.values()) session.keep()
+    sealed.push(bodies)
+  }
+  for (const session of sessions.values()) session.write()
+  return { sealed, error }
+}
+
+async function encryptOne(
+  session: SessionOf,
+  { device, remote, identities }: Peer,
   local: ProtocolAddress,
   plaintext: Uint8Array,
-  clock: Clock,
+  now: Date,
 ): Promise<Uint8Array> {
-  const session = new SessionOf(storage, key)
   if (!session.record) throw noSession(device)
   let message: CiphertextMessage
   try {
-    message = await signalEncrypt(raw(plaintext), remote, local, session, identities, new Date(clock.now()))
+    message = await signalEncrypt(raw(plaintext), remote, local, session, identities, now)
   } catch (error) {
     throw encryptionError(error)
   }
   const body = message.serialize()
-  const out = new Uint8Array(body.length + 1)
+  const { buffer, byteOffset, length } = Buffer.allocUnsafe(body.length + 1)
+  const out = new Uint8Array(buffer, byteOffset, length)
   out[0] = message.type()
   out.set(body, 1)
   checkSize(out)
-  session.write()
   return out
 }
 

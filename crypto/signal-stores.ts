@@ -41,12 +41,13 @@ class OpenRecord implements Unpacked {
   }
 }
 
-/** Reads the record once for one operation, before libsignal asks for it; what it saves waits for `write`. */
+/** Reads the record once, before libsignal asks for it; what operations save waits for `write`. */
 export class SessionOf extends SessionStore {
   readonly #storage: KeyStorage
   readonly #key: string
-  readonly #record: SessionRecord | null
+  #record: SessionRecord | null
   #saved: SessionRecord | undefined
+  #moved = false
 
   constructor(storage: KeyStorage, key: string) {
     super()
@@ -59,16 +60,30 @@ export class SessionOf extends SessionStore {
   }
 
   get record(): SessionRecord | null {
-    return this.#record
+    return this.#saved ?? this.#record
   }
 
   save(record: SessionRecord): void {
     this.#saved = record
   }
 
-  /** The operation has succeeded. What is written stays open. */
+  /** The operation has succeeded, and another follows. */
+  keep(): void {
+    if (!this.#saved) return
+    this.#record = this.#saved
+    this.#saved = undefined
+    this.#moved = true
+  }
+
+  /** The operation has failed. */
+  drop(): void {
+    this.#saved = undefined
+  }
+
+  /** What operations that succeeded have made of it; it stays open. */
   write(): void {
-    if (this.#saved) this.#storage.set('session', this.#key, new OpenRecord(this.#saved))
+    this.keep()
+    if (this.#moved && this.#record) this.#storage.set('session', this.#key, new OpenRecord(this.#record))
   }
 
   override async saveSession(_name: unknown, record: SessionRecord): Promise<void> {
@@ -76,11 +91,11 @@ export class SessionOf extends SessionStore {
   }
 
   override async getSession(): Promise<SessionRecord | null> {
-    return this.#record
+    return this.record
   }
 
   override async getExistingSessions(): Promise<SessionRecord[]> {
-    return this.#record ? [this.#record] : []
+    return this.record ? [this.record] : []
   }
 }
 

@@ -22,7 +22,9 @@ import {
   verifyUnder,
 } from '#protocol'
 import { createAccount, type NewAccount } from './account.ts'
+import { type Sealable, sealContents } from './content.ts'
 import { type PeerDevice, peerDevice } from './peer.ts'
+import type { Place } from './place.ts'
 import { EMPTY_PREKEY_STATE } from './prekey-state.ts'
 import { makePrekeys, planPrekeys } from './prekeys.ts'
 import { newRecoveryPhrase, rootKeyOfPhrase } from './recovery.ts'
@@ -156,4 +158,16 @@ export async function outcome<T>(promise: Promise<T>): Promise<{ value: T } | { 
     if (error instanceof ParleyError) return { code: error.code }
     throw error
   }
+}
+
+/** One ciphertext for each peer. */
+export async function sealContent(
+  sessions: Sessions,
+  peers: readonly PeerDevice[],
+  place: Place,
+  content: Sealable,
+): Promise<readonly Uint8Array[]> {
+  const { sealed, error } = await sealContents(sessions, peers, [{ place, content }])
+  if (error) throw error
+  return sealed[0]!
 }

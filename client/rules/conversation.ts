@@ -39,6 +39,8 @@ export type Conversation = {
   readonly me: number
   /** Not done yet, ascending. */
   readonly slots: Map<number, LiveSlot>
+  /** Every k below it has its bytes, or needs none. */
+  unsealedFrom: number
   readonly pipe: Pipe
   /** The home said so; may come before the number does. */
   safeK: number
@@ -104,6 +106,7 @@ export function openConversation(db: DbReader, row: ConversationRow, self: UserI
     members: genesis.members,
     me,
     slots,
+    unsealedFrom: 1,
     pipe: newPipe(),
     safeK: 0,
     stale: undefined,

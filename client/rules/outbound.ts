@@ -16,7 +16,7 @@ import type { Conversation, LiveSlot } from './conversation.ts'
 import { lowestNotSafe } from './conversation.ts'
 import { type Core, directWith, lies, ownMessage, putRow, say, type Turn } from './core.ts'
 import { answered, isUnanswered, sendExtra, takeBehind } from './pipe.ts'
-import type { MessageKind, MessageRow } from './schema.ts'
+import type { MessageKind } from './schema.ts'
 import { isOpen, newSlot, type SlotEffect, type SlotEvent, stepSlot } from './slot.ts'
 
 /** The line of a job that a message is: stored with its k, so that an interrupted job goes on where it was. */
@@ -33,7 +33,7 @@ export function newOwn(
   kind: MessageKind,
   body: Uint8Array,
 ): number {
-  const { id, me, row, slots } = conversation
+  const { id, me, row } = conversation
   const k = row.lastK + 1
   const tag = core.ports.cipher.makeTag({ convId: id, k })
   const slot: LiveSlot = { ...newSlot, conv: id, k, tag, skipTag: undefined, at: NOWHERE, sealed: false }
@@ -51,7 +51,6 @@ export function newOwn(
     timeMs: core.ports.clock.now(),
     answered: 0,
   })
-  slots.set(k, slot)
   turn.touched.add(conversation)
   return k
 }
@@ -83,9 +82,10 @@ export function cancel(core: Core, turn: Turn, conversation: Conversation, k: nu
 }
 
 export function setSlot(turn: Turn, conversation: Conversation, slot: LiveSlot): void {
-  const { sealed: _, ...row } = slot
   conversation.slots.set(slot.k, slot)
-  turn.draft.put('outbox', row)
+  if (!slot.sealed && isOpen(slot)) conversation.unsealedFrom = Math.min(conversation.unsealedFrom, slot.k)
+  const { conv, k, state, rev, skipRev, stands, tag, skipTag, at } = slot
+  turn.draft.put('outbox', { conv, k, state, rev, skipRev, stands, tag, skipTag, at })
 }
 
 /** Steps one k and carries the effects out. */
@@ -356,21 +356,7 @@ export function endStale(core: Core, turn: Turn, conversation: Conversation): vo
 }
 
 /** A content that cannot be encrypted at all is given up like one that the host refuses. */
-export function giveUp(
-  core: Core,
-  turn: Turn,
-  conversation: Conversation,
-  k: number,
-  row: MessageRow | undefined,
-): void {
+export function giveUp(core: Core, turn: Turn, conversation: Conversation, k: number, code: string): void {
   const slot = conversation.slots.get(k)
-  if (slot)
-    apply(
-      core,
-      turn,
-      conversation,
-      k,
-      { type: 'final', rev: slot.rev },
-      { ...NO_FACTS, code: row ? 'too_large' : 'not_found' },
-    )
+  if (slot) apply(core, turn, conversation, k, { type: 'final', rev: slot.rev }, { ...NO_FACTS, code })
 }

@@ -1,6 +1,6 @@
 // Everything that a device needs from outside. The engine runs with real sockets, a real database and libsignal, and the
 // same engine runs in a simulator with a virtual clock, a database that crashes and a stand-in for the cipher.
-import type { Opened, PeerDevice, Place, PrekeyCounts, Sealable, Writer } from '#crypto'
+import type { Opened, PeerDevice, Place, PrekeyCounts, SealedRun, Sealing, Writer } from '#crypto'
 import type {
   Clock,
   ConvId,
@@ -26,8 +26,8 @@ export type Cipher = {
   hasSession(peer: PeerDevice): boolean
   /** Sets a session up, replacing the one before. Throws a ParleyError when the bundle does not belong to the peer. */
   setUp(peer: PeerDevice, bundle: PrekeyBundle): Promise<void>
-  /** One ciphertext for each peer, in their order. */
-  seal(peers: readonly PeerDevice[], place: Place, content: Sealable): Promise<Uint8Array[]>
+  /** One after the other, each for all peers or for none; ends at the first that cannot be sealed. */
+  seal(peers: readonly PeerDevice[], items: readonly Sealing[]): Promise<SealedRun>
   /** Throws a ParleyError for whatever cannot be read, and `conflict` for what belongs elsewhere; nothing is staged then. */
   open(peer: PeerDevice, place: Place, ciphertext: Uint8Array): Promise<Opened>
   /** 8 bytes that this device recognises as its own. */

@@ -1,6 +1,6 @@
 // Encrypting: ascending, at most AHEAD_MAX k ahead of what has a number, and only when every device that is to read it
 // has a session. Until then a content waits as plaintext with its k and tag.
-import type { ContentBody, PeerDevice, Sealable } from '#crypto'
+import type { ContentBody, PeerDevice, Sealing } from '#crypto'
 import {
   compareVersions,
   KIND_CONTENT,
@@ -8,7 +8,7 @@ import {
   limits,
   type ManifestVersion,
   NOWHERE,
-  ParleyError,
+  type Part,
   type Position,
   packSubmission,
 } from '#protocol'
@@ -92,17 +92,41 @@ export async function sealWaiting(
   let budget = SEAL_PER_TURN
   if (from !== undefined) budget += unseal(turn, conversation, from)
   let readers: Readers | undefined
-  let lowestOpen: number | undefined
-  for (const slot of conversation.slots.values()) {
-    if (isNumbered(slot)) continue
-    lowestOpen ??= slot.k
-    if (slot.k >= lowestOpen + limits.AHEAD_MAX) return false
-    if (!isOpen(slot) || slot.sealed) continue
-    if (budget-- === 0) return true
+  for (;;) {
+    const waiting = nextUnsealed(conversation, budget + 1)
+    const more = waiting.length > budget
+    if (more) waiting.length = budget
+    if (waiting.length === 0) return more
     readers ??= readersFor(core, turn, conversation, lookUps)
-    if (!readers || !(await sealOne(core, turn, conversation, slot.k, readers, lookUps))) return false
+    if (!readers) return false
+    const failed = await sealRun(core, turn, conversation, waiting, readers)
+    if (failed === undefined) return more
+    if (failed.code === 'no_session') {
+      for (const reader of readers.peers) lookUps.want(reader.userId)
+      return false
+    }
+    giveUp(core, turn, conversation, failed.k, failed.code)
+    budget -= waiting.indexOf(failed.k) + 1
   }
-  return false
+}
+
+/** What waits for its bytes, ascending, at most so many. */
+function nextUnsealed(conversation: Conversation, max: number): number[] {
+  const { slots, row } = conversation
+  const ks: number[] = []
+  const lowest = lowestWithoutNumber(conversation)
+  const end = Math.min(row.lastK, lowest + limits.AHEAD_MAX - 1)
+  for (let k = Math.max(lowest, conversation.unsealedFrom); k <= end && ks.length < max; k++) {
+    const slot = slots.get(k)
+    if (slot && isOpen(slot) && !slot.sealed) ks.push(k)
+    else if (ks.length === 0) conversation.unsealedFrom = k + 1
+  }
+  return ks
+}
+
+function lowestWithoutNumber({ slots, row }: Conversation): number {
+  for (const slot of slots.values()) if (!isNumbered(slot)) return slot.k
+  return row.lastK + 1
 }
 
 function readersFor(core: Core, turn: Turn, conversation: Conversation, lookUps: LookUps): Readers | undefined {
@@ -115,61 +139,60 @@ function readersFor(core: Core, turn: Turn, conversation: Conversation, lookUps:
   return readersOf(core, turn, conversation, lookUps)
 }
 
-async function sealOne(
+/** The first that could not be encrypted, if there is one: what comes after it was not tried. */
+async function sealRun(
   core: Core,
   turn: Turn,
   conversation: Conversation,
-  k: number,
+  waiting: readonly number[],
   readers: Readers,
-  lookUps: LookUps,
-): Promise<boolean> {
-  const { cipher } = core.ports
-  const message = ownMessage(core, turn, conversation, k)
-  const content = message && contentOf(core, turn, conversation, message)
-  if (!content) {
-    giveUp(core, turn, conversation, k, undefined)
-    return true
-  }
-  let bodies: Uint8Array[]
-  try {
-    bodies = await cipher.seal(readers.peers, { convId: conversation.id, k }, content)
-  } catch (error) {
-    if (!(error instanceof ParleyError)) throw error
-    if (error.code === 'no_session') {
-      for (const reader of readers.peers) lookUps.want(reader.userId)
-      return false
+): Promise<{ readonly k: number; readonly code: string } | undefined> {
+  const { cursor, hash } = conversation.row
+  const seen = cursor === NOWHERE ? undefined : { at: cursor, hash }
+  const messages: MessageRow[] = []
+  const items: Sealing[] = []
+  for (const k of waiting) {
+    const message = ownMessage(core, turn, conversation, k)
+    const body = message && bodyOf(core, turn, conversation, message)
+    if (!body) {
+      giveUp(core, turn, conversation, k, 'not_found')
+      continue
     }
-    giveUp(core, turn, conversation, k, message)
-    return true
+    const stateKey = stateKeyFor(core, turn, conversation, k)
+    messages.push(message)
+    items.push({ place: { convId: conversation.id, k }, content: { body, seen, stateKey } })
   }
+  const { sealed, error } = await core.ports.cipher.seal(readers.peers, items)
+  for (let i = 0; i < sealed.length; i++) keepSealed(turn, conversation, messages[i]!, sealed[i]!, readers)
+  if (!error) return undefined
+  return { k: messages[sealed.length]!.k, code: error.code === 'no_session' ? error.code : 'too_large' }
+}
+
+function keepSealed(
+  turn: Turn,
+  conversation: Conversation,
+  { k, kind }: MessageRow,
+  bodies: readonly Uint8Array[],
+  { peers, members, encryptedFor }: Readers,
+): void {
   const slot = conversation.slots.get(k)!
+  const parts: Part[] = []
+  for (let i = 0; i < bodies.length; i++) {
+    parts.push({ $typeName: 'parley.v1.Part', member: members[i]!, device: peers[i]!.device, body: bodies[i]! })
+  }
   const submission = packSubmission({
     $typeName: 'parley.v1.Submission',
     conv: 0,
     k,
     tag: slot.tag,
     rev: slot.rev,
-    kind: message.kind === 'again' ? KIND_SUPPLEMENT : KIND_CONTENT,
+    kind: kind === 'again' ? KIND_SUPPLEMENT : KIND_CONTENT,
     membershipVersion: 0,
-    encryptedFor: readers.encryptedFor,
-    parts: bodies.map((body, i) => ({
-      $typeName: 'parley.v1.Part',
-      member: readers.members[i]!,
-      device: readers.peers[i]!.device,
-      body,
-    })),
+    encryptedFor,
+    parts,
   })
   turn.draft.put('sealed', { conv: conversation.id, k, submission })
   conversation.slots.set(k, { ...slot, sealed: true })
-  return true
-}
-
-function contentOf(core: Core, turn: Turn, conversation: Conversation, message: MessageRow): Sealable | undefined {
-  const body = bodyOf(core, turn, conversation, message)
-  if (!body) return undefined
-  const { cursor, hash } = conversation.row
-  const seen = cursor === NOWHERE ? undefined : { at: cursor, hash }
-  return { body, seen, stateKey: stateKeyFor(core, turn, conversation, message.k) }
 }
 
 /** The first content of one who knows no state key carries a new one; so does the next if that one never counts. */
@@ -182,10 +205,13 @@ function stateKeyFor(core: Core, turn: Turn, conversation: Conversation, k: numb
   return key
 }
 
+const textOf = ({ buffer, byteOffset, length }: Uint8Array): string =>
+  Buffer.from(buffer, byteOffset, length).toString()
+
 function bodyOf(core: Core, turn: Turn, conversation: Conversation, message: MessageRow): ContentBody | undefined {
   switch (message.kind) {
     case 'text':
-      return { kind: 'text', text: Buffer.from(message.body).toString() }
+      return { kind: 'text', text: textOf(message.body) }
     case 'data':
       return { kind: 'data', data: message.body }
     case 'retry': {

@@ -52,13 +52,19 @@ export function standInCipher(db: DbReader, self: Writer, random: Random): Ciphe
       const session = `${me}>${nameOf(peer)}:${Buffer.from(random.bytes(4)).toString('hex')}`
       write('out', nameOf(peer), { session, step: 0 })
     },
-    async seal(peers, place, content: Sealable) {
-      return peers.map((peer) => {
-        const out = read<{ session: string; step: number }>('out', nameOf(peer))
-        if (!out) throw new ParleyError('no_session', 'no session')
-        write('out', nameOf(peer), { ...out, step: out.step + 1 })
-        return pack({ session: out.session, step: out.step, place, content } satisfies Step)
-      })
+    async seal(peers, items) {
+      const sealed: Uint8Array[][] = []
+      for (const { place, content } of items) {
+        const outs = peers.map((peer) => read<{ session: string; step: number }>('out', nameOf(peer)))
+        if (outs.includes(undefined)) return { sealed, error: new ParleyError('no_session', 'no session') }
+        const bodies = outs.map((out, i) => {
+          const { session, step } = out!
+          write('out', nameOf(peers[i]!), { session, step: step + 1 })
+          return pack({ session, step, place, content } satisfies Step)
+        })
+        sealed.push(bodies)
+      }
+      return { sealed, error: undefined }
     },
     async open(peer: PeerDevice, place: Place, ciphertext) {
       let step: Step

@@ -8,7 +8,8 @@ import {
   type Place,
   type PrekeyCounts,
   packContent,
-  type Sealable,
+  type SealedRun,
+  type Sealing,
   unpackContent,
   type Writer,
 } from '#crypto'
@@ -68,12 +69,22 @@ export function standInCipher(
     async setUp(peer: PeerDevice, _bundle: PrekeyBundle) {
       write(`to ${nameOf(peer)}`, [Math.floor(random.fraction() * 2 ** 32), 0])
     },
-    async seal(peers: readonly PeerDevice[], place: Place, content: Sealable) {
-      if (pause) await pause()
-      return peers.map((peer) => {
-        const head = encode([codeOf(nameOf(peer)), own, ...spend(peer)])
-        return new Uint8Array(Buffer.concat([head, packContent(place, content)]))
-      })
+    async seal(peers: readonly PeerDevice[], items: readonly Sealing[]): Promise<SealedRun> {
+      const sealed: Uint8Array[][] = []
+      try {
+        for (const { place, content } of items) {
+          if (pause) await pause()
+          const bodies = peers.map((peer) => {
+            const head = encode([codeOf(nameOf(peer)), own, ...spend(peer)])
+            return new Uint8Array(Buffer.concat([head, packContent(place, content)]))
+          })
+          sealed.push(bodies)
+        }
+        return { sealed, error: undefined }
+      } catch (error) {
+        if (error instanceof ParleyError) return { sealed, error }
+        throw error
+      }
     },
     async open(peer: PeerDevice, place: Place, ciphertext: Uint8Array): Promise<Opened> {
       if (pause) await pause()
