@@ -34,6 +34,7 @@ import {
 import { proofOf, type Remedy, remedyFor } from './remedies.ts'
 import { createDevice, type Device } from './rules/device.ts'
 import type { DeviceEvent } from './rules/ports.ts'
+import { bytesOfText } from './rules/texts.ts'
 import { createWaiters, failure, type Stage } from './waiters.ts'
 
 export type Ports = { readonly clock: Clock; readonly random: Random }
@@ -159,7 +160,6 @@ export class Parley extends Profile implements AsyncDisposable {
   /** Looks again after every event, and at the clock. */
   async until(holds: () => boolean, timeoutMs: number): Promise<void> {
     if (holds()) return
-    const { clock } = this.#ports
     await new Promise<void>((resolve, reject) => {
       const finish = (act: () => void): void => {
         timer.cancel()
@@ -175,7 +175,7 @@ export class Parley extends Profile implements AsyncDisposable {
       }
       const why = this.state.is === 'connecting' ? this.state.error : undefined
       const late = new ParleyError('timeout', why?.message ?? 'it took too long', { waitedMs: `${timeoutMs}` })
-      const timer = clock.after(timeoutMs, () => finish(() => reject(late)))
+      const timer = this.#ports.clock.after(timeoutMs, () => finish(() => reject(late)))
       this.on('event', look)
     })
   }
@@ -254,7 +254,7 @@ export class Parley extends Profile implements AsyncDisposable {
   ): Promise<Sending> {
     this.#ensureOpen()
     const kind = typeof content === 'string' ? 'text' : 'data'
-    const body = new Uint8Array(typeof content === 'string' ? Buffer.from(content) : content)
+    const body = typeof content === 'string' ? bytesOfText(content) : new Uint8Array(content)
     if (body.length > limits.CONTENT_MAX_BYTES) {
       throw new ParleyError('too_large', `a message holds at most ${limits.CONTENT_MAX_BYTES} bytes`, {
         size: `${body.length}`,

@@ -136,8 +136,8 @@ export class Profile extends EventEmitter<ParleyEvents> {
 
   /** To those who listen for its type, and to those who listen for every `event`. */
   protected tell(event: ParleyEvent): void {
-    const emit: (name: string, told: ParleyEvent) => boolean = this.emit.bind(this) as never
-    emit(event.type, event)
-    emit('event', event)
+    const told = this as unknown as { emit(name: string, event: ParleyEvent): boolean }
+    told.emit(event.type, event)
+    told.emit('event', event)
   }
 }

@@ -46,6 +46,7 @@ export function createWaiters(): Waiters {
 
   const state = (event: DeviceEvent & { type: 'state' }): void => {
     const { conv, k, at } = event
+    if (!waiting.get(conv)?.has(k)) return
     if (event.state === 'cancelled' || event.state === 'failed') {
       const error = failure(event.state, event.code)
       settle(conv, k, (waiter) => {

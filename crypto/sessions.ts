@@ -265,7 +265,7 @@ function checkSize(ciphertext: Uint8Array): void {
 }
 
 function readCiphertext(ciphertext: Uint8Array): SignalMessage | PreKeySignalMessage {
-  const body = raw(ciphertext.slice(1))
+  const body = raw(ciphertext.subarray(1))
   try {
     if (ciphertext[0] === CiphertextMessageType.Whisper) return SignalMessage.deserialize(body)
     if (ciphertext[0] === CiphertextMessageType.PreKey) return PreKeySignalMessage.deserialize(body)

@@ -168,6 +168,19 @@ export function readParts(bytes: Uint8Array): EntryPart[] {
   return parts
 }
 
+/** What of an entry that `checkEntry` has passed is for this device, or (0) for all of the member's; a view. */
+export function partFor(bytes: Uint8Array, member: number, device: number): Uint8Array | undefined {
+  let at = HEADER_BYTES + 2
+  for (let i = (bytes[HEADER_BYTES]! << 8) | bytes[HEADER_BYTES + 1]!; i > 0; i--) {
+    const start = at + PART_OVERHEAD_BYTES
+    const end = start + u32At(bytes, at + 5)
+    const named = bytes[at + 4]!
+    if ((named === device || named === 0) && u32At(bytes, at) === member) return bytes.subarray(start, end)
+    at = end
+  }
+  return undefined
+}
+
 /** The same entry with the parts that `keep` accepts; the bytes themselves when that is all of them. */
 export function selectParts(bytes: Uint8Array, keep: (member: number, device: number) => boolean): Uint8Array {
   const view = viewOf(bytes)

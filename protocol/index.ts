@@ -23,6 +23,7 @@ export {
   KIND_KEYS,
   KIND_SKIP,
   KIND_SUPPLEMENT,
+  partFor,
   readHeader,
   readParts,
   selectParts,

@@ -73,6 +73,31 @@ export function deviceDbContract(name: string, open: () => Promise<{ db: DeviceD
     )
   })
 
+  run('a run of rows is deleted, its ends included, and nothing beside it', (db) => {
+    const other = `${conv}x` as ConvId
+    const sealed = (within: ConvId): number[] => all(db, 'sealed', within).map(({ k }) => k)
+    db.transaction((tx) => {
+      for (const each of [conv, other])
+        for (const k of [1, 2, 3, 5, 300, 301]) tx.put('sealed', { conv: each, k, submission: Uint8Array.of(1) })
+    })
+    db.transaction((tx) => tx.deleteRun('sealed', [conv], 2, 300))
+    assert.deepEqual(
+      [sealed(conv), sealed(other)],
+      [
+        [1, 301],
+        [1, 2, 3, 5, 300, 301],
+      ],
+    )
+    db.transaction((tx) => tx.deleteRun('sealed', [`${conv}y`], 1, 9))
+    assert.throws(() =>
+      db.transaction((tx) => {
+        tx.deleteRun('sealed', [other], 1, 999)
+        throw new Error('no')
+      }),
+    )
+    assert.equal(sealed(other).length, 6)
+  })
+
   run('a transaction that throws leaves nothing, one that reads sees itself', (db) => {
     db.transaction((tx) => tx.put('messages', message(1, 1)))
     assert.throws(

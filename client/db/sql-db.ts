@@ -4,7 +4,7 @@ import type { Statement } from '@signalapp/sqlcipher'
 import {
   type ColumnType,
   type DbReader,
-  type DbWriter,
+  type DbTransaction,
   type DeviceDb,
   type KeyValue,
   type ScanOptions,
@@ -44,7 +44,8 @@ function fromSql(value: unknown, type: ColumnType, numbers: ConversationNumbers)
 
 /** What a table's statements are made of, worked out once. */
 type Prepared = {
-  readonly columns: readonly (readonly [name: string, type: ColumnType])[]
+  readonly names: readonly string[]
+  readonly types: readonly ColumnType[]
   readonly get: Statement
   readonly put: Statement
   readonly delete: Statement
@@ -87,17 +88,19 @@ export function sqlDb(database: Database): DeviceDb {
   const tableOf = (table: TableName): Prepared => {
     let known = tables.get(table)
     if (!known) {
-      const columns = Object.entries(shapeOf(table).columns)
+      const { columns } = shapeOf(table)
+      const names = Object.keys(columns)
       const whereKey = shapeOf(table)
         .key.map((column) => `${quoted(column)} = ?`)
         .join(' AND ')
       known = {
-        columns,
+        names,
+        types: names.map((name) => columns[name]!),
         get: prepared(`SELECT * FROM ${quoted(table)} WHERE ${whereKey}`),
         put: prepared(
           putSql(
             table,
-            columns.map(() => '?'),
+            names.map(() => '?'),
           ),
         ),
         delete: prepared(`DELETE FROM ${quoted(table)} WHERE ${whereKey}`),
@@ -108,7 +111,8 @@ export function sqlDb(database: Database): DeviceDb {
   }
   const rowOf = <T extends TableName>(table: T, raw: Record<string, unknown>): Tables[T] => {
     const row: Record<string, unknown> = {}
-    for (const [column, type] of tableOf(table).columns) row[column] = fromSql(raw[column], type, numbers)
+    const { names, types } = tableOf(table)
+    for (let i = 0; i < names.length; i++) row[names[i]!] = fromSql(raw[names[i]!], types[i]!, numbers)
     return row as unknown as Tables[T]
   }
 
@@ -127,15 +131,15 @@ export function sqlDb(database: Database): DeviceDb {
         .map((raw) => rowOf(table, raw))
     },
   }
-  const writer: DbWriter = {
+  const writer: DbTransaction = {
     ...reader,
     put(table, row) {
-      const { columns, put } = tableOf(table)
+      const { names, types, put } = tableOf(table)
       const values: Value[] = []
       let holes = false
-      for (const [column, type] of columns) {
-        const value = toSql((row as unknown as Record<string, unknown>)[column], type, numbers)
-        holes ||= isEmptyBlob(value)
+      for (let i = 0; i < names.length; i++) {
+        const value = toSql((row as unknown as Record<string, unknown>)[names[i]!], types[i]!, numbers)
+        if (isEmptyBlob(value)) holes = true
         values.push(value)
       }
       if (!holes) put.run(values)
@@ -148,10 +152,18 @@ export function sqlDb(database: Database): DeviceDb {
       const values = keyValues(table, shapeOf(table).key, key, numbers)
       if (values) tableOf(table).delete.run(values)
     },
+    deleteRun(table, prefix, from, to) {
+      const columns = shapeOf(table).key
+      const values = keyValues(table, columns, prefix, numbers)
+      if (!values) return
+      const where = prefix.map((_, i) => `${quoted(columns[i]!)} = ? AND `).join('')
+      const next = quoted(columns[prefix.length]!)
+      prepared(`DELETE FROM ${quoted(table)} WHERE ${where}${next} BETWEEN ? AND ?`).run([...values, from, to])
+    },
   }
   return {
     ...reader,
-    transaction<R>(change: (tx: DbWriter) => R): R {
+    transaction<R>(change: (tx: DbTransaction) => R): R {
       let result: R | undefined
       let committed = false
       try {

@@ -18,7 +18,7 @@ import {
   SignedRecordSchema,
   type UserId,
 } from '#protocol'
-import { STATE_KEYS_KEPT } from '../limits.ts'
+import { AUTHORS_KEPT, STATE_KEYS_KEPT } from '../limits.ts'
 import { newPipe, type Pipe } from './pipe.ts'
 import {
   all,
@@ -159,11 +159,31 @@ export function isSameDevice(a: DeviceKey, b: DeviceKey): boolean {
 }
 
 export const authorText = (member: number, key: DeviceKey): string => `${member}.${deviceText(key)}`
-export const authorOf = (header: EntryHeader): string => authorText(header.member, header)
 
-export function parseAuthor(author: string): { member: number; device: DeviceKey } {
-  const dot = author.indexOf('.')
-  return { member: Number(author.slice(0, dot)), device: parseDevice(author.slice(dot + 1)) }
+type Author = { readonly member: number; readonly device: DeviceKey }
+
+const authors = new Map<string, Author>()
+
+/** Read once: every message names its author, and there are few. */
+export function parseAuthor(author: string): Author {
+  let known = authors.get(author)
+  if (!known) {
+    const dot = author.indexOf('.')
+    known = { member: Number(author.slice(0, dot)), device: parseDevice(author.slice(dot + 1)) }
+    if (authors.size >= AUTHORS_KEPT) authors.clear()
+    authors.set(author, known)
+  }
+  return known
+}
+
+let last: (Author & { readonly text: string }) | undefined
+
+/** Of an entry; most of the time its author is that of the entry before. */
+export function authorOf(header: EntryHeader): string {
+  if (last && last.member === header.member && isSameDevice(last.device, header)) return last.text
+  const text = authorText(header.member, header)
+  last = { ...parseAuthor(text), text }
+  return text
 }
 
 /** Of rows that a person reads: what carries on behind the scenes is not shown. */

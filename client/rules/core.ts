@@ -11,6 +11,8 @@ import type { ConversationRow, MessageRow } from './schema.ts'
 /** Everything that one turn does: written together, then said. */
 export type Turn = {
   readonly draft: Draft
+  /** Their rows are written once, as they are at the end. */
+  readonly changed: Set<Conversation>
   readonly events: DeviceEvent[]
   /** Run after the commit, before the events: answers to callers, requests to the home. */
   readonly after: (() => void)[]
@@ -28,6 +30,7 @@ export type Turn = {
 export function newTurn(draft: Draft): Turn {
   return {
     draft,
+    changed: new Set(),
     events: [],
     after: [],
     touched: new Set(),
@@ -69,7 +72,7 @@ export type Core = {
 
 export function putRow(turn: Turn, conversation: Conversation, change: Partial<ConversationRow>): void {
   conversation.row = { ...conversation.row, ...change }
-  turn.draft.put('conversations', conversation.row)
+  turn.changed.add(conversation)
 }
 
 /** The conversation with that genesis, made when it is new. */

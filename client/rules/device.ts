@@ -214,6 +214,7 @@ class Engine {
 
   #commit(turn: Turn): void {
     for (const conversation of turn.marks) tryKeptMark(this.#core, turn, conversation)
+    for (const { row } of turn.changed) turn.draft.put('conversations', row)
     this.#ports.db.transaction((tx) => {
       turn.draft.apply(tx)
       this.#ports.cipher.commit(tx)

@@ -1,9 +1,10 @@
 // What a turn is going to write. Reads by key see it, so that two things about one message in a turn do not overwrite
 // each other; scans see what is committed. It is applied in one transaction at the end of the turn.
-import { type Keyed, keyed } from './keyed.ts'
+import { keyed } from './keyed.ts'
 import type { Change, Rows } from './rows.ts'
 import {
   type DbReader,
+  type DbTransaction,
   type DbWriter,
   type KeyValue,
   type ScanOptions,
@@ -13,7 +14,7 @@ import {
 } from './schema.ts'
 
 export type Draft = DbWriter & {
-  apply(tx: DbWriter): void
+  apply(tx: DbTransaction): void
   /** What was applied is durable. */
   committed(): void
 }
@@ -21,21 +22,53 @@ export type Draft = DbWriter & {
 function keyOf(table: TableName, row: Tables[TableName]): KeyValue[] {
   const columns: readonly string[] = schema[table].key
   const key: KeyValue[] = []
-  for (const column of columns) key.push((row as unknown as Record<string, KeyValue>)[column]!)
+  for (let i = 0; i < columns.length; i++) key.push((row as unknown as Record<string, KeyValue>)[columns[i]!]!)
   return key
+}
+
+/** What is safe goes in the order of its k, many at once. */
+type Going = { readonly table: 'outbox' | 'sealed'; readonly conv: KeyValue; readonly from: number; to: number }
+
+function deletions(tx: DbTransaction) {
+  const going: Partial<Record<TableName, Going>> = {}
+  const pass = ({ table, conv, from, to }: Going): void => {
+    if (from === to) tx.delete(table, [conv, from])
+    else tx.deleteRun(table, [conv], from, to)
+  }
+  return {
+    delete(table: TableName, key: readonly KeyValue[]): void {
+      if (table !== 'outbox' && table !== 'sealed') {
+        tx.delete(table, key)
+        return
+      }
+      const [conv, k] = key as [KeyValue, number]
+      const run = going[table]
+      if (run && run.conv === conv && run.to + 1 === k) {
+        run.to = k
+        return
+      }
+      if (run) pass(run)
+      going[table] = { table, conv, from: k, to: k }
+    },
+    end(): void {
+      for (const run of Object.values(going)) pass(run)
+    },
+  }
 }
 
 export function newDraft(db: DbReader, rows: Rows): Draft {
   const changes: Change[] = []
-  const byKey: Keyed<Change> = keyed()
+  const byKey = keyed<Change>()
   const change = (table: TableName, key: readonly KeyValue[], row: Tables[TableName] | undefined): void => {
-    const known = byKey.get(table, key)
+    const of = byKey.of(table, key)
+    const last = key[key.length - 1]!
+    const known = of.get(last)
     if (known) {
       known.row = row
       return
     }
     const made = { table, key, row }
-    byKey.set(table, key, made)
+    of.set(last, made)
     changes.push(made)
   }
   return {
@@ -47,10 +80,12 @@ export function newDraft(db: DbReader, rows: Rows): Draft {
     put: (table, row) => change(table, keyOf(table, row), row),
     delete: (table, key) => change(table, key, undefined),
     apply(tx) {
+      const deleted = deletions(tx)
       for (const { table, key, row } of changes) {
         if (row) tx.put(table, row)
-        else tx.delete(table, key)
+        else deleted.delete(table, key)
       }
+      deleted.end()
     },
     committed() {
       for (const it of changes) rows.committed(it)

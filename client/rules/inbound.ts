@@ -10,9 +10,9 @@ import {
   KIND_SUPPLEMENT,
   ParleyError,
   type Position,
+  partFor,
   positionOf,
   readHeader,
-  readParts,
   type UserId,
 } from '#protocol'
 import { HASHES_KEPT, REWIND_AGAIN_MS } from '../limits.ts'
@@ -24,6 +24,7 @@ import { addStateKey, ownEntry } from './outbound.ts'
 import { readBehindHole, readRun } from './reader.ts'
 import { answerRetry, askOldest, dropUnread, keepUnread, takeAgain } from './retry.ts'
 import { all, type MessageRow, type UnreadRow } from './schema.ts'
+import { bytesOfText } from './texts.ts'
 
 const NOTHING = new Uint8Array(0)
 
@@ -44,8 +45,9 @@ export async function takeEntries(
   conversation.hole = run.page ? gap : undefined
   for (const { at, bytes, hash } of taken) {
     putRow(turn, conversation, { cursor: at, hash })
-    turn.draft.put('entries', { conv: conversation.id, at, header: bytes.slice(0, HEADER_BYTES) })
-    await takeEntry(core, turn, conversation, bytes, lookUps)
+    turn.draft.put('entries', { conv: conversation.id, at, header: bytes.subarray(0, HEADER_BYTES) })
+    const reading = takeEntry(core, turn, conversation, bytes, lookUps)
+    if (reading) await reading
     if (core.stopped) return
     if (!beyond || at === state.cursor) conversation.hashes.set(at, hash)
   }
@@ -94,45 +96,37 @@ function forgetHashes({ hashes }: Conversation): void {
   }
 }
 
-async function takeEntry(
+/** A promise where something has to be decrypted. What the draft gets of `bytes` are views: it is written in this turn. */
+function takeEntry(
   core: Core,
   turn: Turn,
   conversation: Conversation,
   bytes: Uint8Array,
   lookUps: LookUps,
-): Promise<void> {
+): Promise<void> | undefined {
   const header = readHeader(bytes)
   const { self } = core.ports
   const mine = header.member === conversation.me
-  if (mine && isSameDevice(header, self)) return ownEntry(core, turn, conversation, header)
+  if (mine && isSameDevice(header, self)) return void ownEntry(core, turn, conversation, header)
   const before = takeAfterCut(turn, conversation, header)
-  if (before === 'as it was') return
-  if (header.kind !== KIND_CONTENT && header.kind !== KIND_SUPPLEMENT) return
+  if (before === 'as it was') return undefined
+  if (header.kind !== KIND_CONTENT && header.kind !== KIND_SUPPLEMENT) return undefined
   const user = conversation.members[header.member]
-  if (!user) return lies(turn, conversation, `an entry of member ${header.member}, who is none`, header.at)
+  if (!user) return void lies(turn, conversation, `an entry of member ${header.member}, who is none`, header.at)
   const author = authorOf(header)
   const known = turn.draft.get('messages', [conversation.id, author, header.k])
   if (known && before === 'unknown')
-    return lies(turn, conversation, `k ${header.k} of ${author} has two numbers`, header.at)
-  const part = readParts(bytes).find(
-    ({ member, device }) => member === conversation.me && (device === self.device || device === 0),
-  )
-  const { id: conv } = conversation
+    return void lies(turn, conversation, `k ${header.k} of ${author} has two numbers`, header.at)
+  const { id: conv, me } = conversation
   const { at, k } = header
-  const unread: UnreadRow = {
-    conv,
-    at,
-    author,
-    k,
-    part: part?.body.slice() ?? NOTHING,
-    reason: 'undecryptable',
-    asks: 0,
-  }
+  const part = partFor(bytes, me, self.device) ?? NOTHING
+  const unread: UnreadRow = { conv, at, author, k, part, reason: 'undecryptable', asks: 0 }
   const peer = core.people.device(user, header)
   if (peer) return readOne(core, turn, conversation, header, peer, unread, lookUps)
   // Nothing is shown yet: most of the time the author's manifest is a moment away.
   lookUps.wantStrange(user)
   turn.draft.put('unread', { ...unread, reason: 'unknown_device' })
+  return undefined
 }
 
 async function readOne(
@@ -193,7 +187,7 @@ function takeContent(core: Core, turn: Turn, conversation: Conversation, header:
       takeAgain(core, turn, conversation, header, body)
       return
     case 'text':
-      keepMessage(core, turn, conversation, header, 'text', new Uint8Array(Buffer.from(body.text)), '')
+      keepMessage(core, turn, conversation, header, 'text', bytesOfText(body.text), '')
       return
     case 'data':
       keepMessage(core, turn, conversation, header, 'data', body.data, '')

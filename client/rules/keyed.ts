@@ -7,6 +7,8 @@ export type Keyed<V> = {
   get(table: TableName, key: readonly KeyValue[]): V | undefined
   set(table: TableName, key: readonly KeyValue[], value: V): void
   delete(table: TableName, key: readonly KeyValue[]): void
+  /** The values whose keys agree in all columns but the last, by that. */
+  of(table: TableName, key: readonly KeyValue[]): Map<KeyValue, V>
 }
 
 /** Keys of one table have one length. */
@@ -39,6 +41,7 @@ export function keyed<V>(): Keyed<V> {
   return {
     get: (table, key) => levelOf(table, key)?.get(key[key.length - 1]!) as V | undefined,
     set: (table, key, value) => void openLevel(table, key).set(key[key.length - 1]!, value),
+    of: (table, key) => openLevel(table, key) as Map<KeyValue, V>,
     delete: (table, key) => void levelOf(table, key)?.delete(key[key.length - 1]!),
   }
 }

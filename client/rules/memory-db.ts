@@ -3,7 +3,7 @@
 import { type Keyed, keyed } from './keyed.ts'
 import {
   type DbReader,
-  type DbWriter,
+  type DbTransaction,
   type DeviceDb,
   type KeyValue,
   type ScanOptions,
@@ -194,7 +194,7 @@ function handle(store: Store, options: MemoryDbOptions): MemoryDb {
     replace(store, name, key, row && copy(row, before))
     undo?.push(() => replace(store, name, key, before))
   }
-  const writer: DbWriter = {
+  const writer: DbTransaction = {
     ...reader,
     put(name, row) {
       operation('put', name)
@@ -205,6 +205,24 @@ function handle(store: Store, options: MemoryDbOptions): MemoryDb {
     delete(name, key) {
       operation('delete', name)
       change(name, key, undefined)
+    },
+    deleteRun(name, prefix, from, to) {
+      operation('delete', name)
+      const { key, primary } = tables[name]
+      for (const row of primary.scan({
+        index: undefined,
+        prefix,
+        from,
+        reverse: false,
+        limit: Number.MAX_SAFE_INTEGER,
+      })) {
+        if ((row[key[prefix.length]!] as number) > to) break
+        change(
+          name,
+          key.map((column) => row[column] as KeyValue),
+          undefined,
+        )
+      }
     },
   }
   const rollback = (): void => {

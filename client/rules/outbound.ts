@@ -23,6 +23,8 @@ import { isOpen, newSlot, type SlotEffect, type SlotEvent, stepSlot } from './sl
 export type JobLine = { readonly name: string; readonly line: number }
 
 type Facts = { readonly at: Position; readonly code: string; readonly timeMs: number | undefined }
+const HELD: SlotEvent = { type: 'held' }
+const SAFE: SlotEvent = { type: 'safe' }
 const NO_FACTS: Facts = { at: NOWHERE, code: '', timeMs: undefined }
 
 /** One transaction's part: the next k, its tag, the content; ciphertext and ratchet step follow in the same turn. */
@@ -92,10 +94,12 @@ export function setSlot(turn: Turn, conversation: Conversation, slot: LiveSlot):
 function apply(core: Core, turn: Turn, conversation: Conversation, k: number, event: SlotEvent, facts: Facts): void {
   const slot = conversation.slots.get(k)
   if (!slot) return
-  const step = stepSlot(slot, event)
-  const numbered = facts.at !== NOWHERE && step.slot !== slot
-  if (step.slot !== slot) setSlot(turn, conversation, { ...slot, ...step.slot, at: numbered ? facts.at : slot.at })
-  for (const effect of step.effects) carryOut(core, turn, conversation, k, effect, facts)
+  const { slot: next, effects } = stepSlot(slot, event)
+  // What goes is not written once more before.
+  if (next !== slot && effects[0] !== 'drop-bytes') {
+    setSlot(turn, conversation, facts.at === NOWHERE ? next : { ...next, at: facts.at })
+  }
+  for (let i = 0; i < effects.length; i++) carryOut(core, turn, conversation, k, effects[i]!, facts)
 }
 
 /** A forced cut: the number of k lies beyond it, or stands and is not safe yet. */
@@ -197,7 +201,13 @@ export function addStateKey(turn: Turn, conversation: Conversation, at: Position
 
 function settle(core: Core, turn: Turn, conversation: Conversation, k: number): void {
   turn.touched.add(conversation)
-  if (k <= conversation.safeK) apply(core, turn, conversation, k, { type: 'safe' }, NO_FACTS)
+  if (k <= conversation.safeK) apply(core, turn, conversation, k, SAFE, NO_FACTS)
+}
+
+function isSameTag(mine: Uint8Array | undefined, tag: Uint8Array): boolean {
+  if (mine === undefined || mine.length !== tag.length) return false
+  for (let i = 0; i < tag.length; i++) if (mine[i] !== tag[i]) return false
+  return true
 }
 
 /** A number for k, from a verdict or from the entry itself (then with the host's time). */
@@ -212,13 +222,13 @@ function numbered(
 ): void {
   const facts: Facts = { at, code: '', timeMs }
   const slot = conversation.slots.get(k)
-  const same = (mine: Uint8Array | undefined): boolean => mine !== undefined && Buffer.compare(mine, tag) === 0
-  if (slot && (same(slot.tag) || same(slot.skipTag))) {
+  const isContent = slot !== undefined && isSameTag(slot.tag, tag)
+  if (slot && (isContent || isSameTag(slot.skipTag, tag))) {
     if (slot.at !== NOWHERE && slot.at !== at) {
       lies(turn, conversation, `k ${k} has two numbers`, at)
       return
     }
-    apply(core, turn, conversation, k, { type: 'sequenced', tag: same(slot.tag) ? 'content' : 'skip' }, facts)
+    apply(core, turn, conversation, k, { type: 'sequenced', tag: isContent ? 'content' : 'skip' }, facts)
     return
   }
   if (!slot && isDone(core, turn, conversation, k, at, tag)) return
@@ -232,7 +242,7 @@ function isDone(core: Core, turn: Turn, conversation: Conversation, k: number, a
   const message = ownMessage(core, turn, conversation, k)
   if (!message || message.at !== at) return false
   const entry = turn.draft.get('entries', [conversation.id, at])
-  return !entry || Buffer.compare(entry.header.subarray(27, 35), tag) === 0
+  return !entry || isSameTag(entry.header.subarray(27, 35), tag)
 }
 
 /** An entry of this device, read in the log. */
@@ -256,11 +266,10 @@ export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, 
   turn.touched.add(conversation)
   // It is about what was sent before, and no answer to what is on its way now.
   if ((outcome.case === 'stale' || outcome.case === 'final') && rev < revOf(conversation, k)) return
-  const step = (event: SlotEvent, facts: Facts = NO_FACTS): void => apply(core, turn, conversation, k, event, facts)
   if (outcome.case !== 'behind' && outcome.case !== 'safe' && outcome.case !== 'wait') answered(pipe, k)
   switch (outcome.case) {
     case 'held':
-      step({ type: 'held' })
+      apply(core, turn, conversation, k, HELD, NO_FACTS)
       return
     case 'sequenced': {
       const at = positionOf(outcome.value.epoch, outcome.value.n)
@@ -274,7 +283,7 @@ export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, 
       takeBehindVerdict(core, conversation, k)
       return
     case 'past':
-      step({ type: 'past' })
+      apply(core, turn, conversation, k, { type: 'past' }, NO_FACTS)
       return
     case 'wait':
       takeWait(core, conversation, k, outcome.value.retryAfterMs)
@@ -283,7 +292,7 @@ export function takeVerdict(core: Core, turn: Turn, conversation: Conversation, 
       takeStale(turn, conversation, k, rev, outcome.value.newest)
       return
     case 'final':
-      step({ type: 'final', rev }, { ...NO_FACTS, code: outcome.value.code })
+      apply(core, turn, conversation, k, { type: 'final', rev }, { ...NO_FACTS, code: outcome.value.code })
       return
     case 'moved':
     case undefined:
@@ -295,7 +304,7 @@ function takeSafe(core: Core, turn: Turn, conversation: Conversation, upTo: numb
   conversation.safeK = Math.max(conversation.safeK, upTo)
   for (const k of conversation.slots.keys()) {
     if (k > upTo) break
-    apply(core, turn, conversation, k, { type: 'safe' }, NO_FACTS)
+    apply(core, turn, conversation, k, SAFE, NO_FACTS)
   }
 }
 

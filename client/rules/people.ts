@@ -19,7 +19,7 @@ import {
   type UserId,
   type Version,
 } from '#protocol'
-import { deviceText, parseDevice } from './conversation.ts'
+import { deviceText, isSameDevice, parseDevice } from './conversation.ts'
 import type { ContactChange } from './ports.ts'
 import { all, type ContactRow, type DbReader, type DbWriter, type DeviceRow } from './schema.ts'
 
@@ -66,6 +66,8 @@ export function openPeople(db: DbReader): People {
   const devices = new Map<UserId, Map<string, DeviceRow>>()
   const peers = new WeakMap<DeviceRow, PeerDevice>()
   const versions = new Map<UserId, KnownManifest>()
+  /** Who of a person's devices was asked for last. */
+  const recent = new Map<UserId, PeerDevice>()
 
   /** The same object for the same device: what is worked out for a peer is kept by it. */
   const peerOf = (row: DeviceRow): PeerDevice => {
@@ -104,6 +106,7 @@ export function openPeople(db: DbReader): People {
     const rows = devicesOf(manifest.userId)
     const named = new Set<string>()
     let changed = false
+    recent.delete(manifest.userId)
     const put = (row: DeviceRow): void => {
       rows.set(row.device, row)
       draft.put('devices', row)
@@ -129,8 +132,12 @@ export function openPeople(db: DbReader): People {
       return rows.length > 0 || versions.has(user) ? rows.map(peerOf) : undefined
     },
     device(user, key) {
+      const last = recent.get(user)
+      if (last && isSameDevice(last, key)) return last
       const row = devicesOf(user).get(deviceText(key))
-      return row && peerOf(row)
+      if (!row) return undefined
+      recent.set(user, peerOf(row))
+      return peerOf(row)
     },
     learnHome(draft, home) {
       const row = ensure(draft, home.userId)

@@ -10,6 +10,7 @@ import { authorOf, type Conversation } from './conversation.ts'
 import { type Core, messageOf, ownMessage, putRow, say, type Turn } from './core.ts'
 import { addStateKey, newOwn } from './outbound.ts'
 import type { MessageRow, UnreadRow } from './schema.ts'
+import { bytesOfText } from './texts.ts'
 
 const REFERRED_BYTES = 12
 
@@ -98,8 +99,7 @@ export function takeAgain(
   const message = turn.draft.get('messages', [conversation.id, author, again.k])
   if (message?.kind !== 'unreadable') return
   const { said } = again
-  const body =
-    said.kind === 'text' ? new Uint8Array(Buffer.from(said.text)) : said.kind === 'data' ? said.data : new Uint8Array(0)
+  const body = said.kind === 'text' ? bytesOfText(said.text) : said.kind === 'data' ? said.data : new Uint8Array(0)
   const row: MessageRow = { ...message, kind: said.kind, body, code: '' }
   turn.draft.put('messages', row)
   dropUnread(turn, conversation, message.at)

@@ -120,6 +120,31 @@ test('rows and ends that are remembered say what the database says, turn after t
   )
 })
 
+test('a draft deletes what it was told to, whatever it puts together', () => {
+  const some = fc.array(fc.record({ c: fc.nat(1), k: fc.nat(9), table: fc.constantFrom('sealed', 'unread') }))
+  const ordered = some.map((them) => [...them].sort((a, b) => a.k - b.k))
+  fc.assert(
+    fc.property(fc.oneof(some, ordered), (gone) => {
+      const db = memoryDb()
+      const [, sealed, unread] = MAKERS
+      const everything = [0, 1].flatMap((c) =>
+        Array.from({ length: 10 }, (_, k) => [sealed!(c, k, 0), unread!(c, k, 0)]).flat(),
+      )
+      db.transaction((tx) => {
+        for (const { table, row } of everything) tx.put(table, row)
+      })
+      const draft = newDraft(db, openRows(db))
+      for (const { c, k, table } of gone) draft.delete(table as TableName, [conv(c), k])
+      db.transaction((tx) => draft.apply(tx))
+      for (const { table, key } of everything) {
+        const isGone = gone.some((it) => it.table === table && conv(it.c) === key[0] && it.k === key[1])
+        assert.equal(db.get(table, key) === undefined, isGone, `${table} ${key}`)
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
 test('what is needed again is not asked for, nor what cannot be there; what is remembered is bounded', () => {
   const asked: string[] = []
   const base = memoryDb()

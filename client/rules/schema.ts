@@ -264,9 +264,15 @@ export type DbWriter = DbReader & {
   delete<T extends TableName>(table: T, key: readonly KeyValue[]): void
 }
 
+/** What a transaction is given. */
+export type DbTransaction = DbWriter & {
+  /** Every row whose key begins with `prefix` and whose next column is a number from `from` to `to`, both included. */
+  deleteRun<T extends TableName>(table: T, prefix: readonly KeyValue[], from: number, to: number): void
+}
+
 /** Synchronous, one owner. What `change` wrote is durable when `transaction` returns, and nothing of it when it throws. */
 export type DeviceDb = DbReader & {
-  transaction<R>(change: (tx: DbWriter) => R): R
+  transaction<R>(change: (tx: DbTransaction) => R): R
 }
 
 /** Every row whose key begins with `prefix`, ascending. */

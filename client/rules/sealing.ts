@@ -21,6 +21,7 @@ import { rewindPipe } from './pipe.ts'
 import { referred } from './retry.ts'
 import type { MessageRow } from './schema.ts'
 import { isNumbered, isOpen } from './slot.ts'
+import { textOfBytes } from './texts.ts'
 
 type Readers = {
   readonly peers: readonly PeerDevice[]
@@ -205,13 +206,10 @@ function stateKeyFor(core: Core, turn: Turn, conversation: Conversation, k: numb
   return key
 }
 
-const textOf = ({ buffer, byteOffset, length }: Uint8Array): string =>
-  Buffer.from(buffer, byteOffset, length).toString()
-
 function bodyOf(core: Core, turn: Turn, conversation: Conversation, message: MessageRow): ContentBody | undefined {
   switch (message.kind) {
     case 'text':
-      return { kind: 'text', text: textOf(message.body) }
+      return { kind: 'text', text: textOfBytes(message.body) }
     case 'data':
       return { kind: 'data', data: message.body }
     case 'retry': {

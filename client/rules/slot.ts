@@ -55,7 +55,8 @@ export type SlotEffect =
   | 'old-copy'
   | 'host-lies'
 
-export type Step = { readonly slot: Slot; readonly effects: readonly SlotEffect[] }
+/** The slot that was given where nothing changes; otherwise a new one, with all that it carries besides. */
+export type Step<S extends Slot = Slot> = { readonly slot: S; readonly effects: readonly SlotEffect[] }
 
 const SILENT: readonly SlotEffect[] = []
 
@@ -75,7 +76,7 @@ export function formOf(slot: Slot): 'content' | 'skip' {
   return slot.state === 'skipping' || slot.stands === 'skip' ? 'skip' : 'content'
 }
 
-function sequenced(slot: Slot, tag: 'content' | 'skip' | 'mine' | 'strange'): Step {
+function sequenced<S extends Slot>(slot: S, tag: 'content' | 'skip' | 'mine' | 'strange'): Step<S> {
   if (tag === 'mine') return { slot, effects: ['old-copy'] }
   if (tag === 'strange') return { slot, effects: ['host-lies'] }
   if (isNumbered(slot)) return { slot, effects: SILENT }
@@ -85,23 +86,23 @@ function sequenced(slot: Slot, tag: 'content' | 'skip' | 'mine' | 'strange'): St
   }
 }
 
-function skip(slot: Slot): Step {
+function skip<S extends Slot>(slot: S): Step<S> {
   return { slot: { ...slot, state: 'skipping', skipRev: Math.max(slot.skipRev, slot.rev + 1) }, effects: ['skip'] }
 }
 
-function cut(slot: Slot, fate: 'void' | 'kept'): Step {
+function cut<S extends Slot>(slot: S, fate: 'void' | 'kept'): Step<S> {
   if (slot.state !== 'sequenced') return { slot, effects: SILENT }
   if (fate === 'kept') return { slot, effects: ['send'] }
   const state = slot.skipRev > 0 ? 'skipping' : 'bound'
   return { slot: { ...slot, state, stands: undefined }, effects: ['send'] }
 }
 
-function again(slot: Slot, event: 'connected' | 'behind'): Step {
+function again<S extends Slot>(slot: S, event: 'connected' | 'behind'): Step<S> {
   if (slot.state === 'done' || (slot.state === 'sequenced' && event === 'connected')) return { slot, effects: SILENT }
   return { slot: slot.state === 'bound' ? { ...slot, state: 'sent' } : slot, effects: ['send'] }
 }
 
-export function stepSlot(slot: Slot, event: SlotEvent): Step {
+export function stepSlot<S extends Slot>(slot: S, event: SlotEvent): Step<S> {
   switch (event.type) {
     case 'connected':
     case 'behind':

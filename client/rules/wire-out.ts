@@ -62,6 +62,13 @@ class Outgoing {
     this.#grow(bytes)
   }
 
+  submit(submission: Submission): void {
+    let bytes = SUBMISSION_OVERHEAD_BYTES
+    for (const { body } of submission.parts) bytes += body.length
+    this.#frame.submissions.push(submission)
+    this.#grow(bytes)
+  }
+
   flush(): void {
     if (this.#items === 0) return
     this.#session.home.send(this.#frame)
@@ -89,7 +96,7 @@ function submissionsOf(core: Core, conversation: Conversation, inFlightMax: numb
   for (const k of ks) {
     const slot = slots.get(k)!
     const step = stepSlot(slot, { type: k < pipe.fullBelow ? 'behind' : 'connected' })
-    if (step.slot !== slot) slots.set(k, { ...slot, ...step.slot })
+    if (step.slot !== slot) slots.set(k, step.slot)
     if (formOf(slot) === 'skip') {
       out.push(create(SubmissionSchema, { k, tag: slot.skipTag!, rev: slot.skipRev, kind: KIND_SKIP }))
       continue
@@ -154,8 +161,7 @@ export function sendTurn(core: Core, turn: Turn): void {
     if (conversation.slots.size > 0) out.refOf(conversation)
     for (const submission of submissionsOf(core, conversation, inFlightMax)) {
       submission.conv = out.refOf(conversation)
-      const bytes = submission.parts.reduce((sum, { body }) => sum + body.length, SUBMISSION_OVERHEAD_BYTES)
-      out.add(bytes, ({ submissions }) => submissions.push(submission))
+      out.submit(submission)
       out.cut()
     }
   }
