@@ -190,7 +190,8 @@ class Engine {
     try {
       for (const input of inputs) {
         if (this.#core.stopped) break
-        await this.#handle(turn, input)
+        const handling = this.#handle(turn, input)
+        if (handling) await handling
       }
       if (!this.#core.stopped) await this.#seal(turn)
       this.#commit(turn)
@@ -229,35 +230,42 @@ class Engine {
     }
   }
 
-  async #handle(turn: Turn, input: Input): Promise<void> {
+  /** A promise where something may have to be waited for. */
+  #handle(turn: Turn, input: Input): Promise<void> | undefined {
     switch (input.type) {
       case 'call':
-        return this.#handleCall(turn, input)
+        this.#handleCall(turn, input)
+        return undefined
       case 'online':
-        return this.#online(turn, input.home)
+        this.#online(turn, input.home)
+        return undefined
       case 'offline':
         if (this.#core.session?.home === input.home) this.#offline()
-        return
+        return undefined
       case 'frame':
-        if (this.#core.session?.home !== input.home) return
-        try {
-          await takeFrame(this.#parts, turn, input.frame)
-        } catch (error) {
-          if (!(error instanceof ParleyError)) throw error
-          input.home.end(error)
-        }
-        return
+        return this.#handleFrame(turn, input.home, input.frame)
       case 'prekeys':
-        return this.#prekeys.take(turn, input.counts)
+        this.#prekeys.take(turn, input.counts)
+        return undefined
       case 'poke':
         turn.touched.add(input.conv)
         if (input.what === 'pull') turn.pulled.add(input.conv)
         if (input.what === 'rewind') turn.rewound.add(input.conv)
-        return
+        return undefined
       case 'found':
       case 'bundle':
       case 'failed':
         return takeAnswer(this.#parts, turn, input)
+    }
+  }
+
+  async #handleFrame(turn: Turn, home: HomeSession, frame: HomeFrame): Promise<void> {
+    if (this.#core.session?.home !== home) return
+    try {
+      await takeFrame(this.#parts, turn, frame)
+    } catch (error) {
+      if (!(error instanceof ParleyError)) throw error
+      home.end(error)
     }
   }
 

@@ -3,12 +3,12 @@ import { slabAllocator } from '#protocol'
 
 const SLAB_BYTES = 64 * 1024
 const SLAB_TEXT_MAX_BYTES = 4 * 1024
+const encoder = new TextEncoder()
 const allocate = slabAllocator(SLAB_BYTES, SLAB_TEXT_MAX_BYTES)
 
 export function bytesOfText(text: string): Uint8Array {
-  const bytes = Buffer.from(text)
-  const out = allocate(bytes.length)
-  out.set(bytes)
+  const out = allocate(Buffer.byteLength(text))
+  encoder.encodeInto(text, out)
   return out
 }
 
