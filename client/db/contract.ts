@@ -73,6 +73,26 @@ export function deviceDbContract(name: string, open: () => Promise<{ db: DeviceD
     )
   })
 
+  run('a row that is known is replaced like any other', (db) => {
+    const was = message(1, 7)
+    const bytes = new Uint8Array(0)
+    for (const row of [
+      { ...was, at: 9 as Position, status: 'held' as const },
+      was,
+      { ...was, body: bytes },
+      was,
+      was,
+    ]) {
+      db.transaction((tx) => tx.put('messages', was))
+      db.transaction((tx) => tx.replace('messages', was, row))
+      assert.deepEqual(
+        all(db, 'messages').map((it) => ({ ...it })),
+        [row],
+      )
+      assert.deepEqual(scan(db, {}), [row.at], 'an index follows its row')
+    }
+  })
+
   run('a run of rows is deleted, its ends included, and nothing beside it', (db) => {
     const other = `${conv}x` as ConvId
     const sealed = (within: ConvId): number[] => all(db, 'sealed', within).map(({ k }) => k)

@@ -49,11 +49,20 @@ type Prepared = {
   readonly get: Statement
   readonly put: Statement
   readonly delete: Statement
+  /** By which columns they write, a bit for each. */
+  readonly updates: Map<number, Statement>
 }
 
 function putSql(table: TableName, places: readonly string[]): string {
   const names = Object.keys(shapeOf(table).columns).map(quoted)
   return `INSERT OR REPLACE INTO ${quoted(table)} (${names.join(', ')}) VALUES (${places.join(', ')})`
+}
+
+function updateSql(table: TableName, changed: number): string {
+  const { columns, key } = shapeOf(table)
+  const set = Object.keys(columns).filter((_, i) => changed & (1 << i))
+  const assign = (names: readonly string[], by: string): string => names.map((name) => `${quoted(name)} = ?`).join(by)
+  return `UPDATE ${quoted(table)} SET ${assign(set, ', ')} WHERE ${assign(key, ' AND ')}`
 }
 
 /** Values of the first columns of a key or index as SQL has them; undefined: no row can have them. */
@@ -104,6 +113,7 @@ export function sqlDb(database: Database): DeviceDb {
           ),
         ),
         delete: prepared(`DELETE FROM ${quoted(table)} WHERE ${whereKey}`),
+        updates: new Map(),
       }
       tables.set(table, known)
     }
@@ -147,6 +157,32 @@ export function sqlDb(database: Database): DeviceDb {
         const places = values.map((value) => (isEmptyBlob(value) ? EMPTY_BLOB : '?'))
         prepared(putSql(table, places)).run(values.filter((value) => !isEmptyBlob(value)))
       }
+    },
+    replace(table, was, row) {
+      const { names, types, updates } = tableOf(table)
+      const [before, after] = [was as unknown as Record<string, unknown>, row as unknown as Record<string, unknown>]
+      const values: Value[] = []
+      let changed = 0
+      for (let i = 0; i < names.length; i++) {
+        if (before[names[i]!] === after[names[i]!]) continue
+        const value = toSql(after[names[i]!], types[i]!, numbers)
+        if (isEmptyBlob(value)) {
+          writer.put(table, row)
+          return
+        }
+        changed |= 1 << i
+        values.push(value)
+      }
+      if (changed === 0) return
+      let update = updates.get(changed)
+      if (!update) {
+        update = prepared(updateSql(table, changed))
+        updates.set(changed, update)
+      }
+      for (const column of shapeOf(table).key) {
+        values.push(toSql(after[column], shapeOf(table).columns[column]!, numbers))
+      }
+      if (update.run(values).changes !== 1) throw new Error(`a row of ${table} is not where it was`)
     },
     delete(table, key) {
       const values = keyValues(table, shapeOf(table).key, key, numbers)

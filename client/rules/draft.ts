@@ -67,7 +67,7 @@ export function newDraft(db: DbReader, rows: Rows): Draft {
       known.row = row
       return
     }
-    const made = { table, key, row }
+    const made = { table, key, was: rows.known(table, key), row }
     of.set(last, made)
     changes.push(made)
   }
@@ -81,8 +81,9 @@ export function newDraft(db: DbReader, rows: Rows): Draft {
     delete: (table, key) => change(table, key, undefined),
     apply(tx) {
       const deleted = deletions(tx)
-      for (const { table, key, row } of changes) {
-        if (row) tx.put(table, row)
+      for (const { table, key, was, row } of changes) {
+        if (row && was) tx.replace(table, was, row)
+        else if (row) tx.put(table, row)
         else deleted.delete(table, key)
       }
       deleted.end()

@@ -4,6 +4,7 @@ import { type Keyed, keyed } from './keyed.ts'
 import {
   type DbReader,
   type DbTransaction,
+  type DbWriter,
   type DeviceDb,
   type KeyValue,
   type ScanOptions,
@@ -119,6 +120,18 @@ export type MemoryDbOptions = {
   readonly beforeOperation: ((operation: string) => void) | undefined
 }
 
+/** As far as it can be told without comparing bytes. */
+function isAs(row: AnyRow, was: AnyRow): boolean {
+  for (const name in row) {
+    const value = row[name]
+    if (
+      value instanceof Uint8Array ? (was[name] as Uint8Array | undefined)?.length !== value.length : value !== was[name]
+    )
+      return false
+  }
+  return true
+}
+
 /** Bytes that come from the row before are the table's own already. */
 function copy(row: AnyRow, before: AnyRow | undefined): AnyRow {
   const own = { ...row }
@@ -194,13 +207,23 @@ function handle(store: Store, options: MemoryDbOptions): MemoryDb {
     replace(store, name, key, row && copy(row, before))
     undo?.push(() => replace(store, name, key, before))
   }
+  const put: DbWriter['put'] = (name, row) => {
+    operation('put', name)
+    const given = row as AnyRow
+    const key = tables[name].key.map((column) => given[column] as KeyValue)
+    change(name, key, given)
+  }
   const writer: DbTransaction = {
     ...reader,
-    put(name, row) {
-      operation('put', name)
-      const given = row as AnyRow
-      const key = tables[name].key.map((column) => given[column] as KeyValue)
-      change(name, key, given)
+    put,
+    replace(name, was, row) {
+      const { key } = tables[name]
+      const before = holders.get(
+        name,
+        key.map((column) => (was as AnyRow)[column] as KeyValue),
+      )
+      if (!before || !isAs(before.row, was as AnyRow)) throw new Error(`a row of ${name} is not as it was`)
+      put(name, row)
     },
     delete(name, key) {
       operation('delete', name)

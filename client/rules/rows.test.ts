@@ -98,7 +98,7 @@ function carryOut(steps: readonly Step[], tx: DbWriter, model: DbWriter): void {
 }
 
 /** A draft that remembers nothing. */
-const asIs = (db: DbReader) => ({ get: db.get, committed: () => undefined })
+const asIs = (db: DbReader) => ({ get: db.get, known: () => undefined, committed: () => undefined })
 
 test('rows and ends that are remembered say what the database says, turn after turn', () => {
   fc.assert(

@@ -9,11 +9,15 @@ type AnyRow = Tables[TableName]
 export type Change = {
   readonly table: TableName
   readonly key: readonly KeyValue[]
+  /** As it stands in the database, if that is remembered. */
+  readonly was: AnyRow | undefined
   row: AnyRow | undefined
 }
 
 export type Rows = {
   get<T extends TableName>(table: T, key: readonly KeyValue[]): Tables[T] | undefined
+  /** A row that is remembered; nothing is asked for. */
+  known<T extends TableName>(table: T, key: readonly KeyValue[]): Tables[T] | undefined
   /** After the commit. */
   committed(change: Change): void
 }
@@ -32,7 +36,7 @@ const bytesOf = (table: TableName, row: AnyRow): number => KEPT[table]?.(row as 
 const isNeededAgain = (table: TableName, row: AnyRow): boolean =>
   table !== 'messages' || (row as Tables['messages']).status !== 'sequenced'
 
-type Kept = Change & { row: AnyRow; bytes: number }
+type Kept = { readonly table: TableName; readonly key: readonly KeyValue[]; row: AnyRow; bytes: number }
 
 /** The rows, the longest known first to go. */
 function keptRows() {
@@ -112,6 +116,8 @@ export function openRows(db: DbReader): Rows {
       if (row && table in KEPT) kept.put(table, key, row, undefined)
       return row
     },
+    known: <T extends TableName>(table: T, key: readonly KeyValue[]) =>
+      table in KEPT ? (kept.get(table, key)?.row as Tables[T] | undefined) : undefined,
     committed({ table, key, row }) {
       if (table in KEPT) {
         const known = kept.get(table, key)

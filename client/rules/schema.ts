@@ -266,6 +266,8 @@ export type DbWriter = DbReader & {
 
 /** What a transaction is given. */
 export type DbTransaction = DbWriter & {
+  /** A row that stands there as `was`: what is the same value in both need not be written again. */
+  replace<T extends TableName>(table: T, was: Tables[T], row: Tables[T]): void
   /** Every row whose key begins with `prefix` and whose next column is a number from `from` to `to`, both included. */
   deleteRun<T extends TableName>(table: T, prefix: readonly KeyValue[], from: number, to: number): void
 }
