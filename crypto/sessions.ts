@@ -187,7 +187,8 @@ async function encryptAll(
   for (const plaintext of plaintexts) {
     const bodies: Uint8Array[] = []
     try {
-      for (const peer of peers) {
+      for (let i = 0; i < peers.length; i++) {
+        const peer = peers[i]!
         bodies.push(await encryptOne(sessions.get(peer.sessionKey)!, peer, local, plaintext, now))
       }
     } catch (failure) {

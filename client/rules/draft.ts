@@ -81,7 +81,8 @@ export function newDraft(db: DbReader, rows: Rows): Draft {
     delete: (table, key) => change(table, key, undefined),
     apply(tx) {
       const deleted = deletions(tx)
-      for (const { table, key, was, row } of changes) {
+      for (let i = 0; i < changes.length; i++) {
+        const { table, key, was, row } = changes[i]!
         if (row && was) tx.replace(table, was, row)
         else if (row) tx.put(table, row)
         else deleted.delete(table, key)
@@ -89,7 +90,7 @@ export function newDraft(db: DbReader, rows: Rows): Draft {
       deleted.end()
     },
     committed() {
-      for (const it of changes) rows.committed(it)
+      for (let i = 0; i < changes.length; i++) rows.committed(changes[i]!)
     },
   }
 }
