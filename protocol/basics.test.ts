@@ -9,6 +9,7 @@ import {
   entryPosition,
   HEADER_BYTES,
   KIND_CONTENT,
+  partFor,
   readHeader,
   readParts,
   selectParts,
@@ -155,6 +156,16 @@ describe('entries', () => {
         assert.deepEqual(readHeader(bytes), head)
         assert.deepEqual(readParts(bytes), list)
         assert.equal(entryPosition(bytes), head.at)
+      }),
+    )
+  })
+
+  it("a device's part is the first that names it, or all devices of its member", () => {
+    const few = fc.array(fc.record({ member: fc.nat(2), device: fc.nat(2), body: fc.uint8Array({ minLength: 1 }) }))
+    fc.assert(
+      fc.property(header, few, fc.nat(2), fc.integer({ min: 1, max: 2 }), (head, list, member, device) => {
+        const mine = list.find((it) => it.member === member && (it.device === device || it.device === 0))
+        assert.deepEqual(partFor(writeEntry(head, list), member, device), mine?.body)
       }),
     )
   })
