@@ -39,39 +39,39 @@ async function greet(parley: Parley, to: UserId): Promise<void> {
 }
 
 async function send(parley: Parley, to: UserId, order: SdkOrder & { do: 'send' }): Promise<SdkSpent> {
-  const { count, bytes, ahead } = order
+  const { count, warmUp, bytes, ahead } = order
   await parley.connected(SDK_STEP_MS)
+  const last = warmUp + count
   let sent = 0
   let numbered = 0
   const line = 'x'.repeat(bytes - 10)
   const fill = (): void => {
-    while (sent < count && sent - numbered < ahead) void parley.send(to, line + `${++sent}`.padStart(10))
+    while (sent < last && sent - numbered < ahead) void parley.send(to, line + `${++sent}`.padStart(10))
   }
-  const spent = stopwatch(count)
+  let spent = stopwatch(count)
   const all = during(parley, (event) => {
-    if (event.type === 'state' && event.state === 'sequenced') numbered++
+    if (event.type === 'state' && event.state === 'sequenced' && ++numbered === warmUp) spent = stopwatch(count)
     fill()
-    return numbered === count
+    return numbered === last
   })
   fill()
   await all
   return spent()
 }
 
-async function receive(parley: Parley, count: number): Promise<SdkSpent> {
+async function receive(parley: Parley, { count, warmUp }: SdkOrder & { do: 'receive' }): Promise<SdkSpent> {
   let received = 0
-  let spent: (() => SdkSpent) | undefined
+  let spent = stopwatch(count)
   const all = during(parley, (event) => {
-    if (event.type === 'connection' && event.state.is === 'connected') spent = stopwatch(count)
     if (event.type === 'message' && !event.message.mine) {
       if (event.message.kind !== 'text') throw new Error(`a message of kind ${event.message.kind}`)
-      received++
+      if (++received === warmUp) spent = stopwatch(count)
     }
-    return received === count
+    return received === warmUp + count
   })
   parley.connect()
   await all
-  return spent!()
+  return spent()
 }
 
 async function obey(parley: Parley, order: SdkOrder): Promise<SdkSpent | undefined> {
@@ -82,7 +82,7 @@ async function obey(parley: Parley, order: SdkOrder): Promise<SdkSpent | undefin
     case 'send':
       return send(parley, ensureUserId(order.to), order)
     case 'receive':
-      return receive(parley, order.count)
+      return receive(parley, order)
     case 'connect':
       await parley.connected(SDK_STEP_MS)
       return undefined

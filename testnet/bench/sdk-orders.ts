@@ -3,16 +3,17 @@
 export type SdkOrder =
   /** Writes one text and waits until the other side has it. */
   | { readonly do: 'greet'; readonly to: string }
-  /** So many texts of so many bytes, so many ahead of their numbers; done when each has its number. */
+  /** So many texts of so many bytes, so many ahead of their numbers; done when each has its number. `warmUp` go before. */
   | {
       readonly do: 'send'
       readonly to: string
+      readonly warmUp: number
       readonly count: number
       readonly bytes: number
       readonly ahead: number
     }
-  /** Connects and takes what waits at the home; done when so many have come. */
-  | { readonly do: 'receive'; readonly count: number }
+  /** Connects and takes what waits at the home; done when so many have come after the first ones. */
+  | { readonly do: 'receive'; readonly warmUp: number; readonly count: number }
   | { readonly do: 'connect' }
   | { readonly do: 'close' }
 

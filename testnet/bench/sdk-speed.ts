@@ -17,6 +17,7 @@ import {
   SDK_ROUNDS,
   SDK_ROUNDS_MAX,
   SDK_TEXT_BYTES,
+  SDK_WARM_UP,
 } from './sdk-limits.ts'
 import type { SdkOrder, SdkSpent, SdkTold } from './sdk-orders.ts'
 
@@ -105,10 +106,11 @@ export async function sdkSpeed({ count, rounds, execArgv, progress }: SdkOptions
   const receives: SdkSpent[] = []
   for (let round = 1; round <= rounds; round++) {
     const sender = await startDevice(ana, execArgv)
-    sends.push((await sender.ask({ do: 'send', to: ben.userId, count, bytes: SDK_TEXT_BYTES, ahead: SDK_AHEAD }))!)
+    const order = { to: ben.userId, warmUp: SDK_WARM_UP, count, bytes: SDK_TEXT_BYTES, ahead: SDK_AHEAD }
+    sends.push((await sender.ask({ do: 'send', ...order }))!)
     await sender.close()
     const reader = await startDevice(ben, execArgv)
-    receives.push((await reader.ask({ do: 'receive', count }))!)
+    receives.push((await reader.ask({ do: 'receive', warmUp: SDK_WARM_UP, count }))!)
     await reader.close()
     progress(`round ${round} of ${rounds}: ${lineOf(sends.at(-1)!, 'sends')}, ${lineOf(receives.at(-1)!, 'receives')}`)
   }
