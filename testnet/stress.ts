@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
+import { aheadOfAll } from './bench/cpu.ts'
 import { openStage, type RelayHow, type RelayServer, type Stage } from './bench/stage.ts'
 import { TEXT_BYTES } from './load/limits.ts'
 import { NOTHING_PRELOADED } from './process.ts'
@@ -14,6 +15,7 @@ import { ATTACK_MS, HONEST_PAIRS } from './stress/limits.ts'
 import type { Place } from './stress/orders.ts'
 import { attackBy, type Honest, type Pressure, type RowResult, runRow } from './stress/row.ts'
 import { stalledRegion } from './stress/stalled-region.ts'
+import type { Where } from './stress/where.ts'
 
 const STALLED_REGION = {
   id: 'stalled-region',
@@ -36,7 +38,8 @@ const HELP = `npm run stress -- [--only ID]... [--seconds N] [--full] [--json FI
   --seconds N  how long each attack lasts (default ${ATTACK_MS / 1_000})
   --full       as many people, sockets and records as the rows are named for
   --strict     a row that is slow has failed; otherwise only one that lost, grew, or fell silent has
-  --json FILE  the table for programs`
+  --json FILE  the table for programs
+  --profiles DIR  CPU profiles of the relay, one for each attack`
 
 const { values } = parseArgs({
   options: {
@@ -45,6 +48,7 @@ const { values } = parseArgs({
     full: { type: 'boolean', default: false },
     strict: { type: 'boolean', default: false },
     json: { type: 'string' },
+    profiles: { type: 'string' },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -73,6 +77,7 @@ async function openField(
   const { relays } = stack.use(await stage.regions(names, { inspected: true, ...(preload && { preload }) }))
   const [north, south] = relays as [RelayServer, RelayServer]
   const loader = stack.use(await stage.loader())
+  await aheadOfAll(loader.pid)
   const talk = async (group: string, readers: string): Promise<Honest> => {
     await loader.ask({
       do: 'pairs',
@@ -116,6 +121,14 @@ const WIDTHS = [16, 22, 9, 7, 9]
 const line = (cells: readonly string[]): string =>
   cells.map((cell, i) => (i === 0 ? cell.padEnd(WIDTHS[i]!) : cell.padStart(WIDTHS[i] ?? 0))).join(' ')
 
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
+
+function inWords({ busy, passes }: Where): string {
+  const each = busy.map(({ name, ran, inLine }) => `${name} ran ${percent(ran)}, in line ${percent(inLine)}`)
+  const [wall, cpu] = [passes.wallMs, passes.cpuMs].map((all) => all.map((it) => it.toFixed(1)).join(' / '))
+  return `${each.join('; ')}; passes of its loop ${wall} ms, of its own work ${cpu} ms (p50 / p99 / longest)`
+}
+
 function show(row: RowResult): void {
   const ratio = (row.duringMs / row.beforeMs).toFixed(2)
   const latency = `${row.beforeMs.toFixed(1)} → ${row.duringMs.toFixed(1)} (×${ratio})`
@@ -131,6 +144,7 @@ function show(row: RowResult): void {
     ]),
   )
   console.log(`  ${row.did}`)
+  if (row.where) for (const [when, where] of Object.entries(row.where)) console.log(`  ${when}: ${inWords(where)}`)
   if (row.slow) console.log(`  SLOW: ${row.slow}`)
   for (const fault of row.faults) console.log(`  FAILED: ${fault}`)
 }
@@ -144,6 +158,7 @@ function notRun(id: string, error: unknown): RowResult {
     grownBytes: 0,
     back: Number.NaN,
     worstHealthMs: Number.NaN,
+    where: undefined,
   }
   return { id, did: 'was not run to its end', ...nothing, slow: undefined, faults: [why] }
 }
@@ -154,13 +169,15 @@ async function oneRow(
   attackMs: number,
   prepare: () => Promise<Pressure> = () => pressureOf(id, field),
 ): Promise<RowResult> {
-  const { origin, inspectorPort } = field.north
+  const { origin, inspectorPort, process } = field.north
   await using pressure = await prepare()
   const talking = field.honest[honest]
   return await runRow(field.stage, {
     id,
     origin,
     inspectorPort: inspectorPort!,
+    pid: process.pid!,
+    profile: values.profiles && join(values.profiles, `${id}.cpuprofile`),
     honest: talking,
     p99Factor,
     attackMs,

@@ -1,7 +1,7 @@
 // What processes cost and where they run: /proc on Linux; elsewhere figures of CPU time are missing.
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { availableParallelism, cpus } from 'node:os'
+import { availableParallelism, cpus, setPriority } from 'node:os'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -40,6 +40,30 @@ export async function placement(): Promise<Placement> {
   }
   const load = cores === 2 ? '1' : `1-${cores - 1}`
   return { server: '0', load, says: `${model}; servers on core 0, load on ${cores === 2 ? 'core 1' : `cores ${load}`}` }
+}
+
+/** Where nothing better is to be had. */
+const BEHIND_NICE = 10
+
+/**
+ * A process that runs when nobody else wants its core, and leaves it at once when somebody does. With a lower priority alone
+ * it would keep the core for some milliseconds each time, and whoever measures beside it would measure that.
+ */
+export async function behindAll(pid: number): Promise<void> {
+  await run('chrt', ['--all-tasks', '--idle', '--pid', '0', `${pid}`]).catch(() => setPriority(pid, BEHIND_NICE))
+}
+
+/** One of many again: nobody measures any more, and it shall come to an end. */
+export async function besideAll(pid: number): Promise<void> {
+  await run('chrt', ['--all-tasks', '--other', '--pid', '0', `${pid}`]).catch(() => undefined)
+}
+
+/**
+ * A process that runs at once when it has something to do: one that measures, needs little, and would measure its own wait
+ * for a core otherwise. Needs rights that not everybody has; without them it stays as it is.
+ */
+export async function aheadOfAll(pid: number): Promise<void> {
+  await run('chrt', ['--all-tasks', '--rr', '--pid', '1', `${pid}`]).catch(() => undefined)
 }
 
 /** Moves a process with all its threads. */

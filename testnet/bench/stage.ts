@@ -167,7 +167,7 @@ async function makeRegions(
   const { mesh, client } = await reserve()
   const data = join(options.dir, 'entry')
   const args = bootstrapStart({ data, meshPort: mesh.port, httpPort: client.port })
-  const entry = stack.use(await makeServer(options, { name: 'entry', cores: placed.load, args }))
+  const entry = stack.use(await makeServer(options, { name: 'entry', cores: placed.load, args, behind: true }))
   stack.defer(() => rm(data, { recursive: true, force: true, maxRetries: 5 }))
   const { ready } = entry.process
   const entries = Array.isArray(ready.multiaddrs) ? ready.multiaddrs.map(String) : []

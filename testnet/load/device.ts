@@ -108,6 +108,11 @@ export class LoadDevice {
     this.#socket = undefined
   }
 
+  /** Bytes that its socket has not taken yet. */
+  backlog(): number {
+    return this.#socket?.backlog() ?? Number.POSITIVE_INFINITY
+  }
+
   /** Resolves when everything that was said before is committed. */
   ping(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()

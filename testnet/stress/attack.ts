@@ -14,10 +14,12 @@ export type Attack = {
   /** How long it lasts at least, whatever was asked for: what it is about takes that long. */
   readonly leastMs?: number
   /** Makes ready (not measured); what it returns runs until `stopped`, and says what it did and what was wrong. */
-  prepare(order: AttackOrder): Promise<(stopped: Stopped) => Promise<Done>>
+  prepare(order: AttackOrder): Promise<(stopped: Stopped) => Promise<Attacked>>
 }
 
 export type Done = { readonly did: string; readonly faults?: readonly string[] }
+/** `times`: how often it did what it does, for its rate. */
+export type Attacked = Done & { readonly times: number }
 export type Stopped = { readonly now: () => boolean; readonly promise: Promise<void> }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve))

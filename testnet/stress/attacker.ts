@@ -13,8 +13,8 @@ async function attack(order: AttackOrder): Promise<void> {
   const run = await found.prepare(order)
   say({ is: 'ready' })
   await go.promise
-  const { did, faults = [] } = await run({ now: () => stopped, promise: stop.promise })
-  say({ is: 'done', did, faults })
+  const { did, times, faults = [] } = await run({ now: () => stopped, promise: stop.promise })
+  say({ is: 'done', did, times, faults })
 }
 
 process.on('disconnect', () => process.exit(0))

@@ -51,6 +51,7 @@ export const halfOpen: Attack = {
       await honest
       return {
         did: `${dialled} dialled, ${mostOpen} open at once; ${joined} honest nodes joined`,
+        times: dialled,
         faults: faults.slice(0, 3),
       }
     }
@@ -73,7 +74,7 @@ export const manyStreams: Attack = {
         connections++
         await Promise.race([stopped.promise, pause(3_000)])
       })
-      return { did: `${opened} streams on ${connections} connections` }
+      return { did: `${opened} streams on ${connections} connections`, times: opened }
     }
   },
 }
@@ -111,7 +112,7 @@ export const dhtPuts: Attack = {
         if (await peer.put(north.peerId, key, value)) stored++
       })
       await peer[Symbol.asyncDispose]()
-      return { did: `${next} puts, ${stored} stored` }
+      return { did: `${next} puts, ${stored} stored`, times: next }
     }
   },
 }
@@ -168,7 +169,11 @@ export const floodingRelay: Attack = {
       })
       await node[Symbol.asyncDispose]()
       const faults = downs === 0 ? ['its link was never cut'] : []
-      return { did: `${sent} items, link up ${ups} times, cut ${downs} times (${[...reasons].join(', ')})`, faults }
+      return {
+        did: `${sent} items, link up ${ups} times, cut ${downs} times (${[...reasons].join(', ')})`,
+        times: sent,
+        faults,
+      }
     }
   },
 }

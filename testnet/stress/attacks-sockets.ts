@@ -39,6 +39,7 @@ export const idleSockets: Attack = {
       await trying
       return {
         did: `${dialled} dialled, ${mostOpen} open at once; ${signedIn} honest sign-ins`,
+        times: dialled,
         faults: faults.slice(0, 3),
       }
     }
@@ -70,7 +71,7 @@ export const idleSessions: Attack = {
       await Promise.all(Array.from({ length: 16 }, work))
       await stopped.promise
       for (const socket of open) socket.destroy()
-      return { did: `${open.length} signed in, ${inTime} of them in time`, faults: faults.slice(0, 3) }
+      return { did: `${open.length} signed in, ${inTime} of them in time`, times: inTime, faults: faults.slice(0, 3) }
     }
   },
 }
@@ -98,7 +99,7 @@ export const slowHeaders: Attack = {
         })
       })
       const cut = longestMs > 0 ? `; the longest lived ${(longestMs / 1_000).toFixed(1)} s` : ''
-      return { did: `${dialled} dialled${cut}`, faults: longestMs === 0 ? ['none was ever cut'] : [] }
+      return { did: `${dialled} dialled${cut}`, times: dialled, faults: longestMs === 0 ? ['none was ever cut'] : [] }
     }
   },
 }
@@ -136,6 +137,7 @@ export const tinyFragments: Attack = {
       })
       return {
         did: `${rounds} messages of 50 fragments, ${cut} cut`,
+        times: rounds,
         faults: cut < rounds - FRAGMENT_SOCKETS ? ['not all were cut'] : [],
       }
     }
@@ -168,7 +170,11 @@ export const reconnects: Attack = {
       })
       const reads = ((await rowReads(north.origin)) - before) / Math.max(1, done)
       if (reads > 2) faults.push(`${reads.toFixed(2)} reads of rows a reconnect`)
-      return { did: `${done} reconnects, ${reads.toFixed(2)} reads of rows each`, faults: faults.slice(0, 3) }
+      return {
+        did: `${done} reconnects, ${reads.toFixed(2)} reads of rows each`,
+        times: done,
+        faults: faults.slice(0, 3),
+      }
     }
   },
 }

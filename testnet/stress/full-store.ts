@@ -48,6 +48,7 @@ export async function fullStore({ process, origin, file, loader }: FullStore): P
   await loader.ask({ do: 'start', group: 'full', loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   let full = false
   return {
+    pid: undefined,
     go() {
       full = true
       suffer('full')

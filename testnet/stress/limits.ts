@@ -3,6 +3,8 @@
 /** Of one row: quiet before, attack, quiet after. */
 export const BEFORE_MS = 4_000
 export const ATTACK_MS = 12_000
+/** After all garbage was collected. */
+export const SETTLE_MS = 2_000
 export const AFTER_MAX_MS = 12_000
 export const AFTER_EVERY_MS = 2_000
 
@@ -23,6 +25,5 @@ export const LOOK_EVERY_MS = 500
 export const HEALTH_MAX_MS = 2_000
 
 /** From an attacker's start to its word that it is ready, and from the order to stop to its end. */
-export const ATTACKER_NICE = 10
 export const ATTACKER_READY_MAX_MS = 120_000
 export const ATTACKER_STOP_MAX_MS = 15_000

@@ -16,5 +16,5 @@ export type AttackOrder = { readonly id: string; readonly north: Place; readonly
 /** `ready`: everybody is in place; the attack begins with `go` and ends with `stop`. */
 export type AttackSays =
   | { readonly is: 'ready' }
-  | { readonly is: 'done'; readonly did: string; readonly faults: readonly string[] }
+  | { readonly is: 'done'; readonly did: string; readonly times: number; readonly faults: readonly string[] }
   | { readonly is: 'failed'; readonly error: string }

@@ -1,9 +1,8 @@
 // One row: quiet, attack, quiet again; what honest traffic, memory and health were like, and whether that will do.
 import { type ChildProcess, fork } from 'node:child_process'
-import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, ParleyError, systemClock } from '#protocol'
-import { pin } from '../bench/cpu.ts'
+import { behindAll, besideAll, pin } from '../bench/cpu.ts'
 import { median } from '../bench/measure.ts'
 import { memoryOf } from '../bench/memory.ts'
 import type { Stage } from '../bench/stage.ts'
@@ -14,7 +13,6 @@ import type { Done } from './attack.ts'
 import {
   AFTER_EVERY_MS,
   AFTER_MAX_MS,
-  ATTACKER_NICE,
   ATTACKER_READY_MAX_MS,
   ATTACKER_STOP_MAX_MS,
   BACK_WITHIN,
@@ -23,13 +21,17 @@ import {
   HONEST_PER_SECOND,
   LATENCY_FLOOR_MS,
   MEMORY_GROWTH_MAX_BYTES,
+  SETTLE_MS,
   SLICE_MS,
 } from './limits.ts'
 import type { AttackOrder, AttackSays } from './orders.ts'
 import { watch } from './watch.ts'
+import { lookWhere, type Where } from './where.ts'
 
 /** What happens between the two quiet times. */
 export type Pressure = AsyncDisposable & {
+  /** Of the process that makes it, if it is one. */
+  readonly pid: number | undefined
   go(): void
   /** Ends it. */
   stop(): Promise<Done>
@@ -44,6 +46,7 @@ export type RowResult = {
   /** Heap afterwards, of what it was before. */
   readonly back: number
   readonly worstHealthMs: number
+  readonly where: { readonly before: Where; readonly during: Where } | undefined
   /** Honest people noticed more than they may: what a machine that does other things can cause as well. */
   readonly slow: string | undefined
   readonly faults: readonly string[]
@@ -56,6 +59,9 @@ export type RowOptions = {
   readonly id: string
   readonly origin: string
   readonly inspectorPort: number
+  readonly pid: number
+  /** Where a CPU profile of the relay during the attack goes. */
+  readonly profile: string | undefined
   readonly honest: Honest
   readonly p99Factor: number
   readonly attackMs: number
@@ -102,23 +108,33 @@ export async function attackBy(order: AttackOrder, { placed }: Stage): Promise<P
   const child = fork(PROGRAM, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const hear = hearing(child, systemClock)
   if (child.pid !== undefined) {
-    // Not on the relay's core, and behind those who measure on the other one.
     await pin(child.pid, placed.load)
-    setPriority(child.pid, ATTACKER_NICE)
   }
   child.send(order)
   await hear('ready', ATTACKER_READY_MAX_MS).catch((error: unknown) => {
     child.kill('SIGKILL')
     throw error
   })
+  // Attackers are other machines. Here they have all that is left of the other core, and take nothing from those who
+  // measure there.
+  if (child.pid !== undefined) await behindAll(child.pid)
+  let wentMs = 0
   return {
-    go: () => void child.send('go'),
+    pid: child.pid,
+    go() {
+      wentMs = systemClock.monotonic()
+      child.send('go')
+    },
     async stop() {
       child.send('stop')
-      const done = await hear('done', ATTACKER_STOP_MAX_MS)
+      const seconds = (systemClock.monotonic() - wentMs) / 1_000
+      if (child.pid !== undefined) await besideAll(child.pid)
+      const told = await hear('done', ATTACKER_STOP_MAX_MS)
       // What it has not sent yet is no part of the quiet afterwards.
       child.kill('SIGKILL')
-      return done.is === 'done' ? done : { did: '' }
+      if (told.is !== 'done') return { did: '' }
+      const { did, times, faults } = told
+      return { did: `${did}: ${(times / seconds).toFixed(0)} a second`, faults }
     },
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')
@@ -175,16 +191,23 @@ const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
 export async function runRow(stage: Stage, options: RowOptions): Promise<RowResult> {
   const { id, origin, honest, p99Factor, attackMs, pressure } = options
   const { loader, group } = honest
+  const look = (): Promise<number> => inUse(options.inspectorPort)
   await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   await stage.pause(SLICE_MS)
+  // Collecting all garbage shrinks a heap, which then grows again by collecting much: that is no part of either time.
+  const heapBefore = await look()
+  await stage.pause(SETTLE_MS)
+  const pids = { relay: options.pid, load: loader.pid, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
+  const calmWhere = await lookWhere(pids, options.inspectorPort, undefined)
   const calm = watch(origin)
   const before = await slices(stage, honest, BEFORE_MS)
   const memory = calm.end()
-  const look = (): Promise<number> => inUse(options.inspectorPort)
-  const heapBefore = await look()
+  const whereBefore = await calmWhere.end()
+  const lookingWhere = await lookWhere(pids, options.inspectorPort, options.profile)
   const watching = watch(origin)
   pressure.go()
   const during = await slices(stage, honest, attackMs)
+  const whereDuring = await lookingWhere.end()
   const { did, faults: own = [] } = await pressure.stop()
   const { mostRssBytes, worstHealthMs, sick } = watching.end()
   const heap = await heapBack(stage, look, heapBefore)
@@ -202,5 +225,7 @@ export async function runRow(stage: Stage, options: RowOptions): Promise<RowResu
   if (grownBytes > MEMORY_GROWTH_MAX_BYTES) faults.push(`memory grew by ${mib(grownBytes)}`)
   if (heap > heapBefore * BACK_WITHIN) faults.push(`${mib(heap)} are in use afterwards, ${mib(heapBefore)} were before`)
   const back = heap / heapBefore
-  return { id, did, beforeMs: before.p99Ms, duringMs: during.p99Ms, grownBytes, back, worstHealthMs, slow, faults }
+  const where = { before: whereBefore, during: whereDuring }
+  const latency = { beforeMs: before.p99Ms, duringMs: during.p99Ms }
+  return { id, did, ...latency, grownBytes, back, worstHealthMs, where, slow, faults }
 }

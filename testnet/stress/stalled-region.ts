@@ -8,6 +8,7 @@ export async function stalledRegion(process: ManagedProcess, { loader, group }: 
   await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   let still = false
   return {
+    pid: undefined,
     go() {
       still = true
       process.signal('SIGSTOP')
