@@ -23,6 +23,15 @@ export const STREAMS_OUTBOUND_MAX = 256
 export const ALLOW_LIST_MAX = 64
 /** What gathers for a peer within one moment leaves at the latest when it is so much. */
 export const SOCKET_MESSAGE_MAX_BYTES = 512 * 1024
+/** What mesh sockets bring is handled as it comes for this long, with all that it sets off, then others have their turn. */
+export const MESH_TURN_MS = 2
+/** Of the node's time; a socket that has had more lately waits behind those that have not. */
+export const MESH_LOUD_SHARE = 1 / 10
+/** What is handed over at once of what a mesh socket brings: at least so much, and more if that takes little time. */
+export const MESH_PIECE_MIN_BYTES = 256
+export const MESH_PIECE_MAX_BYTES = 1024 * 1024
+/** Bytes of one socket that wait for their turn; beyond it the socket is not read. */
+export const MESH_WAITING_MAX_BYTES = 256 * 1024
 /** A WebSocket message of a peer: whatever it sends in one piece. */
 export const SOCKET_PAYLOAD_MAX_BYTES = 8 * 1024 * 1024
 /** How long a start waits for its first bootstrap connection before it goes on without. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -44,6 +45,20 @@ test('what is sent within one moment is one message, both ways', async () => {
   await until('the next', () => there.length > 1)
   assert.deepEqual(there, ['abc', 'later'])
   assert.deepEqual(here, ['xy'])
+})
+
+test('a large message is heard in pieces, and nothing of it is lost when the socket closes', async () => {
+  await using both = await pair()
+  const pieces: Buffer[] = []
+  both.dialled.on('message', (data) => pieces.push(Buffer.from(data as ArrayBuffer)))
+  const sent = randomBytes(200_000)
+  both.taken.send(sent.subarray(0, 150_000))
+  await until('the beginning', () => pieces.length > 0)
+  both.taken.send(sent.subarray(150_000))
+  both.taken.close()
+  await once(both.dialled, 'close')
+  assert.ok(pieces.length > 2)
+  assert.ok(Buffer.concat(pieces).equals(sent))
 })
 
 test('what is too much for one message leaves at once', async () => {

@@ -1,15 +1,27 @@
 // The sockets under the mesh. A frame of a link becomes several small WebSocket messages on its way down (lengths, heads,
 // ciphertext, tags, window updates between them), and each costs a write here and a chain of events over there. To the
-// peer they are one stream of bytes, so what is sent within one moment leaves as one message, in one write.
+// peer they are one stream of bytes, so what is sent within one moment leaves as one message, in one write. What comes is
+// handed to the library in turns: it reads as fast as it is told, and knows no way to tell a peer to wait.
 import { type RawData, WebSocket } from 'ws'
+import { systemClock } from '#protocol'
 import { DIAL_MAX_MS, SOCKET_MESSAGE_MAX_BYTES, SOCKET_PAYLOAD_MAX_BYTES } from './limits.ts'
+import { createMeshTurns } from './mesh-turns.ts'
 
 /** With this libp2p ends a connection that it gives up. No frame may carry it: ws throws, and the socket would stay. */
 const ABORTED = 1_006
 
+/** One loop, one line for all mesh sockets of the process. */
+const turns = createMeshTurns({
+  clock: systemClock,
+  nextPass: setImmediate,
+  // A tick that a microtask asks for comes when there are no microtasks left.
+  whenSettled: (callback) => queueMicrotask(() => process.nextTick(callback)),
+})
+
 export class MeshSocket extends WebSocket {
   #waiting: Uint8Array[] = []
   #waitingBytes = 0
+  readonly #speaker = { hold: () => this.pause(), release: () => this.resume() }
   readonly #flush = (): void => {
     const { length } = this.#waiting
     if (length === 0) return
@@ -29,6 +41,38 @@ export class MeshSocket extends WebSocket {
     this.#waiting.push(data)
     this.#waitingBytes += data.length
     if (this.#waitingBytes >= SOCKET_MESSAGE_MAX_BYTES) this.#flush()
+  }
+
+  /** Messages have turns; that the socket is closed is told after them. */
+  override emit(event: string | symbol, ...told: unknown[]): boolean {
+    if (event !== 'message' && event !== 'close') return super.emit(event, ...told)
+    const [data] = told
+    if (event === 'message' && data instanceof ArrayBuffer) this.#hear(data)
+    else {
+      turns.say(this.#speaker, 0, () => {
+        super.emit(event, ...told)
+        return 0
+      })
+    }
+    return true
+  }
+
+  #hear(data: ArrayBuffer): void {
+    const { byteLength } = data
+    let at = 0
+    turns.say(this.#speaker, byteLength, (most) => {
+      const to = Math.min(byteLength, at + most)
+      const piece = at === 0 && to === byteLength ? data : data.slice(at, to)
+      at = to
+      super.emit('message', piece, true)
+      return byteLength - at
+    })
+  }
+
+  /** What waits is for nobody any more. */
+  override terminate(): void {
+    turns.forget(this.#speaker)
+    super.terminate()
   }
 
   override close(code?: number, data?: string | Buffer): void {
