@@ -39,7 +39,11 @@ const HELP = `npm run stress -- [--only ID]... [--seconds N] [--full] [--json FI
   --full       as many people, sockets and records as the rows are named for
   --strict     a row that is slow has failed; otherwise only one that lost, grew, or fell silent has
   --json FILE  the table for programs
-  --profiles DIR  CPU profiles of the relay, one for each attack`
+  --profiles DIR  CPU profiles of the relay, one for each attack
+
+Each row says what the attack reached a second and, for the time before it and during it, how much of a core each process
+ran, how long it stood in line for one, and how long the passes of the relay's loop were. When relay or load stood in line
+much, what honest people noticed is the machine's doing too. Attackers run when nobody else wants their core.`
 
 const { values } = parseArgs({
   options: {
