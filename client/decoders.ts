@@ -15,12 +15,11 @@ import {
 } from '#protocol/decoders'
 import { parseParameters } from './db/profile-file.ts'
 import { homeDirectory } from './home-directory.ts'
-import { HTTP_ANSWER_MAX_BYTES } from './limits.ts'
+import { HTTP_ANSWER_MAX_BYTES, PARAMETERS_MAX_CHARS } from './limits.ts'
 import { listRegions, regionAt } from './regions.ts'
 import type { OpenSession } from './session.ts'
 
 const CAST = makeCast(13)
-const PARAMETERS_MAX_BYTES = 4 * 1024
 const clock = new SimulatedClock(NOW_MS)
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
 const json = (value: unknown): Uint8Array => bytesOfText(JSON.stringify(value))
@@ -65,7 +64,7 @@ function answerDecoder(): Decoder {
 const parametersDecoder: Decoder = {
   name: 'client/parseParameters',
   covers: ['db/profile-file.ts parseParameters'],
-  maxBytes: PARAMETERS_MAX_BYTES,
+  maxBytes: PARAMETERS_MAX_CHARS,
   examples: () => [json({ format: 1, kdf: 'argon2id', nonce: 'AAAA', memoryKib: 65_536, passes: 3, lanes: 4 })],
   decode: (bytes) => parseParameters(textOf(bytes), 'a profile').passes,
 }

@@ -191,6 +191,8 @@ export function createRequests({ network, links, clock, events }: RequestOptions
   const accept = (stream: PeerStream): void => {
     const reader = new FrameReader()
     let open = 0
+    /** In a row: nobody who waits for answers has more of them on the way. */
+    let beyond = 0
     let over = false
     const reply = (id: number, response: { body: Uint8Array } | { refusal: ReturnType<typeof refusalOf> }): void => {
       if (!over) pipe.write(frame(toBinary(LinkResponseSchema, create(LinkResponseSchema, { id, ...response }))))
@@ -204,9 +206,11 @@ export function createRequests({ network, links, clock, events }: RequestOptions
     const serve = (bytes: Uint8Array): void => {
       const { id, method, body } = decode(LinkRequestSchema, bytes, REQUEST_FRAME_MAX_BYTES)
       if (open >= REQUESTS_SERVED_PER_PEER_MAX) {
+        if (++beyond > REQUESTS_PER_PEER_MAX) throw new ParleyError('overloaded', 'requests that wait for no answer')
         refuse(id, method, new ParleyError('overloaded', 'too many requests at once'))
         return
       }
+      beyond = 0
       open++
       answer(stream.peerId, method, body)
         .then(

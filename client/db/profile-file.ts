@@ -6,7 +6,7 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import Database, { setLogger } from '@signalapp/sqlcipher'
 import { ParleyError } from '#protocol'
-import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES } from '../limits.ts'
+import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PARAMETERS_MAX_CHARS } from '../limits.ts'
 import type { DeviceDb } from '../rules/schema.ts'
 import { LAYOUT_VERSION, layoutOf, migrate } from './migrations.ts'
 import { sqlDb } from './sql-db.ts'
@@ -58,6 +58,7 @@ async function readParameters(directory: string): Promise<Parameters> {
 
 export function parseParameters(text: string, directory: string): Parameters {
   try {
+    if (text.length > PARAMETERS_MAX_CHARS) throw new TypeError()
     const read = JSON.parse(text) as Parameters
     const { nonce, memoryKib, passes, lanes } = read
     const sane = [memoryKib, passes, lanes].every((value) => Number.isSafeInteger(value) && value > 0)
