@@ -6,6 +6,7 @@
 //
 // Two hundred streams can be opened by one message of a few kilobytes, and as many bytes of a batch cost nothing. So a
 // message is handed over in pieces, small ones at first, larger ones for as long as they are cheap.
+import { createFairLine } from '#protocol'
 import {
   MESH_LOUD_SHARE,
   MESH_PIECE_MAX_BYTES,
@@ -40,7 +41,6 @@ export type MeshTurnsPorts = {
 type Waiting = { bytes: number; readonly handOver: HandOver }
 type Voice = {
   readonly speaker: Speaker
-  /** Until then it has had more than its share. */
   loudUntilMs: number
   /** What it costs a bounded time to hear, as far as is known. */
   pieceBytes: number
@@ -49,8 +49,6 @@ type Voice = {
   held: boolean
 }
 
-/** While both wait, one of so many turns goes to somebody loud. */
-const LOUD_EVERY = 4
 /** Of a piece, after one that was cheap. */
 const GROWTH = 8
 
@@ -63,26 +61,10 @@ function nextPiece(most: number, bytes: number, tookMs: number): number {
 export function createMeshTurns({ clock, nextPass, whenSettled }: MeshTurnsPorts): MeshTurns {
   const voices = new WeakMap<Speaker, Voice>()
   /** Those who have something waiting, in the order in which their turns come. */
-  const quiet = new Set<Voice>()
-  const loud = new Set<Voice>()
+  const line = createFairLine<Voice>(clock, MESH_LOUD_SHARE)
   /** Since when messages are heard in this pass; undefined: none was yet. */
   let sinceMs: number | undefined
   let hearing: Voice | undefined
-  let picks = 0
-
-  const line = (voice: Voice): void => {
-    if (voice.loudUntilMs > clock.monotonic()) loud.add(voice)
-    else quiet.add(voice)
-  }
-
-  const pick = (): Voice | undefined => {
-    const first = loud.size > 0 && (quiet.size === 0 || ++picks % LOUD_EVERY === 0) ? loud : quiet
-    for (const voice of first) {
-      first.delete(voice)
-      return voice
-    }
-    return undefined
-  }
 
   const hear = (voice: Voice): void => {
     const [message] = voice.waiting as [Waiting]
@@ -91,10 +73,10 @@ export function createMeshTurns({ clock, nextPass, whenSettled }: MeshTurnsPorts
     hearing = voice
     whenSettled(() => {
       const now = clock.monotonic()
-      voice.loudUntilMs = Math.max(voice.loudUntilMs, from) + (now - from) / MESH_LOUD_SHARE
+      line.heard(voice, from, now - from)
       voice.pieceBytes = nextPiece(voice.pieceBytes, before - message.bytes, now - from)
       hearing = undefined
-      if (voice.waiting.length > 0) line(voice)
+      if (voice.waiting.length > 0) line.join(voice)
       else if (voice.held) {
         voice.held = false
         voice.speaker.release()
@@ -112,14 +94,14 @@ export function createMeshTurns({ clock, nextPass, whenSettled }: MeshTurnsPorts
     if (hearing) return
     sinceMs ??= pass(nowMs)
     if (nowMs - sinceMs >= MESH_TURN_MS) return
-    const voice = pick()
+    const voice = line.next()
     if (voice) hear(voice)
   }
 
   const pass = (nowMs: number): number => {
     nextPass(() => {
       sinceMs = undefined
-      if (quiet.size + loud.size > 0) goOn(clock.monotonic())
+      if (line.size > 0) goOn(clock.monotonic())
     })
     return nowMs
   }
@@ -133,7 +115,7 @@ export function createMeshTurns({ clock, nextPass, whenSettled }: MeshTurnsPorts
       }
       voice.waiting.push({ bytes, handOver })
       voice.bytes += bytes
-      if (voice.waiting.length === 1 && hearing !== voice) line(voice)
+      if (voice.waiting.length === 1 && hearing !== voice) line.join(voice)
       goOn(clock.monotonic())
       if (voice.held || voice.waiting.length === 0 || voice.bytes < MESH_WAITING_MAX_BYTES) return
       voice.held = true
@@ -144,8 +126,7 @@ export function createMeshTurns({ clock, nextPass, whenSettled }: MeshTurnsPorts
       if (!voice) return
       voice.waiting.length = 0
       voice.bytes = 0
-      quiet.delete(voice)
-      loud.delete(voice)
+      line.leave(voice)
     },
   }
 }

@@ -30,6 +30,7 @@ export {
   TAG_BYTES,
   writeEntry,
 } from './entry.ts'
+export { createFairLine, type FairLine, type Speaking } from './fair-line.ts'
 export { decodeDeviceFrame, decodeHomeFrame, encodeDeviceFrame, encodeHomeFrame } from './frames.ts'
 export * from './gen/content_pb.ts'
 export * from './gen/link_pb.ts'

@@ -2,7 +2,7 @@
 // handled as it comes, for TURN_MS; the rest waits, and of those who wait the ones that said little lately go first, the
 // others one step each in turn. Between two turns sockets are read and commits leave: a few that are loud cost the others
 // no more than such a turn. Whoever has much waiting is not read, so that more of it waits in the device's own buffers.
-import type { Clock } from '#protocol'
+import { type Clock, createFairLine } from '#protocol'
 import { LOUD_SHARE, TURN_MS, WAITING_ALL_MAX_BYTES, WAITING_EACH_MAX_BYTES } from '../limits.ts'
 
 /** Handles a part of what was said and returns what is left of it. Throws nothing. */
@@ -25,25 +25,19 @@ export type TurnsPorts<Speaker> = {
 type Waiting = { readonly bytes: number; readonly step: Step }
 type Voice<Speaker> = {
   readonly speaker: Speaker
-  /** Until then it has had more than its share. */
   loudUntilMs: number
   readonly waiting: Waiting[]
   bytes: number
   held: boolean
 }
 
-/** While both wait, one of so many turns goes to somebody loud. */
-const LOUD_EVERY = 4
-
 export function createTurns<Speaker extends object>(ports: TurnsPorts<Speaker>): Turns<Speaker> {
   const { clock } = ports
   const voices = new WeakMap<Speaker, Voice<Speaker>>()
   /** Those who have something waiting, in the order in which their turns come. */
-  const quiet = new Set<Voice<Speaker>>()
-  const loud = new Set<Voice<Speaker>>()
+  const line = createFairLine<Voice<Speaker>>(clock, LOUD_SHARE)
   let bytesWaiting = 0
   let spentMs = 0
-  let picks = 0
   let scheduled = false
 
   const run = (voice: Voice<Speaker>, step: Step): Step | undefined => {
@@ -51,32 +45,18 @@ export function createTurns<Speaker extends object>(ports: TurnsPorts<Speaker>):
     const left = step()
     const tookMs = clock.monotonic() - from
     spentMs += tookMs
-    voice.loudUntilMs = Math.max(voice.loudUntilMs, from) + tookMs / LOUD_SHARE
+    line.heard(voice, from, tookMs)
     return left
-  }
-
-  const line = (voice: Voice<Speaker>): void => {
-    if (voice.loudUntilMs > clock.monotonic()) loud.add(voice)
-    else quiet.add(voice)
   }
 
   const wait = (voice: Voice<Speaker>, waiting: Waiting): void => {
     voice.waiting.push(waiting)
     voice.bytes += waiting.bytes
     bytesWaiting += waiting.bytes
-    if (voice.waiting.length === 1) line(voice)
+    if (voice.waiting.length === 1) line.join(voice)
     if (voice.held || (voice.bytes < WAITING_EACH_MAX_BYTES && bytesWaiting < WAITING_ALL_MAX_BYTES)) return
     voice.held = true
     ports.hold(voice.speaker)
-  }
-
-  const pick = (): Voice<Speaker> | undefined => {
-    const first = loud.size > 0 && (quiet.size === 0 || ++picks % LOUD_EVERY === 0) ? loud : quiet
-    for (const voice of first) {
-      first.delete(voice)
-      return voice
-    }
-    return undefined
   }
 
   const next = (voice: Voice<Speaker>): void => {
@@ -89,7 +69,7 @@ export function createTurns<Speaker extends object>(ports: TurnsPorts<Speaker>):
       voice.bytes -= bytes
       bytesWaiting -= bytes
     }
-    if (waiting.length > 0) line(voice)
+    if (waiting.length > 0) line.join(voice)
     else if (voice.held) {
       voice.held = false
       ports.release(voice.speaker)
@@ -105,9 +85,9 @@ export function createTurns<Speaker extends object>(ports: TurnsPorts<Speaker>):
   const turn = (): void => {
     scheduled = false
     spentMs = 0
-    for (let voice = pick(); voice; voice = spentMs < TURN_MS ? pick() : undefined) next(voice)
+    for (let voice = line.next(); voice; voice = spentMs < TURN_MS ? line.next() : undefined) next(voice)
     spentMs = 0
-    if (quiet.size + loud.size > 0) soon()
+    if (line.size > 0) soon()
   }
 
   const voiceOf = (speaker: Speaker): Voice<Speaker> => {
@@ -124,7 +104,7 @@ export function createTurns<Speaker extends object>(ports: TurnsPorts<Speaker>):
       const voice = voiceOf(speaker)
       soon()
       let left: Step | undefined = step
-      if (voice.waiting.length === 0 && (quiet.size + loud.size === 0 || voice.loudUntilMs <= clock.monotonic()))
+      if (voice.waiting.length === 0 && (line.size === 0 || voice.loudUntilMs <= clock.monotonic()))
         while (left && spentMs < TURN_MS) left = run(voice, left)
       if (left) wait(voice, { bytes, step: left })
     },

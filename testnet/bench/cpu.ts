@@ -42,8 +42,8 @@ export async function placement(): Promise<Placement> {
   return { server: '0', load, says: `${model}; servers on core 0, load on ${cores === 2 ? 'core 1' : `cores ${load}`}` }
 }
 
-/** Where nothing better is to be had. */
-const BEHIND_NICE = 10
+/** Of a process that comes behind others on its core. */
+export const BEHIND_NICE = 10
 
 /**
  * A process that runs when nobody else wants its core, and leaves it at once when somebody does. With a lower priority alone

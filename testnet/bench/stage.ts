@@ -9,10 +9,8 @@ import { type Loader, startLoader } from '../load/loader.ts'
 import { type ReservedPort, reservePort } from '../ports.ts'
 import { type ManagedProcess, managedProcess, NOTHING_PRELOADED, type Preload } from '../process.ts'
 import type { Tls } from './certificate.ts'
-import { type Placement, pin, placement } from './cpu.ts'
+import { BEHIND_NICE, type Placement, pin, placement } from './cpu.ts'
 
-/** Of a process that comes behind others on its core. */
-const BEHIND_NICE = 10
 const RAW_SERVER = join(import.meta.dirname, 'raw-server.ts')
 
 export type Server = AsyncDisposable & {
