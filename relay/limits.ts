@@ -23,10 +23,10 @@ export const SOCKET_BACKLOG_HELD_BYTES = 1024 * 1024
 /** ... and beyond which it is cut: a reader that slow comes back and pulls. */
 export const SOCKET_BACKLOG_MAX_BYTES = 8 * 1024 * 1024
 /** What one device may say in a second: its bytes, and so much for each thing in them ... */
-export const PACE_PER_SECOND = 6 * 1024 * 1024
+export const PACE_PER_SECOND = 4 * 1024 * 1024
 export const PACE_ITEM_COST = 256
 /** ... and at once. */
-export const PACE_BURST = 4 * 1024 * 1024
+export const PACE_BURST = 2 * 1024 * 1024
 /** How often those that are waiting are looked at. */
 export const PACE_TICK_MS = 10
 /** What devices say is handled as it comes for this long, then others have their turn. */
@@ -140,6 +140,9 @@ export const STORE_SPARE_BYTES = 64 * 1024 * 1024
 /** One batch of a checkpoint: so many changes or so many bytes, whichever comes first. */
 export const STORE_SLICE_CHANGES = 256
 export const STORE_SLICE_BYTES = 256 * 1024
+/** After a piece that was written for later the disk rests so many times as long as the piece took, at most so long. */
+export const STORE_REST_FACTOR = 3
+export const STORE_REST_MAX_MS = 10
 /** Records that are trimmed at once when feeds have moved on between checkpoints. */
 export const STORE_TRIM_RECORDS = 1_000
 /** What memory keeps of rows only because it was read or written a short while ago. */

@@ -8,10 +8,12 @@
 // for unknown whatever lies up to the last such mark. The marked record itself is never trimmed: it also carries the
 // numbering over a restart. Every record says which checkpoint had finished: what feeds keep of the journal before that
 // is read again for its annotations only.
+import type { Clock } from '#protocol'
 import type { HotLog } from './hot-log.ts'
 import { writeLogs } from './log-checkpoint.ts'
 import type { Cell, Memory } from './memory.ts'
 import { sealRow } from './record.ts'
+import { Rests } from './rests.ts'
 import type { Backend, RowChange, StoreHooks, StoreLimits } from './types.ts'
 
 /** What memory held when the checkpoint began. */
@@ -22,7 +24,7 @@ export type CheckpointPorts = {
   readonly backend: Backend
   readonly hooks: StoreHooks
   readonly limits: StoreLimits
-  monotonic(): number
+  readonly clock: Clock
   isStopped(): boolean
   fail(error: unknown): void
 }
@@ -39,11 +41,13 @@ export class Checkpoints {
   #trimmed: number
   #trimming: Promise<void> | undefined = undefined
   count = 0
+  readonly #rests: Rests
   #idle: (() => void)[] = []
 
   constructor(ports: CheckpointPorts, found: { low: number; next: number; finished: number }) {
     this.#ports = ports
-    this.#since = ports.monotonic()
+    this.#rests = new Rests(ports.clock)
+    this.#since = ports.clock.monotonic()
     this.#trimmed = found.low
     this.#finished = found.finished
     this.#records = found.next - 1 - found.finished
@@ -54,8 +58,8 @@ export class Checkpoints {
     this.#records++
     this.#journalBytes += bytes
     if (this.#underWay) return false
-    const { memory, limits, monotonic } = this.#ports
-    const ageMs = monotonic() - this.#since
+    const { memory, limits, clock } = this.#ports
+    const ageMs = clock.monotonic() - this.#since
     const due =
       this.#wanted ||
       memory.dirtyBytes >= limits.checkpointBytes ||
@@ -67,9 +71,10 @@ export class Checkpoints {
     if (!due) return false
     this.#wanted = false
     this.#underWay = true
+    this.#rests.leisurely()
     this.#records = 0
     this.#journalBytes = 0
-    this.#since = monotonic()
+    this.#since = clock.monotonic()
     return true
   }
 
@@ -78,7 +83,7 @@ export class Checkpoints {
     const { memory, limits } = this.#ports
     try {
       for (let at = 0; at < cells.length; ) at = await this.#slice(cells, at)
-      await writeLogs(this.#ports, logs)
+      await writeLogs(this.#ports, logs, (changes) => this.#apply(changes))
       if (this.#ports.isStopped()) return
       memory.logs.evict(limits.logs)
       this.#finished = commit
@@ -96,6 +101,7 @@ export class Checkpoints {
 
   /** Nobody waits any longer. */
   stop(): void {
+    this.#rests.hurry()
     const idle = this.#idle
     this.#idle = []
     for (const resolve of idle) resolve()
@@ -115,12 +121,15 @@ export class Checkpoints {
   }
 
   idle(): Promise<void> {
-    if (this.#underWay) return new Promise((resolve) => this.#idle.push(resolve))
+    if (this.#underWay) {
+      this.#rests.hurry()
+      return new Promise((resolve) => this.#idle.push(resolve))
+    }
     return this.#trimming ?? Promise.resolve()
   }
 
   async #slice(frozen: readonly Cell[], from: number): Promise<number> {
-    const { memory, backend, limits } = this.#ports
+    const { memory, limits } = this.#ports
     const changes: RowChange[] = []
     let at = from
     for (let bytes = 0; at < frozen.length && changes.length < limits.sliceChanges && bytes < limits.sliceBytes; at++) {
@@ -131,11 +140,18 @@ export class Checkpoints {
       bytes += cell.key.length + (value ? value.length : 0)
     }
     if (this.#ports.isStopped()) return frozen.length
-    await backend.rows.apply(changes)
+    await this.#apply(changes)
     if (this.#ports.isStopped()) return frozen.length
     memory.written(frozen.slice(from, at))
     memory.evict(limits.cleanMaxBytes)
     return at
+  }
+
+  async #apply(changes: readonly RowChange[]): Promise<void> {
+    const { backend, memory, limits } = this.#ports
+    // More comes in than rests leave time to write.
+    if (memory.waitingBytes >= limits.checkpointBytes) this.#rests.hurry()
+    await this.#rests.after(() => backend.rows.apply(changes))
   }
 
   #trim(least: number): void {

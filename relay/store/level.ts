@@ -17,7 +17,7 @@ const STAMP = 0x73
 const BOOT_ID_BYTES = 16
 /** What level hands over at a time when many rows are read: each time is a turn of a thread. */
 const READ_AT_ONCE_BYTES = 256 * 1024
-const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+const WRITE_BUFFER_BYTES = 4 * 1024 * 1024
 /** What level may still have in a log only: two write buffers. Stamps of batches within this are kept. */
 const STAMPED_BYTES = 2 * WRITE_BUFFER_BYTES
 /** What a batch counts for at least, so that the number of stamps is bounded too. */

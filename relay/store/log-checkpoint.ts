@@ -53,19 +53,23 @@ function* changesOf(name: string, over: Map<string, Uint8Array | undefined>, fro
 }
 
 /** In batches of bounded size; each log counts as written when all of it is. */
-export async function writeLogs(ports: CheckpointPorts, logs: readonly HotLog[]): Promise<void> {
+export async function writeLogs(
+  ports: CheckpointPorts,
+  logs: readonly HotLog[],
+  apply: (changes: readonly RowChange[]) => Promise<void>,
+): Promise<void> {
   const { backend, limits, memory, isStopped } = ports
   let batch: RowChange[] = []
   let whole: HotLog[] = []
   let bytes = 0
-  const apply = async (): Promise<void> => {
+  const applyBatch = async (): Promise<void> => {
     if (isStopped()) return
     const changes = batch
     const finished = whole
     batch = []
     whole = []
     bytes = 0
-    if (changes.length > 0) await backend.rows.apply(changes)
+    if (changes.length > 0) await apply(changes)
     if (isStopped()) return
     for (const log of finished) memory.logs.wrote(log)
   }
@@ -77,10 +81,10 @@ export async function writeLogs(ports: CheckpointPorts, logs: readonly HotLog[])
       batch.push(change)
       bytes += change.key.length + (change.value ? change.value.length : 0)
       if (batch.length < limits.sliceChanges && bytes < limits.sliceBytes) continue
-      await apply()
+      await applyBatch()
       if (isStopped()) return
     }
     whole.push(log)
   }
-  await apply()
+  await applyBatch()
 }

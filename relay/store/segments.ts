@@ -8,9 +8,10 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, readFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ParleyError } from '#protocol'
-import { STORE_SEGMENT_MAX_BYTES, STORE_SEGMENT_MIN_BYTES, STORE_SPARE_BYTES } from '../limits.ts'
+import { ParleyError, systemClock } from '#protocol'
+import { STORE_SEGMENT_MAX_BYTES, STORE_SEGMENT_MIN_BYTES, STORE_SLICE_BYTES, STORE_SPARE_BYTES } from '../limits.ts'
 import { readInto } from './read-into.ts'
+import { Rests } from './rests.ts'
 import {
   BLOCK_BYTES,
   FRAME_HEAD_BYTES,
@@ -28,7 +29,7 @@ import type { Journal } from './types.ts'
 
 const FILE = /^journal-(\d+)$/
 const NONCE_BYTES = 8
-const ZEROS = Buffer.alloc(1024 * 1024)
+const ZEROS = Buffer.alloc(STORE_SLICE_BYTES)
 /** Where the platform lacks O_DSYNC, every write is followed by a call of its own. */
 const WRITE_THROUGH = constants.O_DSYNC ?? 0
 
@@ -158,6 +159,8 @@ class SegmentJournal implements Journal {
   #low: number
   #current: Current | undefined
   #preparing: Promise<void> | undefined
+  /** While the next file is made. */
+  readonly #rests = new Rests(systemClock)
 
   constructor(options: { directory: string; bootId: Uint8Array; firstBytes: number; found: Found }) {
     const { directory, bootId, firstBytes, found } = options
@@ -191,7 +194,7 @@ class SegmentJournal implements Journal {
     await writeThrough(current.file, parts, current.at)
     for (const { length } of parts) current.at += length
     current.segment.last = number
-    if (current.at > current.segment.bytes / 2 && this.#spare.length === 0) this.#prepare()
+    if (this.#spare.length === 0) this.#prepare()
   }
 
   async *replay(from: number): AsyncIterable<{ number: number; record: Uint8Array }> {
@@ -219,7 +222,7 @@ class SegmentJournal implements Journal {
   }
 
   async close(): Promise<void> {
-    await this.#preparing
+    await this.#prepared()
     await this.#current?.file.close()
     this.#current = undefined
   }
@@ -244,7 +247,7 @@ class SegmentJournal implements Journal {
     const full = this.#current
     this.#current = undefined
     await full?.file.close()
-    await this.#preparing
+    await this.#prepared()
     let fits = this.#spare.findIndex(({ bytes }) => bytes >= least)
     if (fits < 0) {
       await this.#make(least)
@@ -264,7 +267,14 @@ class SegmentJournal implements Journal {
     const done = (): void => {
       this.#preparing = undefined
     }
-    this.#preparing ??= this.#make(0).then(done, done)
+    if (this.#preparing) return
+    this.#rests.leisurely()
+    this.#preparing = this.#make(0).then(done, done)
+  }
+
+  async #prepared(): Promise<void> {
+    this.#rests.hurry()
+    await this.#preparing
   }
 
   /** A new file of zeros, durably there. */
@@ -273,7 +283,7 @@ class SegmentJournal implements Journal {
     this.#nextBytes = Math.min(2 * this.#nextBytes, STORE_SEGMENT_MAX_BYTES)
     const path = join(this.#directory, `journal-${++this.#newestFile}`)
     try {
-      await writeZeros(path, bytes)
+      await writeZeros(path, bytes, this.#rests)
     } catch (error) {
       await unlink(path).catch(() => {})
       throw error
@@ -284,10 +294,15 @@ class SegmentJournal implements Journal {
   }
 }
 
-async function writeZeros(path: string, bytes: number): Promise<void> {
+/** Each piece is on the disk before the next one: many at once would keep appends waiting. */
+async function writeZeros(path: string, bytes: number, rests: Rests): Promise<void> {
   await using file = await open(path, 'wx', 0o600)
   for (let at = 0; at < bytes; at += ZEROS.length) {
-    await writeAll(file, [ZEROS.subarray(0, Math.min(ZEROS.length, bytes - at))], at)
+    const piece = ZEROS.subarray(0, Math.min(ZEROS.length, bytes - at))
+    await rests.after(async () => {
+      await writeAll(file, [piece], at)
+      await file.datasync()
+    })
   }
   await file.sync()
 }

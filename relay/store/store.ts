@@ -87,7 +87,7 @@ class JournalledStore implements Store {
     this.#reads = new Reads(memory, this.#rows, limits.cleanMaxBytes)
     const shared = { memory, limits, hooks, fail: (error: unknown) => this.#fail(error) }
     this.#checkpoints = new Checkpoints(
-      { ...shared, backend, monotonic: () => clock.monotonic(), isStopped: () => this.#state === 'stopped' },
+      { ...shared, backend, clock, isStopped: () => this.#state === 'stopped' },
       found,
     )
     this.#commits = new Commits(

@@ -5,18 +5,15 @@ import { promisify } from 'node:util'
 import { TEXT_BYTES } from '../load/limits.ts'
 import type { Marked } from '../load/orders.ts'
 import { cpuMs } from './cpu.ts'
-import { busyNote, measure, msOf, troubleNotes } from './measure.ts'
+import { busyNote, measure, msOf, troubleNotes, untilIdle } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atLeast, atMost, figure, type Row } from './row.ts'
-import type { RelayServer, Stage } from './stage.ts'
+import type { RelayServer } from './stage.ts'
 
 const PAIRS = 50
 const FLIGHT = 64
 const WARM_UP_MS = 2_000
 const SECONDS = 5
-const QUIET_BYTES = 4_096
-const QUIET_EVERY_MS = 500
-const QUIET_TRIES = 40
 
 /** Bytes that sockets at these local ports have sent so far, both ends counted once; undefined without `ss`. */
 async function bytesBetween(ports: readonly number[]): Promise<number | undefined> {
@@ -26,17 +23,6 @@ async function bytesBetween(ports: readonly number[]): Promise<number | undefine
   const sum = (name: string): number =>
     [...said.stdout.matchAll(new RegExp(`${name}:(\\d+)`, 'g'))].reduce((total, it) => total + Number(it[1]), 0)
   return sum('bytes_sent') + sum('bytes_received')
-}
-
-/** The records of new accounts go to the DHT for a while; what they take is not the messages'. */
-async function untilQuiet(stage: Stage, ports: readonly number[]): Promise<void> {
-  let before = await bytesBetween(ports)
-  for (let i = 0; i < QUIET_TRIES && before !== undefined; i++) {
-    await stage.pause(QUIET_EVERY_MS)
-    const now = await bytesBetween(ports)
-    if (now === undefined || now - before < QUIET_BYTES) return
-    before = now
-  }
 }
 
 export const linkRow: Row = {
@@ -52,7 +38,7 @@ export const linkRow: Row = {
     const away = { readers: south.origin, readersOn: false, host: 'author', doneWhen: ['safe'] } as const
     await loader.ask(pairsAt(north.origin, group, pairs, away))
     const ports = [north.meshPort, south.meshPort]
-    await untilQuiet(stage, ports)
+    await untilIdle(stage, [north.process.pid!, south.process.pid!])
     await loader.ask({ do: 'start', group, loop: 'closed', flight: options.flight ?? FLIGHT })
     await stage.pause(WARM_UP_MS)
     const [pid, other] = [north.process.pid, south.process.pid!]

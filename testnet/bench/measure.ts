@@ -18,6 +18,23 @@ export type Stretch = {
   readonly faults: readonly string[]
 }
 
+/** Of a core, by all that are looked at together: what is beside a row, not in it. */
+const IDLE_SHARE = 0.1
+const IDLE_EVERY_MS = 1_000
+const IDLE_TRIES = 10
+
+/** The records of new accounts go to the DHT for a while, and what was closed is cleared away: neither is what a row measures. */
+export async function untilIdle(stage: Stage, pids: readonly number[]): Promise<void> {
+  const usedByAll = async (): Promise<number> => (await Promise.all(pids.map(cpuMs))).reduce((sum, it) => sum + it, 0)
+  let before = await usedByAll()
+  for (let i = 0; i < IDLE_TRIES; i++) {
+    await stage.pause(IDLE_EVERY_MS)
+    const now = await usedByAll()
+    if (!(now - before >= IDLE_SHARE * IDLE_EVERY_MS)) return
+    before = now
+  }
+}
+
 export type Measured = {
   readonly loader: Loader
   readonly group: string

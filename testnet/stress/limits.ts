@@ -1,11 +1,15 @@
 // How a relay is put under pressure, and what it has to stand. Times in milliseconds.
 
+/** First, so that a relay is measured that people use. */
+export const IN_USE_MS = 3_000
+export const IN_USE_FLIGHT = 64
 /** Of one row: quiet before, attack, quiet after. */
 export const BEFORE_MS = 4_000
 export const ATTACK_MS = 12_000
 /** After all garbage was collected. */
 export const SETTLE_MS = 2_000
-export const AFTER_MAX_MS = 12_000
+/** Less than 3 MB of new rows may wait longer than this for a checkpoint (STORE_CHECKPOINT_REST_MS). */
+export const AFTER_MAX_MS = 24_000
 export const AFTER_EVERY_MS = 2_000
 
 /** Honest people who talk meanwhile, and how much they say in all. */

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { join } from 'node:path'
 import { type Clock, ParleyError, systemClock } from '#protocol'
 import { behindAll, besideAll, pin } from '../bench/cpu.ts'
-import { median } from '../bench/measure.ts'
+import { median, untilIdle } from '../bench/measure.ts'
 import { memoryOf } from '../bench/memory.ts'
 import type { Stage } from '../bench/stage.ts'
 import { Histogram } from '../load/histogram.ts'
@@ -19,6 +19,8 @@ import {
   BEFORE_MS,
   HONEST_ARRIVES_MAX_MS,
   HONEST_PER_SECOND,
+  IN_USE_FLIGHT,
+  IN_USE_MS,
   LATENCY_FLOOR_MS,
   MEMORY_GROWTH_MAX_BYTES,
   SETTLE_MS,
@@ -60,6 +62,8 @@ export type RowOptions = {
   readonly origin: string
   readonly inspectorPort: number
   readonly pid: number
+  /** Of all relays. */
+  readonly pids: readonly number[]
   /** Where a CPU profile of the relay during the attack goes. */
   readonly profile: string | undefined
   readonly honest: Honest
@@ -176,6 +180,14 @@ async function inUse(inspectorPort: number): Promise<number> {
   return heapUsed + external
 }
 
+/** Caches, buffers and the heap become what they are in a relay that people use: what an attack adds to is that. */
+async function inUseFor(stage: Stage, { loader, group }: Honest): Promise<void> {
+  await loader.ask({ do: 'start', group, loop: 'closed', flight: IN_USE_FLIGHT })
+  await stage.pause(IN_USE_MS)
+  await loader.ask({ do: 'stop', group })
+  await loader.ask<Marked>({ do: 'mark', group })
+}
+
 /** Until it is back, or for AFTER_MAX_MS: what has to time out first takes a while. */
 async function heapBack(stage: Stage, look: () => Promise<number>, before: number): Promise<number> {
   let heap = await look()
@@ -192,17 +204,19 @@ export async function runRow(stage: Stage, options: RowOptions): Promise<RowResu
   const { id, origin, honest, p99Factor, attackMs, pressure } = options
   const { loader, group } = honest
   const look = (): Promise<number> => inUse(options.inspectorPort)
+  await inUseFor(stage, honest)
+  await untilIdle(stage, options.pids)
   await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   await stage.pause(SLICE_MS)
-  // Collecting all garbage shrinks a heap, which then grows again by collecting much: that is no part of either time.
-  const heapBefore = await look()
-  await stage.pause(SETTLE_MS)
   const pids = { relay: options.pid, load: loader.pid, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
   const calmWhere = await lookWhere(pids, options.inspectorPort, undefined)
   const calm = watch(origin)
   const before = await slices(stage, honest, BEFORE_MS)
   const memory = calm.end()
   const whereBefore = await calmWhere.end()
+  // Collecting all garbage shrinks a heap, which then grows again by collecting much: that is no part of either time.
+  const heapBefore = await look()
+  await stage.pause(SETTLE_MS)
   const lookingWhere = await lookWhere(pids, options.inspectorPort, options.profile)
   const watching = watch(origin)
   pressure.go()
