@@ -47,7 +47,7 @@ import { openRecordTable } from './record-table.ts'
 import { createRequests, type RequestNetwork } from './requests.ts'
 import { memoryStorage } from './storage.ts'
 import type { RecordKind } from './types.ts'
-import { countField, frame } from './wire.ts'
+import { frame } from './wire.ts'
 
 const CAST = makeCast(7)
 const clock = new SimulatedClock(NOW_MS)
@@ -115,14 +115,6 @@ const streamDecoder: Decoder<number> = {
     if (ended && ended.code !== 'closing') throw ended
     return items
   },
-}
-
-const fieldDecoder: Decoder<number> = {
-  name: 'node/countField',
-  covers: ['wire.ts countField'],
-  maxBytes: LINK_FRAME_MAX_BYTES,
-  examples: () => linkFrames().map((framed) => framed.subarray(4)),
-  decode: (bytes) => countField(bytes, 2).count,
 }
 
 const kadMessageDecoder: Decoder<Uint8Array | undefined> = {
@@ -281,7 +273,6 @@ export async function decoders(): Promise<Decoder[]> {
   return [
     frameDecoder,
     streamDecoder,
-    fieldDecoder,
     kadMessageDecoder,
     keyDecoder,
     await putDecoder(),

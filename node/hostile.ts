@@ -1,4 +1,5 @@
 // A DHT peer that speaks the protocol and lies: for this folder's tests, and for putting a node under pressure.
+import { BinaryReader } from '@bufbuild/protobuf/wire'
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
@@ -13,7 +14,6 @@ import { systemClock, systemRandom } from '#protocol'
 import { openStream, storeAt } from './host.ts'
 import { KadMessageReader } from './kad-wire.ts'
 import { KAD_PROTOCOL } from './limits.ts'
-import { countField } from './wire.ts'
 
 const STREAM_MS = 5_000
 
@@ -46,6 +46,20 @@ function framed(body: Uint8Array): Uint8Array {
   return new Uint8Array(field(0, body).subarray(1))
 }
 
+/** What a DHT message asks for: its type, and the key of a record or a peer. */
+function questionOf(message: Uint8Array): { type: number; key: Uint8Array } {
+  const reader = new BinaryReader(message)
+  let type = 0
+  let key = new Uint8Array(0)
+  while (reader.pos < reader.len) {
+    const [number, kind] = reader.tag()
+    if (number === 1) type = reader.int32()
+    else if (number === 2) key = new Uint8Array(reader.bytes())
+    else reader.skip(kind, number)
+  }
+  return { type, key }
+}
+
 export async function hostilePeer(): Promise<HostilePeer> {
   let asked = 0
   const libp2p = await createLibp2p({
@@ -74,8 +88,7 @@ export async function hostilePeer(): Promise<HostilePeer> {
     [Symbol.asyncDispose]: async () => void (await libp2p.stop()),
   }
   const answer = (message: Uint8Array): Uint8Array | undefined => {
-    const type = countField(message, 1).count === 0 ? 0 : message[1]!
-    const key = countField(message, 2).last
+    const { type, key } = questionOf(message)
     const record = type === GET_VALUE ? (peer.always ?? peer.answers.get(Buffer.from(key).toString('hex'))) : undefined
     const parts = [Buffer.from([1 << 3, type]), field(2, key)]
     if (record) parts.push(field(3, new KadRecord(key, record, new Date(systemClock.now())).serialize()))

@@ -25,6 +25,7 @@ import {
   LINK_BATCH_MAX_BYTES,
   LINK_FRAME_MAX_BYTES,
   LINK_ITEM_FIELDS_MAX,
+  SUBMISSION_STATE_MAX_BYTES,
 } from './limits.ts'
 import { readLinkFrame } from './link-frame-codec.ts'
 import { bytesOf } from './vector-file.ts'
@@ -101,7 +102,12 @@ export function codecDecoders(): Decoder[] {
     twins(readLog, { ...item, schema: LogSchema, kind: ItemKind.LOG }),
     twins(readLogState, { ...item, schema: LogStateSchema, kind: ItemKind.LOG_STATE }),
     twins(readSafe, { ...item, schema: SafeSchema, kind: ItemKind.SAFE }),
-    twins(readSubmissionState, { ...item, schema: SubmissionStateSchema, kind: ItemKind.SUBMISSION_STATE }),
+    twins(readSubmissionState, {
+      ...item,
+      schema: SubmissionStateSchema,
+      kind: ItemKind.SUBMISSION_STATE,
+      maxBytes: SUBMISSION_STATE_MAX_BYTES,
+    }),
     twins(readLinkFrame, {
       file: 'link-frame-codec.ts',
       schema: LinkFrameSchema,

@@ -17,6 +17,7 @@ import {
   LINK_BATCH_MAX_BYTES,
   LINK_FRAME_MAX_BYTES,
   REQUEST_MAX_BYTES,
+  SUBMISSION_STATE_MAX_BYTES,
 } from './limits.ts'
 import {
   decodeItem,
@@ -132,7 +133,7 @@ function itemDecoders(): Decoder[] {
     const one: Decoder<RelayItem> = {
       name: `protocol/decodeItem-${word.toLowerCase()}`,
       covers: ['link-frames.ts decodeItem'],
-      maxBytes: LINK_BATCH_MAX_BYTES,
+      maxBytes: kind === ItemKind.SUBMISSION_STATE ? SUBMISSION_STATE_MAX_BYTES : LINK_BATCH_MAX_BYTES,
       memoryFactor: COUNTED_MEMORY_FACTOR,
       examples: () =>
         validCases('items')

@@ -31,6 +31,8 @@ export const LINK_BATCH_ITEMS_MAX = 16_384
 export const LINK_FRAME_MAX_BYTES = LINK_BATCH_MAX_BYTES + 64
 /** Repeated fields within one item: more than the smallest entries that fill a batch. */
 export const LINK_ITEM_FIELDS_MAX = 32_768
+/** What a home says of one author's submissions: its newest versions of manifests are most of it. */
+export const SUBMISSION_STATE_MAX_BYTES = 128 * 1024
 export const REQUEST_MAX_BYTES = 1024 * 1024
 /** What a page of entries is cut at, but for its first entry. */
 export const PAGE_MAX_BYTES = 256 * 1024
@@ -83,6 +85,11 @@ assertLimit(PART_MAX_BYTES > CONTENT_MAX_BYTES, 'a part holds the largest conten
 assertLimit(ENTRY_MAX_BYTES >= 2 * PART_MAX_BYTES, 'an entry holds a part for each side')
 assertLimit(FRAME_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a frame holds an entry')
 assertLimit(LINK_BATCH_MAX_BYTES >= 2 * ENTRY_MAX_BYTES, 'a batch holds an entry')
+assertLimit(SUBMISSION_STATE_MAX_BYTES > PARTS_MAX * 64, 'a state holds the newest versions of all members')
+assertLimit(
+  SUBMISSION_STATE_MAX_BYTES > 3 * (REFUSAL_FACTS_MAX + 1) * (REFUSAL_CODE_MAX_CHARS + REFUSAL_TEXT_MAX_CHARS),
+  'a state holds a refusal',
+)
 assertLimit(LINK_ITEM_FIELDS_MAX * 50 > LINK_BATCH_MAX_BYTES, 'an item holds a batch of bare headers')
 assertLimit(FRAME_ITEMS_MAX * 50 > PAGE_MAX_BYTES, 'a page holds bare headers')
 assertLimit(PAGE_MAX_BYTES + ENTRY_MAX_BYTES <= FRAME_MAX_BYTES, 'a page fits a frame')

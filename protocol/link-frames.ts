@@ -88,6 +88,7 @@ import {
   PARTS_MAX,
   REQUEST_MAX_BYTES,
   REQUEST_METHOD_MAX_CHARS,
+  SUBMISSION_STATE_MAX_BYTES,
 } from './limits.ts'
 import { readLinkFrame } from './link-frame-codec.ts'
 import { ParleyError } from './refusals.ts'
@@ -174,6 +175,10 @@ const SCHEMAS = {
   [ItemKind.MOVED_STATE]: MovedStateSchema,
 } as const satisfies Record<RelayItem['kind'], DescMessage>
 
+/** Of an item of this kind. */
+const maxBytes = (kind: RelayItem['kind']): number =>
+  kind === ItemKind.SUBMISSION_STATE ? SUBMISSION_STATE_MAX_BYTES : LINK_BATCH_MAX_BYTES
+
 function writeItem(item: RelayItem): Uint8Array | undefined {
   switch (item.kind) {
     case ItemKind.SUBMISSIONS:
@@ -194,7 +199,8 @@ function writeItem(item: RelayItem): Uint8Array | undefined {
 export function encodeItem(item: RelayItem): Uint8Array {
   const schema = SCHEMAS[item.kind] as DescMessage
   const bytes = writeItem(item)
-  return bytes ? within(schema, bytes, LINK_BATCH_MAX_BYTES) : encodeWithin(schema, item.value, LINK_BATCH_MAX_BYTES)
+  const most = maxBytes(item.kind)
+  return bytes ? within(schema, bytes, most) : encodeWithin(schema, item.value, most)
 }
 
 /** What moves a conversation. */
@@ -284,8 +290,8 @@ const READERS = {
 function decodeAs(kind: RelayItem['kind'], body: Uint8Array): RelayItem['value'] {
   const schema = SCHEMAS[kind] as DescMessage
   const read = READERS[kind as keyof typeof READERS] as (typeof READERS)[keyof typeof READERS] | undefined
-  if (!read) return decode(schema, body, LINK_BATCH_MAX_BYTES, LINK_ITEM_FIELDS_MAX) as unknown as RelayItem['value']
-  ensureSize(schema.typeName, body, LINK_BATCH_MAX_BYTES)
+  if (!read) return decode(schema, body, maxBytes(kind), LINK_ITEM_FIELDS_MAX) as unknown as RelayItem['value']
+  ensureSize(schema.typeName, body, maxBytes(kind))
   return read(body, LINK_ITEM_FIELDS_MAX)
 }
 

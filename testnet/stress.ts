@@ -181,7 +181,7 @@ async function oneRow(
     origin,
     inspectorPort: inspectorPort!,
     pid: process.pid!,
-    pids: [process.pid!, field.south.process.pid!],
+    relays: [field.north, field.south],
     profile: values.profiles && join(values.profiles, `${id}.cpuprofile`),
     honest: talking,
     p99Factor,

@@ -6,7 +6,17 @@
 import { systemClock } from '#protocol'
 import type { Loader } from '../load/loader.ts'
 import type { CaughtUp, Marked } from '../load/orders.ts'
-import { busyNote, measure, measureDuring, median, msOf, type Stretch, together, troubleNotes } from './measure.ts'
+import {
+  busyNote,
+  measure,
+  measureDuring,
+  median,
+  msOf,
+  type Stretch,
+  together,
+  troubleNotes,
+  untilIdle,
+} from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, type Figure, figure, type Row, type RowOptions } from './row.ts'
 import type { RelayServer, Stage } from './stage.ts'
@@ -148,6 +158,7 @@ export const goneRow: Row = {
     await far.ask(pairsAt(north.origin, 'probe', pairs, away))
     const capacity = await capacityOf(field)
     await far.ask({ do: 'leave', group: 'probe' })
+    await untilIdle(stage, [north, south])
     const runs: Run[] = []
     for (let i = 1; i <= RUNS; i++) {
       stage.say(`  ${i} of ${RUNS}: south is gone for ${goneMs / 1_000} s`)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { systemClock } from '#protocol'
 import type { Loader } from '../load/loader.ts'
-import { type Measured, measure, type Stretch, together, troubleNotes } from './measure.ts'
+import { type Measured, measure, type Stretch, together, troubleNotes, untilIdle } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, figure, type Row, type RowOptions } from './row.ts'
 import type { RelayServer, Stage } from './stage.ts'
@@ -67,6 +67,7 @@ export const growthRow: Row = {
       await loader.ask(pairsAt(relay.origin, group, options.pairs ?? PAIRS))
       lanes.push({ loader, group, pid: relay.process.pid })
     }
+    await untilIdle(stage, [small, large])
     const [little, much] = (await inTurns(stage, lanes, options)) as [Stretch, Stretch]
     return {
       figures: [

@@ -2,7 +2,7 @@
 // even pace whatever has become of those before, and time counts from when they were due.
 import type { Loader } from '../load/loader.ts'
 import { measureFsync } from './fsync.ts'
-import { busyNote, measure, msOf, type Stretch, together, troubleNotes } from './measure.ts'
+import { busyNote, measure, msOf, type Stretch, together, troubleNotes, untilIdle } from './measure.ts'
 import type { Plot } from './plot.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, figure, type Row } from './row.ts'
@@ -38,6 +38,7 @@ export const loneRow: Row = {
     await loader.ask(pairsAt(north.origin, 'same', LONE_PAIRS))
     for (const host of ['author', 'reader'] as const)
       await loader.ask(pairsAt(north.origin, host, LONE_PAIRS, { readers: south.origin, host }))
+    await untilIdle(stage, [north, south])
     stage.say(`  ${LONE_RATE} messages a second, ${3 * seconds} s`)
     const before = await measureFsync(stage.dir)
     const same = await lone(stage, loader, 'same', seconds)
@@ -121,6 +122,7 @@ export const latencyRow: Row = {
     const seconds = options.seconds ?? STEP_SECONDS
     const pid = relay?.process.pid
     await loader.ask(pairsAt(relay?.origin ?? stage.relayElsewhere!, 'load', options.pairs ?? 50))
+    await untilIdle(stage, [relay])
     const closed = await closedLoop(stage, loader, pid, seconds)
     const capacity = Math.max(...closed.map((it) => it.perSecond))
     const open = await openLoop(stage, loader, pid, capacity, seconds)

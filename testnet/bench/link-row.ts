@@ -38,7 +38,7 @@ export const linkRow: Row = {
     const away = { readers: south.origin, readersOn: false, host: 'author', doneWhen: ['safe'] } as const
     await loader.ask(pairsAt(north.origin, group, pairs, away))
     const ports = [north.meshPort, south.meshPort]
-    await untilIdle(stage, [north.process.pid!, south.process.pid!])
+    await untilIdle(stage, [north, south])
     await loader.ask({ do: 'start', group, loop: 'closed', flight: options.flight ?? FLIGHT })
     await stage.pause(WARM_UP_MS)
     const [pid, other] = [north.process.pid, south.process.pid!]

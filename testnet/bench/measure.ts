@@ -3,7 +3,7 @@ import { Histogram } from '../load/histogram.ts'
 import type { Loader } from '../load/loader.ts'
 import type { Marked } from '../load/orders.ts'
 import { cpuMs } from './cpu.ts'
-import type { Stage } from './stage.ts'
+import type { Server, Stage } from './stage.ts'
 
 export type Stretch = {
   readonly perSecond: number
@@ -21,13 +21,19 @@ export type Stretch = {
 /** Of a core, by all that are looked at together: what is beside a row, not in it. */
 const IDLE_SHARE = 0.1
 const IDLE_EVERY_MS = 1_000
-const IDLE_TRIES = 10
+/** At most; what goes on for longer is part of the row. */
+const IDLE_WAIT_MS = 20_000
 
 /** The records of new accounts go to the DHT for a while, and what was closed is cleared away: neither is what a row measures. */
-export async function untilIdle(stage: Stage, pids: readonly number[]): Promise<void> {
+export async function untilIdle(
+  stage: Stage,
+  servers: readonly (Server | undefined)[],
+  maxMs = IDLE_WAIT_MS,
+): Promise<void> {
+  const pids = servers.flatMap((it) => it?.process.pid ?? [])
   const usedByAll = async (): Promise<number> => (await Promise.all(pids.map(cpuMs))).reduce((sum, it) => sum + it, 0)
   let before = await usedByAll()
-  for (let i = 0; i < IDLE_TRIES; i++) {
+  for (let passed = 0; passed < maxMs; passed += IDLE_EVERY_MS) {
     await stage.pause(IDLE_EVERY_MS)
     const now = await usedByAll()
     if (!(now - before >= IDLE_SHARE * IDLE_EVERY_MS)) return

@@ -2,7 +2,7 @@
 import { Histogram } from '../load/histogram.ts'
 import type { CaughtUp, Marked } from '../load/orders.ts'
 import { cpuMs } from './cpu.ts'
-import { msOf } from './measure.ts'
+import { msOf, untilIdle } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atLeast, atMost, figure, type Row } from './row.ts'
 
@@ -27,6 +27,7 @@ export const offlineRow: Row = {
     const group = 'offline'
     stage.say(`  registering ${2 * pairs} people; authors sign in`)
     await loader.ask(pairsAt(relay.origin, group, pairs, { readersOn: false, doneWhen: ['sequenced'] }))
+    await untilIdle(stage, [relay])
     const flight = options.flight ?? 8
     await loader.ask({ do: 'send', group, each: WARM_UP_EACH, flight })
     await loader.ask<Marked>({ do: 'mark', group })

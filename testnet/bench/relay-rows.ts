@@ -2,7 +2,7 @@
 // turns, so that whatever else the machine does hits both.
 import { FIRST_TEXT_BYTES, TEXT_BYTES } from '../load/limits.ts'
 import type { PairsOrder } from '../load/orders.ts'
-import { busyNote, type Measured, measure, msOf, type Stretch, together, troubleNotes } from './measure.ts'
+import { busyNote, type Measured, measure, msOf, type Stretch, together, troubleNotes, untilIdle } from './measure.ts'
 import { atLeast, atMost, figure, type Outcome, type Row, type RowOptions } from './row.ts'
 import type { Stage } from './stage.ts'
 
@@ -51,6 +51,7 @@ async function beside(stage: Stage, options: RowOptions): Promise<[Stretch, Stre
   await loader.ask(pairsAt(origin, 'relay', pairs))
   await loader.ask(pairsAt(origin, 'first texts', pairs, { bytes: FIRST_TEXT_BYTES }))
   await loader.ask({ do: 'raw-pairs', group: 'forwarder', origin: forwarder.origin, pairs })
+  await untilIdle(stage, [relay])
   const pid = relay?.process.pid
   const lanes: Measured[] = [
     { loader, group: 'relay', pid },
@@ -100,6 +101,7 @@ export const wideRow: Row = {
     await using loader = await stage.loader()
     stage.say(`  registering and signing in ${2 * pairs} devices`)
     await loader.ask(pairsAt(relay?.origin ?? stage.relayElsewhere!, 'wide', pairs))
+    await untilIdle(stage, [relay])
     const lane = { loader, group: 'wide', pid: relay?.process.pid }
     const [found] = await inTurns(stage, [lane], options.flight ?? 16, options.seconds ?? SECONDS)
     return {

@@ -5,7 +5,7 @@ import { type Clock, ParleyError, systemClock } from '#protocol'
 import { behindAll, besideAll, pin } from '../bench/cpu.ts'
 import { median, untilIdle } from '../bench/measure.ts'
 import { memoryOf } from '../bench/memory.ts'
-import type { Stage } from '../bench/stage.ts'
+import type { RelayServer, Stage } from '../bench/stage.ts'
 import { Histogram } from '../load/histogram.ts'
 import type { Loader } from '../load/loader.ts'
 import type { Marked } from '../load/orders.ts'
@@ -19,6 +19,7 @@ import {
   BEFORE_MS,
   HONEST_ARRIVES_MAX_MS,
   HONEST_PER_SECOND,
+  IDLE_WAIT_MS,
   IN_USE_FLIGHT,
   IN_USE_MS,
   LATENCY_FLOOR_MS,
@@ -62,8 +63,7 @@ export type RowOptions = {
   readonly origin: string
   readonly inspectorPort: number
   readonly pid: number
-  /** Of all relays. */
-  readonly pids: readonly number[]
+  readonly relays: readonly RelayServer[]
   /** Where a CPU profile of the relay during the attack goes. */
   readonly profile: string | undefined
   readonly honest: Honest
@@ -205,7 +205,7 @@ export async function runRow(stage: Stage, options: RowOptions): Promise<RowResu
   const { loader, group } = honest
   const look = (): Promise<number> => inUse(options.inspectorPort)
   await inUseFor(stage, honest)
-  await untilIdle(stage, options.pids)
+  await untilIdle(stage, options.relays, IDLE_WAIT_MS)
   await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   await stage.pause(SLICE_MS)
   const pids = { relay: options.pid, load: loader.pid, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
