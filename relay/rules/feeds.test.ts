@@ -33,7 +33,7 @@ import {
 } from './conversation-rows.ts'
 import { Feeds, feedOf } from './feeds.ts'
 
-const SEEDS = 20
+const SEEDS = 30
 const STEPS = 90
 const LIMITS = { windowItems: 6, patienceMs: 1_000 }
 const STORE = {

@@ -194,7 +194,8 @@ class SegmentJournal implements Journal {
     await writeThrough(current.file, parts, current.at)
     for (const { length } of parts) current.at += length
     current.segment.last = number
-    if (this.#spare.length === 0) this.#prepare()
+    // It may have been closed meanwhile: then nothing more is made in its directory.
+    if (this.#current === current && this.#spare.length === 0) this.#prepare()
   }
 
   async *replay(from: number): AsyncIterable<{ number: number; record: Uint8Array }> {
