@@ -1,10 +1,8 @@
 // How a relay is put under pressure, and what it has to stand. Times in milliseconds.
 
-/** First, so that a relay is measured that people use. */
-export const IN_USE_MS = 3_000
+/** First, so that a relay is measured that people use; then until it is idle, for as long as the attack lasts at most. */
+export const IN_USE_MS = 2_000
 export const IN_USE_FLIGHT = 64
-/** Then until the relays are idle: what the row before left is cleared away, new accounts are told to the DHT. */
-export const IDLE_WAIT_MS = 10_000
 /** Of one row: quiet before, attack, quiet after. */
 export const BEFORE_MS = 4_000
 export const ATTACK_MS = 12_000

@@ -19,7 +19,6 @@ import {
   BEFORE_MS,
   HONEST_ARRIVES_MAX_MS,
   HONEST_PER_SECOND,
-  IDLE_WAIT_MS,
   IN_USE_FLIGHT,
   IN_USE_MS,
   LATENCY_FLOOR_MS,
@@ -205,7 +204,7 @@ export async function runRow(stage: Stage, options: RowOptions): Promise<RowResu
   const { loader, group } = honest
   const look = (): Promise<number> => inUse(options.inspectorPort)
   await inUseFor(stage, honest)
-  await untilIdle(stage, options.relays, IDLE_WAIT_MS)
+  await untilIdle(stage, options.relays, attackMs)
   await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   await stage.pause(SLICE_MS)
   const pids = { relay: options.pid, load: loader.pid, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
