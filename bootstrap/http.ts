@@ -2,9 +2,9 @@
 import { toBinary } from '@bufbuild/protobuf'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { ParleyNode } from '#node'
-import { type Clock, ParleyError, SignedRecordSchema } from '#protocol'
+import { type Clock, limits, ParleyError, SignedRecordSchema } from '#protocol'
 import { type HostPort, hostPortText } from './address.ts'
-import { BODY_MAX_BYTES, LIST_KEPT_MS, REGIONS_LISTED_MAX, REQUEST_MAX_MS } from './limits.ts'
+import { BODY_MAX_BYTES, LIST_KEPT_MS, REQUEST_MAX_MS } from './limits.ts'
 
 export type RegionList = AsyncDisposable & { readonly url: string }
 
@@ -46,7 +46,7 @@ function addRoutes(app: FastifyInstance, node: ParleyNode, clock: Clock): void {
 }
 
 async function collect(node: ParleyNode): Promise<string[]> {
-  const regions = await node.directory.regions(REGIONS_LISTED_MAX)
+  const regions = await node.directory.regions(limits.REGIONS_LISTED_MAX)
   return regions.map((region) => Buffer.from(toBinary(SignedRecordSchema, region.record)).toString('base64'))
 }
 

@@ -1,5 +1,3 @@
-/** Region records in one answer of `GET /v1/regions`. */
-export const REGIONS_LISTED_MAX = 500
 /** How old a list may be that is answered without collecting it again. */
 export const LIST_KEPT_MS = 1_000
 export const REQUEST_MAX_MS = 10_000

@@ -54,8 +54,6 @@ export const CONNECT_MS = 10_000
 /** A quiet session is asked for a sign of life this often; without one by the next time it ends. */
 export const KEEP_ALIVE_MS = 10_000
 export const HTTP_MS = 10_000
-/** Of a bootstrap node's list: as many as a node lists at most. */
-export const REGIONS_READ_MAX = 500
 /** Bytes of an answer over HTTP. */
 export const HTTP_ANSWER_MAX_BYTES = 4 * 1024 * 1024
 /** Bytes handed to the socket and not taken by it; the session ends beyond. */

@@ -13,7 +13,7 @@ import {
   SignedRecordSchema,
 } from '#protocol'
 import { ask, fromBase64 } from './http.ts'
-import { ENTRIES_TIMED_MAX, ENTRY_TIMING_MS, REGIONS_READ_MAX } from './limits.ts'
+import { ENTRIES_TIMED_MAX, ENTRY_TIMING_MS } from './limits.ts'
 
 export type Entry = { readonly region: Region; readonly origin: string; readonly latencyMs: number }
 
@@ -56,12 +56,12 @@ export async function regionAt(origin: string, clock: Clock): Promise<Region> {
   return readRegion(fromBase64(answer?.record), clock.now())
 }
 
-/** Regions that a bootstrap node lists; what does not verify is left out, as is what comes after REGIONS_READ_MAX. */
+/** Regions that a bootstrap node lists; what does not verify is left out, as is what comes after REGIONS_LISTED_MAX. */
 export async function listRegions(bootstrap: string, clock: Clock): Promise<Region[]> {
   const next = 'give the URL of a bootstrap node, or --home for a relay'
   const answer = await askOf<{ regions?: unknown }>('a bootstrap node', next, bootstrap, '/v1/regions')
   const list = Array.isArray(answer?.regions) ? answer.regions : []
-  return list.slice(0, REGIONS_READ_MAX).flatMap((record: unknown) => {
+  return list.slice(0, limits.REGIONS_LISTED_MAX).flatMap((record: unknown) => {
     try {
       return [readRegion(fromBase64(record), clock.now())]
     } catch (error) {

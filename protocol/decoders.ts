@@ -11,14 +11,7 @@ import { ItemKind } from './gen/link_pb.ts'
 import { type Genesis, readGenesis } from './genesis.ts'
 import { audienceOf } from './handshake.ts'
 import { convIdBytes, ensureConvId, ensureRegionId, ensureUserId, ID_BYTES, regionIdBytes, userIdBytes } from './ids.ts'
-import {
-  ENTRY_MAX_BYTES,
-  FRAME_MAX_BYTES,
-  LINK_BATCH_MAX_BYTES,
-  LINK_FRAME_MAX_BYTES,
-  REQUEST_MAX_BYTES,
-  SUBMISSION_STATE_MAX_BYTES,
-} from './limits.ts'
+import { ENTRY_MAX_BYTES, FRAME_MAX_BYTES, LINK_FRAME_MAX_BYTES, REQUEST_MAX_BYTES } from './limits.ts'
 import {
   decodeItem,
   decodeLinkFrame,
@@ -28,6 +21,7 @@ import {
   encodeLinkFrame,
   encodeLinkRequest,
   encodeLinkResponse,
+  itemMaxBytes,
   type RelayItem,
 } from './link-frames.ts'
 import { ParleyError, refusalOf } from './refusals.ts'
@@ -133,7 +127,7 @@ function itemDecoders(): Decoder[] {
     const one: Decoder<RelayItem> = {
       name: `protocol/decodeItem-${word.toLowerCase()}`,
       covers: ['link-frames.ts decodeItem'],
-      maxBytes: kind === ItemKind.SUBMISSION_STATE ? SUBMISSION_STATE_MAX_BYTES : LINK_BATCH_MAX_BYTES,
+      maxBytes: itemMaxBytes(kind),
       memoryFactor: COUNTED_MEMORY_FACTOR,
       examples: () =>
         validCases('items')

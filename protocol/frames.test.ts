@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { decodeDeviceFrame, decodeHomeFrame, encodeDeviceFrame, encodeHomeFrame } from './frames.ts'
 import { ItemKind, LinkFrameSchema } from './gen/link_pb.ts'
 import { DeviceFrameSchema, HomeFrameSchema } from './gen/session_pb.ts'
-import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES } from './limits.ts'
+import { FRAME_ITEMS_MAX, FRAME_MAX_BYTES, LINK_BATCH_MAX_BYTES, SUBMISSION_STATE_MAX_BYTES } from './limits.ts'
 import {
   decodeItem,
   decodeLinkFrame,
@@ -190,4 +190,16 @@ describe('encoders', () => {
     const names = Array.from({ length: 2_000 }, () => name!)
     assert.throws(() => encodeHomeFrame(create(HomeFrameSchema, { names })), RangeError)
   })
+})
+
+it('an item is refused for its size beyond the bound of its kind, before it is read', () => {
+  const bounds = [
+    [ItemKind.SUBMISSION_STATE, SUBMISSION_STATE_MAX_BYTES],
+    [ItemKind.LOG, LINK_BATCH_MAX_BYTES],
+    [ItemKind.INTRO, LINK_BATCH_MAX_BYTES],
+  ] as const
+  for (const [kind, most] of bounds) {
+    assert.throws(() => decodeItem(kind, new Uint8Array(most + 1)), { code: 'too_large' })
+    assert.throws(() => decodeItem(kind, new Uint8Array(most)), { code: 'malformed' })
+  }
 })

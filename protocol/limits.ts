@@ -53,6 +53,8 @@ export const MANIFEST_MAX_BYTES = 8 * 1024
 export const DEVICES_MAX = 16
 export const FALLBACKS_MAX = 4
 export const REGION_NODES_MAX = 64
+/** Records in a bootstrap node's list of regions: what it lists at most, and what a client reads of it. */
+export const REGIONS_LISTED_MAX = 500
 export const REGION_NAME_MAX_CHARS = 64
 /** Multiaddrs of a node, and client URLs of a node. */
 export const NODE_ADDRESSES_MAX = 16

@@ -175,8 +175,8 @@ const SCHEMAS = {
   [ItemKind.MOVED_STATE]: MovedStateSchema,
 } as const satisfies Record<RelayItem['kind'], DescMessage>
 
-/** Of an item of this kind. */
-const maxBytes = (kind: RelayItem['kind']): number =>
+/** Of an item of this kind, without what stands around it. */
+export const itemMaxBytes = (kind: RelayItem['kind']): number =>
   kind === ItemKind.SUBMISSION_STATE ? SUBMISSION_STATE_MAX_BYTES : LINK_BATCH_MAX_BYTES
 
 function writeItem(item: RelayItem): Uint8Array | undefined {
@@ -199,7 +199,7 @@ function writeItem(item: RelayItem): Uint8Array | undefined {
 export function encodeItem(item: RelayItem): Uint8Array {
   const schema = SCHEMAS[item.kind] as DescMessage
   const bytes = writeItem(item)
-  const most = maxBytes(item.kind)
+  const most = itemMaxBytes(item.kind)
   return bytes ? within(schema, bytes, most) : encodeWithin(schema, item.value, most)
 }
 
@@ -290,8 +290,8 @@ const READERS = {
 function decodeAs(kind: RelayItem['kind'], body: Uint8Array): RelayItem['value'] {
   const schema = SCHEMAS[kind] as DescMessage
   const read = READERS[kind as keyof typeof READERS] as (typeof READERS)[keyof typeof READERS] | undefined
-  if (!read) return decode(schema, body, maxBytes(kind), LINK_ITEM_FIELDS_MAX) as unknown as RelayItem['value']
-  ensureSize(schema.typeName, body, maxBytes(kind))
+  if (!read) return decode(schema, body, itemMaxBytes(kind), LINK_ITEM_FIELDS_MAX) as unknown as RelayItem['value']
+  ensureSize(schema.typeName, body, itemMaxBytes(kind))
   return read(body, LINK_ITEM_FIELDS_MAX)
 }
 

@@ -143,3 +143,17 @@ test('a flipped bit in any record but the newest, and a missing file, are refuse
     await again[Symbol.asyncDispose]()
   })
 })
+
+test('it is closed when the append under way has come to its end', () =>
+  inDirectory(async (directory) => {
+    const segments = await open(directory)
+    await segments.journal.append(1, recordOf(1))
+    let appended = false
+    // Begins another file.
+    const large = segments.journal.append(2, Buffer.alloc(FIRST_BYTES)).then(() => {
+      appended = true
+    })
+    await segments[Symbol.asyncDispose]()
+    assert.ok(appended)
+    await large
+  }))

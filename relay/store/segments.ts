@@ -158,6 +158,7 @@ class SegmentJournal implements Journal {
   #nextBytes: number
   #low: number
   #current: Current | undefined
+  #appending: Promise<void> | undefined
   #preparing: Promise<void> | undefined
   /** While the next file is made. */
   readonly #rests = new Rests(systemClock)
@@ -178,7 +179,12 @@ class SegmentJournal implements Journal {
     this.#low = found.low
   }
 
-  async append(number: number, record: Uint8Array): Promise<void> {
+  append(number: number, record: Uint8Array): Promise<void> {
+    this.#appending = this.#append(number, record)
+    return this.#appending
+  }
+
+  async #append(number: number, record: Uint8Array): Promise<void> {
     const taken = frameBytes(record.length)
     const parts: Buffer[] = []
     let current = this.#current
@@ -194,8 +200,7 @@ class SegmentJournal implements Journal {
     await writeThrough(current.file, parts, current.at)
     for (const { length } of parts) current.at += length
     current.segment.last = number
-    // It may have been closed meanwhile: then nothing more is made in its directory.
-    if (this.#current === current && this.#spare.length === 0) this.#prepare()
+    if (this.#spare.length === 0) this.#prepare()
   }
 
   async *replay(from: number): AsyncIterable<{ number: number; record: Uint8Array }> {
@@ -223,6 +228,8 @@ class SegmentJournal implements Journal {
   }
 
   async close(): Promise<void> {
+    // Else it would go on, and make files, in a directory that is another's by then.
+    await this.#appending?.catch(() => {})
     await this.#prepared()
     await this.#current?.file.close()
     this.#current = undefined

@@ -35,7 +35,7 @@ async function levelBench(): Promise<Bench> {
       await database.put(key, Buffer.from(change(value)))
       await database.close()
     },
-    [Symbol.asyncDispose]: () => rm(directory, { recursive: true, maxRetries: 5 }),
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
   }
 }
 
