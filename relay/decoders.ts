@@ -68,7 +68,7 @@ type Port = {
   readonly token: string
 }
 
-const SESSION_ID = new Uint8Array(16).fill(3)
+const SESSION_ID = '03'.repeat(16)
 
 /** The routes of a real client port without a socket, above real accounts. */
 async function openPort(): Promise<Port> {
@@ -120,7 +120,7 @@ async function openPort(): Promise<Port> {
   const tokens = createTokens<Reader>(region.nodeKey.publicKey, clock, simulatedRandom(2))
   await addRoutes(http, parts, tokens)
   await accounts.register(person.first.manifest, person.first.head, '127.0.0.1')
-  const { bytes } = tokens.issue(SESSION_ID, { userId: person.userId, device: person.device })
+  const { bytes } = tokens.open(SESSION_ID, { userId: person.userId, device: person.device })
   return { http, tokens, region, person, token: `Bearer ${Buffer.from(bytes).toString('base64url')}` }
 }
 

@@ -67,8 +67,6 @@ export const HTTP_REQUEST_MS = 20_000
 export const HTTP_KEEP_ALIVE_MS = 30_000
 /** How long an HTTP token counts; a fresh one is sent when half of it is over. */
 export const TOKEN_LIFE_MS = 10 * 60_000
-/** Tokens of one session that count at the same time. */
-export const TOKENS_PER_SESSION_MAX = 3
 
 /** A budget: so many at once, and one more each so many milliseconds. */
 export type Budget = { readonly burst: number; readonly refillMs: number; readonly keysMax: number }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, before, describe, it } from 'node:test'
+import { connect } from 'node:tls'
 import { WebSocket } from 'ws'
 import { type Clock, type ParleyError, systemClock, systemRandom } from '#protocol'
 import { checkRelay } from './check.ts'
@@ -63,6 +64,22 @@ describe('TLS of the relay itself', () => {
       device.socket.close()
       const open = new WebSocket(node.url.replace('https', 'ws'), ['parley.v1'])
       await once(open, 'error')
+    } finally {
+      await node.gateway[Symbol.asyncDispose]()
+      await node.store[Symbol.asyncDispose]()
+    }
+  })
+
+  it('agrees on HTTP/1.1 with whoever offers it among others, and refuses whoever does not', async () => {
+    const node = await startNode(makeRegion(), [], { cert: Buffer.from(CERT), key: Buffer.from(KEY) })
+    const port = Number(new URL(node.url).port)
+    const dial = (ALPNProtocols: string[]) => connect({ host: '127.0.0.1', port, ca: CERT, ALPNProtocols })
+    try {
+      const both = dial(['h2', 'http/1.1'])
+      await once(both, 'secureConnect')
+      assert.equal(both.alpnProtocol, 'http/1.1')
+      both.destroy()
+      await assert.rejects(once(dial(['h2']), 'secureConnect'), /no.application.protocol/i)
     } finally {
       await node.gateway[Symbol.asyncDispose]()
       await node.store[Symbol.asyncDispose]()

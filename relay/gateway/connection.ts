@@ -21,8 +21,8 @@ export const SESSION_ENDED_CLOSE = 4_001
 const CLOSE_GOING = 1_001
 
 export type SignedIn = {
+  /** The session id in hexadecimal. */
   readonly id: string
-  readonly sessionId: Uint8Array
   readonly userId: UserId
   readonly device: DeviceKey
   /** Undefined: frames go as they are. TLS is around them, or they do not leave the machine. */

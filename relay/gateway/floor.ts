@@ -1,7 +1,7 @@
 // What all sockets of the client port share, and how a session ends.
 
 import type { WebSocket } from 'ws'
-import { ParleyError } from '#protocol'
+import { type DeviceKey, ParleyError, type UserId } from '#protocol'
 import type { Admission } from './admission.ts'
 import { type Connection, endConnection, sendFrame } from './connection.ts'
 import type { Doors } from './doors.ts'
@@ -23,8 +23,9 @@ export type Floor = {
   readonly byDevice: Map<string, Connection>
 }
 
-export const deviceName = (session: Reader) =>
-  `${session.userId}/${session.device.device}.${session.device.registrationEpoch}.${session.device.registrationVersion}`
+/** Joined into one string: a template would keep its parts beside it. */
+export const deviceName = (userId: UserId, { device, registrationEpoch, registrationVersion }: DeviceKey): string =>
+  [userId, device, registrationEpoch, registrationVersion].join('.')
 
 export function end(floor: Floor, connection: Connection, reason: ParleyError | undefined): void {
   if (!endConnection(connection, reason, floor.parts.clock.monotonic())) return
@@ -33,8 +34,9 @@ export function end(floor: Floor, connection: Connection, reason: ParleyError | 
     if (reason) floor.parts.events.signInRefused(reason)
     return
   }
-  floor.tokens.forget(session.sessionId)
-  if (floor.byDevice.get(deviceName(session)) === connection) floor.byDevice.delete(deviceName(session))
+  floor.tokens.forget(session.id)
+  const name = deviceName(session.userId, session.device)
+  if (floor.byDevice.get(name) === connection) floor.byDevice.delete(name)
   floor.parts.events.sessionEnded(session.userId, session.device.device, reason)
   // Not from within a call of the rules.
   queueMicrotask(() => floor.parts.relay().closeSession(session.id))

@@ -18,6 +18,10 @@ import { errorBody, fromHttpError, statusOf } from './status.ts'
 /** Node looks at its own time limits every 30 seconds: slow headers would live that much longer. */
 const CHECKS = { connectionsCheckingInterval: HTTP_CHECK_MS }
 
+/** Asked for each connection. A list instead would be copied for each, into a slab that lives as long as the connection. */
+const ALPNCallback = ({ protocols }: { readonly protocols: readonly string[] }): string | undefined =>
+  protocols.find((name) => name === 'http/1.1')
+
 interface SchemaTypes extends FastifyTypeProvider {
   validator: Static<this['schema']>
   serializer: Static<this['schema']>
@@ -81,7 +85,7 @@ export async function createHttp(
     ajv: { customOptions: { removeAdditional: false, coerceTypes: 'array' as const, useDefaults: true } },
   }
   // An https server is an http server to everything here.
-  const secure = tls ? { ...options, https: { cert: tls.cert, key: tls.key, ...CHECKS } } : options
+  const secure = tls ? { ...options, https: { cert: tls.cert, key: tls.key, ALPNCallback, ...CHECKS } } : options
   const http = Fastify(secure as typeof options).withTypeProvider<SchemaTypes>()
   http.server.headersTimeout = HTTP_HEADERS_MS
   http.decorateRequest('reader', undefined)

@@ -96,9 +96,9 @@ function sweepOpen(floor: Floor, connection: Connection, session: SignedIn, sile
     connection.pinged = true
     connection.socket.ping()
   }
-  if (!floor.tokens.halfOver(session.sessionId)) return
-  const { bytes, expiresMs } = floor.tokens.issue(session.sessionId, session)
-  const token = { token: bytes, expiresMs: BigInt(expiresMs) }
+  const renewed = floor.tokens.renewed(session.id)
+  if (!renewed) return
+  const token = { token: renewed.bytes, expiresMs: BigInt(renewed.expiresMs) }
   send(floor, connection, homeFrame({ notices: [{ what: { case: 'httpToken', value: token } }] }))
 }
 
@@ -224,7 +224,7 @@ export function createSessions(
       if (!entry) return
       const { number, registrationEpoch, registrationVersion } = entry
       const key = { device: number, registrationEpoch, registrationVersion }
-      const connection = floor.byDevice.get(deviceName({ userId: user, device: key }))
+      const connection = floor.byDevice.get(deviceName(user, key))
       if (connection && what) send(floor, connection, homeFrame({ notices: [{ what }] }))
     },
     closeAll(reason) {

@@ -1,6 +1,7 @@
 // A sign-in, part by part; what each of them costs is done when it is its turn.
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
+  type DeviceKey,
   HomeRecordSchema,
   limits,
   ParleyError,
@@ -10,6 +11,7 @@ import {
   type SignInHeard,
   type SignInProved,
   sha256,
+  type UserId,
 } from '#protocol'
 import type { Account } from '../accounts/accounts.ts'
 import type { DeviceSession } from '../rules/ports.ts'
@@ -19,21 +21,39 @@ import type { Reader } from './parts.ts'
 import { checkProof } from './sign-in.ts'
 import { SESSION_ID_BYTES } from './tokens.ts'
 
-function deviceSession(floor: Floor, connection: Connection, session: SignedIn): DeviceSession {
-  return {
-    id: session.id,
-    userId: session.userId,
-    device: session.device,
-    send: (frame) => send(floor, connection, frame),
-    backlog: () => connection.socket.bufferedAmount,
-    close: (reason) => end(floor, connection, reason),
+/** A class, since there is one for each device that is there: closures of its own would cost it more than all else here. */
+class SessionPort implements DeviceSession {
+  readonly id: string
+  readonly userId: UserId
+  readonly device: DeviceKey
+  readonly #floor: Floor
+  readonly #connection: Connection
+
+  constructor(floor: Floor, connection: Connection, { id, userId, device }: SignedIn) {
+    this.id = id
+    this.userId = userId
+    this.device = device
+    this.#floor = floor
+    this.#connection = connection
+  }
+
+  send(frame: Uint8Array): void {
+    send(this.#floor, this.#connection, frame)
+  }
+
+  backlog(): number {
+    return this.#connection.socket.bufferedAmount
+  }
+
+  close(reason: ParleyError | undefined): void {
+    end(this.#floor, this.#connection, reason)
   }
 }
 
-function sessionMessage(floor: Floor, account: Account, sessionId: Uint8Array, reader: Reader) {
-  const token = floor.tokens.issue(sessionId, reader)
+function sessionMessage(floor: Floor, account: Account, id: string, reader: Reader) {
+  const token = floor.tokens.open(id, reader)
   return create(SessionSchema, {
-    sessionId,
+    sessionId: Buffer.from(id, 'hex'),
     manifestHash: account.manifest.hash,
     homeRecordHash: sha256(toBinary(HomeRecordSchema, account.home.record)),
     httpToken: token.bytes,
@@ -46,21 +66,21 @@ function sessionMessage(floor: Floor, account: Account, sessionId: Uint8Array, r
 function open(floor: Floor, connection: Connection, proved: SignInProved, account: Account): void {
   const { parts, byDevice } = floor
   const { userId, device } = proved.claim
-  const sessionId = parts.random.bytes(SESSION_ID_BYTES)
-  const { ready, channel, plain } = proved.ready(sessionMessage(floor, account, sessionId, { userId, device }))
-  const id = Buffer.from(sessionId).toString('hex')
-  const session: SignedIn = { id, sessionId, userId, device, channel: plain ? undefined : channel }
-  const older = byDevice.get(deviceName(session))
+  const id = Buffer.from(parts.random.bytes(SESSION_ID_BYTES)).toString('hex')
+  const { ready, channel, plain } = proved.ready(sessionMessage(floor, account, id, { userId, device }))
+  const session: SignedIn = { id, userId, device, channel: plain ? undefined : channel }
+  const name = deviceName(userId, device)
+  const older = byDevice.get(name)
   if (older) {
     end(floor, older, new ParleyError('signed_in_elsewhere', 'a newer session of this device has begun'))
     parts.relay().closeSession(older.session!.id)
   }
   connection.session = session
   connection.stage = { is: 'open', session }
-  byDevice.set(deviceName(session), connection)
+  byDevice.set(name, connection)
   connection.socket.send(ready)
   parts.events.signedIn(userId, device.device)
-  parts.relay().openSession(deviceSession(floor, connection, session))
+  parts.relay().openSession(new SessionPort(floor, connection, session))
 }
 
 async function admit(floor: Floor, connection: Connection, proved: SignInProved): Promise<void> {

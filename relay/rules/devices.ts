@@ -30,7 +30,7 @@ import type { Log } from './log.ts'
 import type { Moves } from './moves.ts'
 import type { DeviceSession } from './ports.ts'
 import type { Registers } from './registers.ts'
-import type { Naming, SessionState } from './sessions.ts'
+import { type Naming, type SessionState, setDeviceRef, setView } from './sessions.ts'
 import type { Submissions } from './submissions.ts'
 
 /** Inbox rows that are offered to a device when it signs in; the others when it has caught up with these. */
@@ -99,7 +99,7 @@ export class Devices {
 
   #offer(session: SessionState, conv: Conversation): void {
     const member = this.#served(session, conv) && memberOf(conv, session.port.userId)
-    if (member === undefined || !this.#core.sessions.isOpen(session) || session.views.has(conv.id)) return
+    if (member === undefined || !this.#core.sessions.isOpen(session) || session.views?.has(conv.id)) return
     if (conv.moves.length > 0) this.#moves.tellDevice(session, conv)
     const { inboxes, sessions } = this.#core
     const at = inboxes.cursorOf(conv, conv.members[member]!, session.device)
@@ -178,7 +178,7 @@ export class Devices {
     }
     this.#moved(learnHomes(name.homeRecords, ports.directory, ports.clock.now()))
     session.deviceRefs.push({ id, conv: undefined, member: -1, author: undefined })
-    session.deviceRefOf.set(id, name.ref)
+    setDeviceRef(session, id, name.ref)
     convs.with(id, (conv) => {
       const now = this.#served(session, conv) ?? this.#found(id, name.genesis)
       if (now) this.#came(session, now)
@@ -215,10 +215,10 @@ export class Devices {
     for (const user of users) {
       for (const session of this.#core.sessions.ofUser(user)) {
         session.unfounded?.delete(conv.id)
-        session.views.delete(conv.id)
+        session.views?.delete(conv.id)
         if (session.opening) session.opening.add(conv.id)
         else {
-          if (session.deviceRefOf.has(conv.id)) this.#came(session, conv)
+          if (session.deviceRefOf?.has(conv.id)) this.#came(session, conv)
           this.#offer(session, conv)
         }
       }
@@ -345,7 +345,7 @@ export class Devices {
     this.#named(session, pull.conv, (conv, member) => {
       // Whoever pulls from a place has everything up to it, durably.
       this.#acknowledged(session, conv, member, after)
-      session.views.set(conv.id, { live: false, sent: after })
+      setView(session, conv.id, { live: false, sent: after })
       pin(conv)
       this.#core.load(readEntries(this.#core.store, conv, after, conv.head, maxBytes), (entries) => {
         unpin(conv)
@@ -369,7 +369,7 @@ export class Devices {
       for (const id of convs) {
         this.#core.convs.with(id, (conv) => {
           if (!conv) return
-          session.views.delete(id)
+          session.views?.delete(id)
           this.#offer(session, conv)
         })
       }

@@ -15,7 +15,7 @@ import {
 import { type Author, advance, type Conversation, hashWith, heldAt, pin, unpin } from './conversation.ts'
 import { dropHandedOver, heldKey, LOG_STREAM } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import type { SessionState } from './sessions.ts'
+import { type SessionState, setView } from './sessions.ts'
 
 type Fresh = { readonly before: Position; readonly entries: Uint8Array[] }
 
@@ -70,9 +70,9 @@ export class Log {
         if (!member.local) continue
         for (const session of sessions.ofUser(member.userId)) {
           if (session.opening) session.opening.add(conv.id)
-          else if (!session.views.has(conv.id)) {
+          else if (!session.views?.has(conv.id)) {
             const at = inboxes.cursorOf(conv, member, session.device)
-            if (at >= before) session.views.set(conv.id, { live: true, sent: before })
+            if (at >= before) setView(session, conv.id, { live: true, sent: before })
             else sessions.behind(session, conv, at, gate)
           }
           sessions.push(session, conv, before, entries, gate)

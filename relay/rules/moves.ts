@@ -293,7 +293,7 @@ export class Moves {
       if (!local) continue
       for (const session of sessions.ofUser(userId)) {
         if (session.opening) session.opening.add(conv.id)
-        else if (session.views.has(conv.id) || session.deviceRefOf.has(conv.id)) this.tellDevice(session, conv)
+        else if (session.views?.has(conv.id) || session.deviceRefOf?.has(conv.id)) this.tellDevice(session, conv)
       }
     }
   }

@@ -29,7 +29,7 @@ import { makePair, tagOf } from './bench.ts'
 import type { Conversation } from './conversation.ts'
 import { newConversation } from './conversation-rows.ts'
 import type { DeviceSession } from './ports.ts'
-import { type SessionState, Sessions } from './sessions.ts'
+import { type SessionState, Sessions, setDeviceRef, setView } from './sessions.ts'
 
 const BACKLOG = 1_000
 const READER = 1
@@ -136,7 +136,7 @@ const register = (body = 0) => ({
   body: new Uint8Array(body),
   gate: 0,
 })
-const live = ({ session }: Reader, conv: Conversation) => session.views.set(conv.id, { live: true, sent: conv.head })
+const live = ({ session }: Reader, conv: Conversation) => setView(session, conv.id, { live: true, sent: conv.head })
 
 test('whatever is said in whatever order, frames are whole, ordered, named, and nothing gets lost', () => {
   for (let seed = 1; seed <= 15; seed++) {
@@ -155,7 +155,7 @@ function schedule(random: Random): void {
   const convs = Array.from({ length: 5 }, (_, n) => conversation(n))
   for (const conv of convs) {
     live(reader, conv)
-    session.deviceRefOf.set(conv.id, session.deviceRefOf.size + 1)
+    setDeviceRef(session, conv.id, (session.deviceRefOf?.size ?? 0) + 1)
   }
   const said = { verdicts: 0, behind: 0, registers: 0 }
   let [gate, committed] = [1, 0]
@@ -196,7 +196,7 @@ test('one frame however many commits, and what waits for none in the first', () 
   const { sessions, session, frames } = reader
   const conv = conversation(1)
   live(reader, conv)
-  session.deviceRefOf.set(conv.id, 1)
+  setDeviceRef(session, conv.id, 1)
   const verdict = (k: number, gate: number): void =>
     sessions.verdict(session, conv.id, { k, rev: 0, outcome: { case: 'held', value: {} } }, gate)
   for (let k = 1; k <= 6; k++) verdict(k, 2 + (k % 2))
@@ -295,7 +295,7 @@ test('thousands of small things are cut by their number, and nothing is pushed o
   const reader = open()
   const { sessions, session, frames } = reader
   const conv = conversation(1)
-  session.deviceRefOf.set(conv.id, 1)
+  setDeviceRef(session, conv.id, 1)
   for (let k = 1; k <= 9_000; k++) {
     sessions.verdict(session, conv.id, { k, rev: 0, outcome: { case: 'held', value: {} } }, 0)
     sessions.page(session, conv, [], conv.head, undefined, 0)

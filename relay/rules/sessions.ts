@@ -35,9 +35,10 @@ export type SessionState = {
   readonly device: string
   /** The device's small numbers, from 1. */
   readonly deviceRefs: Naming[]
-  readonly deviceRefOf: Map<ConvId, number>
-  readonly homeRefs: Map<ConvId, number>
-  readonly views: Map<ConvId, View>
+  /** These are made when they are needed: most devices are only there. */
+  deviceRefOf: Map<ConvId, number> | undefined
+  homeRefs: Map<ConvId, number> | undefined
+  views: Map<ConvId, View> | undefined
   /** The newest epoch whose host register the device was told. */
   toldEpochs: Map<ConvId, number> | undefined
   /** Conversations that were named and could not be founded: genesis. */
@@ -52,6 +53,16 @@ export type SessionState = {
 
 const AT_ONCE = 0
 const NO_HASH = new Uint8Array(0)
+
+export function setDeviceRef(session: SessionState, id: ConvId, ref: number): void {
+  session.deviceRefOf ??= new Map()
+  session.deviceRefOf.set(id, ref)
+}
+
+export function setView(session: SessionState, id: ConvId, view: View): void {
+  session.views ??= new Map()
+  session.views.set(id, view)
+}
 
 export class Sessions {
   readonly #byId = new Map<string, SessionState>()
@@ -74,9 +85,9 @@ export class Sessions {
       port,
       device: deviceText(port.device),
       deviceRefs: [],
-      deviceRefOf: new Map(),
-      homeRefs: new Map(),
-      views: new Map(),
+      deviceRefOf: undefined,
+      homeRefs: undefined,
+      views: undefined,
       toldEpochs: undefined,
       unfounded: undefined,
       opening: new Set(),
@@ -141,8 +152,9 @@ export class Sessions {
 
   /** The home's small number; a name carries nothing that waits for a commit, so it always goes ahead. */
   #ref(session: SessionState, conv: Conversation): number {
-    let ref = session.homeRefs.get(conv.id)
+    let ref = session.homeRefs?.get(conv.id)
     if (ref === undefined) {
+      session.homeRefs ??= new Map()
       ref = session.homeRefs.size + 1
       session.homeRefs.set(conv.id, ref)
       this.#draft(session, AT_ONCE).names.push({
@@ -157,13 +169,13 @@ export class Sessions {
 
   /** `gate` 0: leaves at once. A device that has not named the conversation has nothing to hear about its submissions. */
   verdict(session: SessionState, conv: ConvId, verdict: Omit<VerdictInit, 'conv'>, gate: number): void {
-    const ref = session.deviceRefOf.get(conv)
+    const ref = session.deviceRefOf?.get(conv)
     if (ref !== undefined) this.#draft(session, gate).verdicts.push({ ...verdict, conv: ref })
   }
 
   /** The device's own entry stands in the log. */
   sequenced(session: SessionState, conv: ConvId, entry: Uint8Array, gate: number): void {
-    const ref = session.deviceRefOf.get(conv)
+    const ref = session.deviceRefOf?.get(conv)
     if (ref === undefined) return
     const draft = this.#draft(session, gate)
     draft.sequencedRefs.push(ref)
@@ -172,12 +184,12 @@ export class Sessions {
 
   /** Everything of the device up to k is in every member region. */
   safe(session: SessionState, conv: ConvId, k: number): void {
-    const ref = session.deviceRefOf.get(conv)
+    const ref = session.deviceRefOf?.get(conv)
     if (ref !== undefined) this.#draft(session, AT_ONCE).safe.push(ref, k)
   }
 
   behind(session: SessionState, conv: Conversation, from: Position, gate: number): void {
-    session.views.set(conv.id, { live: false, sent: from })
+    setView(session, conv.id, { live: false, sent: from })
     this.#draft(session, gate).behind.push({
       conv: this.#ref(session, conv),
       headEpoch: epochOf(conv.head),
@@ -195,7 +207,7 @@ export class Sessions {
     entries: readonly Uint8Array[],
     gate: number,
   ): void {
-    const view = session.views.get(conv.id)
+    const view = session.views?.get(conv.id)
     if (!view?.live || view.sent !== before) return
     if (session.port.backlog() > this.#backlogMax) {
       view.live = false
@@ -228,7 +240,7 @@ export class Sessions {
     gate: number,
   ): void {
     const atHead = last >= conv.head
-    session.views.set(conv.id, { live: atHead, sent: atHead ? conv.head : last })
+    setView(session, conv.id, { live: atHead, sent: atHead ? conv.head : last })
     this.#draft(session, gate).runs.push({
       conv: this.#ref(session, conv),
       member: memberNumber(conv, session.port.userId),

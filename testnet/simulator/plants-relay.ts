@@ -162,8 +162,8 @@ export const RELAY_PLANTS: readonly Plant[] = [
     file: 'relay/rules/devices.ts',
     patches: [
       [
-        'this.#acknowledged(session, conv, member, after)\n      session.views',
-        'this.#acknowledged(session, conv, member, conv.head)\n      session.views',
+        'this.#acknowledged(session, conv, member, after)\n      setView',
+        'this.#acknowledged(session, conv, member, conv.head)\n      setView',
       ],
     ],
     explain: 'a home takes for delivered what it has not sent yet',
