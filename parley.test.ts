@@ -91,6 +91,12 @@ test('the launcher finds the pinned Node, passes the exit code on, and says what
     spawnSync(process.execPath, [file, ...args], { encoding: 'utf8' })
   assert.equal(run(launcher, '--version').stdout, `${manifest.version}\n`)
   assert.equal(run(launcher, 'chatt').status, 2)
+  const saying = { NODE_OPTIONS: '--import=data:text/javascript,console.error(process.execArgv.join())' }
+  const told = spawnSync(process.execPath, [launcher, '--version'], {
+    encoding: 'utf8',
+    env: { ...process.env, ...saying },
+  })
+  assert.match(told.stderr, new RegExp(`^${manifest.config.nodeFlags.join()}$`, 'm'))
   const bare = await mkdtemp(join(tmpdir(), 'parley-bare-'))
   await cp(launcher, join(bare, 'bin/parley.mjs'))
   const { status, stderr } = run(join(bare, 'bin/parley.mjs'), '--version')

@@ -59,8 +59,13 @@ function chooseNode() {
   )
 }
 
+const node = chooseNode()
+// One thread collects garbage behind the loop. Four of them, which Node starts on any machine, take turns with the loop
+// where there are fewer cores than threads, and everybody waits.
+const { nodeFlags } = require('../package.json').config
+
 // The child watches descriptor 3: when this process ends, however it ends, the pipe closes and the child ends too.
-const child = spawn(chooseNode(), [join(root, 'parley.ts')].concat(process.argv.slice(2)), {
+const child = spawn(node, nodeFlags.concat(join(root, 'parley.ts'), process.argv.slice(2)), {
   stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
   env: Object.assign({ NODE_COMPILE_CACHE: CACHE }, process.env, { PARLEY_PARENT_FD: '3' }),
 })

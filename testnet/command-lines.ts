@@ -2,17 +2,19 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import manifest from '#manifest' with { type: 'json' }
 import { ParleyError } from '#protocol'
 import { INIT_MAX_MS } from './limits.ts'
 
-const PROGRAM = join(import.meta.dirname, '..', 'parley.ts')
+/** Of this machine's Node, as `bin/parley.mjs` calls it. */
+const PROGRAM = [...manifest.config.nodeFlags, join(import.meta.dirname, '..', 'parley.ts')]
 const HOST = '127.0.0.1'
 
 export type BootstrapPlace = { readonly data: string; readonly meshPort: number; readonly httpPort: number }
 
 export function bootstrapStart({ data, meshPort, httpPort }: BootstrapPlace): string[] {
   const listen = ['--listen', `${HOST}:${meshPort}`, '--http', `${HOST}:${httpPort}`]
-  return [PROGRAM, 'bootstrap', 'start', '--data', data, ...listen, '--json']
+  return [...PROGRAM, 'bootstrap', 'start', '--data', data, ...listen, '--json']
 }
 
 export type RelayPlace = {
@@ -31,11 +33,11 @@ export function relayInit({ data, name, clientPort, meshPort, clientUrls, entrie
   const bootstrap = entries.length > 0 ? ['--bootstrap', ...entries] : []
   const announced = clientUrls.length > 0 ? ['--client-url', ...clientUrls] : []
   const region = ['--name', name, '--root-key', `${data}-root.key`]
-  return [PROGRAM, 'relay', 'init', '--data', data, ...region, ...listen, ...announced, ...bootstrap, '--json']
+  return [...PROGRAM, 'relay', 'init', '--data', data, ...region, ...listen, ...announced, ...bootstrap, '--json']
 }
 
 export function relayStart(data: string): string[] {
-  return [PROGRAM, 'relay', 'start', '--data', data, '--json']
+  return [...PROGRAM, 'relay', 'start', '--data', data, '--json']
 }
 
 /** Runs a command that ends by itself and prints one JSON object. Throws `unreachable` with what it said on failure. */

@@ -108,6 +108,17 @@ export class LoadDevice {
     this.#socket = undefined
   }
 
+  /** Stays connected and reads nothing more. */
+  stall(): void {
+    this.#socket?.stall()
+  }
+
+  /** Is gone, without a word. */
+  destroy(): void {
+    this.#socket?.destroy()
+    this.#socket = undefined
+  }
+
   /** Bytes that its socket has not taken yet. */
   backlog(): number {
     return this.#socket?.backlog() ?? Number.POSITIVE_INFINITY

@@ -1,80 +1,82 @@
 // Attacks by people who have accounts: readers that stall, and a device that floods.
-import { systemRandom } from '#protocol'
+import { systemClock, systemRandom } from '#protocol'
 import { LoadDevice } from '../load/device.ts'
 import { type Person, registerPerson, targetAt } from '../load/person.ts'
-import { signIn } from '../load/session.ts'
-import { type Attack, over, pause } from './attack.ts'
+import { type Attack, over, pause, people } from './attack.ts'
 
 const BODY_BYTES = 362
-const FLIGHT = 64
+/** For each reader that stalls; in all about half of what a relay can take on the machine that each is for. */
+const UNREAD_PER_SECOND = 250
+const UNREAD_PER_SECOND_FULL = 500
+const OPEN_LOOP_MS = 20
 /** Enough that the relay always has something to read. */
 const FLOOD_BACKLOG_BYTES = 4 * 1024 * 1024
 const nothing = (): void => undefined
 
-function author(
-  me: Person,
-  other: Person,
-  on: { sequenced?: (k: number) => void; verdict?: (field: number) => void; lost?: () => void },
-): LoadDevice {
-  return new LoadDevice(me, other, systemRandom.bytes(BODY_BYTES), {
-    sequenced: on.sequenced ?? nothing,
+type Tells = ConstructorParameters<typeof LoadDevice>[3]
+
+const device = (me: Person, other: Person, on: Partial<Tells>): LoadDevice =>
+  new LoadDevice(me, other, systemRandom.bytes(BODY_BYTES), {
+    sequenced: nothing,
     received: nothing,
     frameDone: nothing,
-    verdict: on.verdict ?? nothing,
+    verdict: nothing,
     safe: nothing,
     page: nothing,
     fault: nothing,
-    lost: on.lost ?? nothing,
+    lost: nothing,
+    ...on,
   })
-}
 
-/** Readers that are signed in and never read what is pushed to them. */
+/** Sessions that are open and not read. They are written to all the time: what is compared is the same load. */
 export const stalledReaders: Attack = {
   id: 'stalled-readers',
-  title: '100 readers that read nothing, 10,000 messages for each',
+  title: '100 readers that read nothing any more, 10,000 messages for each in 20 s',
   p99Factor: 1.5,
   honest: 'within',
   async prepare({ north, full }) {
-    const readers = full ? 100 : 40
-    const target = await targetAt(north.origin)
-    const pairs = await Promise.all(
-      Array.from({ length: readers }, async () => {
-        const [writes, reads] = await Promise.all([registerPerson(target), registerPerson(target)])
-        const reader = author(reads, writes, {})
-        await reader.connect()
-        const stalled = await signIn(reads, { opened: nothing, message: nothing, closed: nothing })
-        stalled.stall()
-        return { writes, reads, stalled }
-      }),
-    )
-    let [sent, over] = [0, false]
-    const devices = pairs.map(({ writes, reads }) => {
-      let [next, acknowledged] = [1, 0]
-      const more = (): void => {
-        const to = Math.min(acknowledged + FLIGHT, 10_000)
-        if (over || to < next) return
-        device.submit(next, to)
-        sent += to - next + 1
-        next = to + 1
-      }
-      const device = author(writes, reads, {
-        sequenced: (k) => {
-          acknowledged = Math.max(acknowledged, k)
-          more()
-        },
-      })
-      return { device, more }
+    const count = full ? 100 : 40
+    const everybody = await people(north.origin, 2 * count)
+    const authors: LoadDevice[] = []
+    const readers: LoadDevice[] = []
+    for (let i = 0; i < everybody.length; i += 2) {
+      const [writes, reads] = [everybody[i]!, everybody[i + 1]!]
+      const reader: LoadDevice = device(reads, writes, { frameDone: () => reader.acknowledge() })
+      await reader.connect()
+      readers.push(reader)
+      const author = device(writes, reads, {})
+      await author.connect()
+      authors.push(author)
+    }
+    const pace = openLoop(full ? UNREAD_PER_SECOND_FULL : UNREAD_PER_SECOND, (from, to) => {
+      for (const author of authors) author.submit(from, to)
     })
-    for (const { device } of devices) await device.connect()
     return async (stopped) => {
-      for (const { more } of devices) more()
+      const before = pace.said()
+      for (const reader of readers) reader.stall()
       await stopped.promise
-      over = true
-      for (const { device } of devices) device.disconnect()
-      for (const { stalled } of pairs) stalled.destroy()
-      return { did: `${sent} messages for ${readers} readers`, times: sent }
+      pace.stop()
+      for (const author of authors) author.disconnect()
+      for (const reader of readers) reader.destroy()
+      const each = pace.said() - before
+      return { did: `${each} messages for each of ${count} readers`, times: each * count }
     }
   },
+}
+
+/** So many a second, numbered from 1, whatever becomes of them. */
+function openLoop(perSecond: number, say: (from: number, to: number) => void): { said(): number; stop(): void } {
+  const began = systemClock.monotonic()
+  let said = 0
+  let timer = systemClock.after(0, nothing)
+  const more = (): void => {
+    const due = Math.floor(((systemClock.monotonic() - began) * perSecond) / 1_000)
+    if (due > said) say(said + 1, due)
+    said = due
+    timer = systemClock.after(OPEN_LOOP_MS, more)
+  }
+  more()
+  return { said: () => said, stop: () => timer.cancel() }
 }
 
 /** Says far more than it may have in flight, and comes back when it is thrown out. */
@@ -92,25 +94,25 @@ export const floodingDevice: Attack = {
       let k = 1
       await over(stopped, 1, async () => {
         let open = true
-        const device = author(me, other, {
+        const flooder = device(me, other, {
           verdict: (field) => void verdicts.set(field, (verdicts.get(field) ?? 0) + 1),
           lost: () => {
             open = false
             lost++
           },
         })
-        await device.connect().catch(() => {
+        await flooder.connect().catch(() => {
           open = false
         })
         while (open && !stopped.now()) {
           // What its own socket does not take yet reaches nobody, and would only fill this machine's memory.
-          for (; device.backlog() < FLOOD_BACKLOG_BYTES; sent += 256) {
-            device.submit(k, k + 255)
+          for (; flooder.backlog() < FLOOD_BACKLOG_BYTES; sent += 256) {
+            flooder.submit(k, k + 255)
             k += 256
           }
           await new Promise(setImmediate)
         }
-        device.disconnect()
+        flooder.disconnect()
         await pause(50)
       })
       const said = [...verdicts].map(([field, count]) => `${count} × ${VERDICTS[field] ?? field}`).join(', ')
