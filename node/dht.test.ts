@@ -22,6 +22,8 @@ const USERS = 2
 /** Far less than the 5 s that one silent peer costs whoever waits for it; a busy machine may take its time. */
 const LOOKUP_BOUND_MS = 3_000
 const PUBLISH_TRIES = 6
+const LOOKUP_TRIES = 6
+const STOLEN_MUCH_MS = 300
 
 const region = testRegion()
 const mesh: TestNode[] = []
@@ -50,12 +52,12 @@ const bytesOf = (user: TestUser, version: number): Uint8Array =>
   toBinary(HomeRecordSchema, homeRecord(user, region, version))
 
 /** Wall time without what other processes on the machine took away: ten nodes share this one. */
-async function timed<T>(work: () => Promise<T>): Promise<{ result: T; tookMs: number }> {
+async function timed<T>(work: () => Promise<T>): Promise<{ result: T; tookMs: number; stolenMs: number }> {
   const [startedAt, cpu, loop] = [systemClock.monotonic(), process.cpuUsage(), performance.eventLoopUtilization()]
   const result = await work()
   const used = process.cpuUsage(cpu)
-  const stolenMs = performance.eventLoopUtilization(loop).active - (used.user + used.system) / 1_000
-  return { result, tookMs: systemClock.monotonic() - startedAt - Math.max(0, stolenMs) }
+  const stolenMs = Math.max(0, performance.eventLoopUtilization(loop).active - (used.user + used.system) / 1_000)
+  return { result, tookMs: systemClock.monotonic() - startedAt - stolenMs, stolenMs }
 }
 
 /** Each try ends in time; what nobody stored, a busy machine above all, is published again, as a node does. */
@@ -74,10 +76,18 @@ async function freshReader(): Promise<TestNode> {
   return reader
 }
 
+/** A look-up ends when its time is over: one from which other processes took much of that is made again. */
+async function found(reader: ParleyNode, user: TestUser) {
+  for (let tries = 1; ; tries++) {
+    const { result, tookMs, stolenMs } = await timed(() => reader.directory.findHome(user.userId))
+    if (result || stolenMs < STOLEN_MUCH_MS || tries === LOOKUP_TRIES) return { result, tookMs }
+  }
+}
+
 async function lookUp(reader: ParleyNode, users: readonly TestUser[], version: number): Promise<number> {
   let slowest = 0
   for (const user of users) {
-    const { result, tookMs } = await timed(() => reader.directory.findHome(user.userId))
+    const { result, tookMs } = await found(reader, user)
     assert.equal(result?.userId, user.userId)
     assert.equal(result?.version, version)
     slowest = Math.max(slowest, tookMs)

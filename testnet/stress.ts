@@ -173,14 +173,10 @@ async function oneRow(
   attackMs: number,
   prepare: () => Promise<Pressure> = () => pressureOf(id, field),
 ): Promise<RowResult> {
-  const { origin, inspectorPort, process } = field.north
   await using pressure = await prepare()
   const talking = field.honest[honest]
   return await runRow(field.stage, {
     id,
-    origin,
-    inspectorPort: inspectorPort!,
-    pid: process.pid!,
     relays: [field.north, field.south],
     profile: values.profiles && join(values.profiles, `${id}.cpuprofile`),
     honest: talking,

@@ -5,13 +5,18 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Level } from 'level'
 import { SimulatedClock, simulatedRandom, systemClock, systemRandom } from '#protocol'
-import { STORE_CHECKPOINT_AGE_MS, STORE_CHECKPOINT_BYTES, STORE_CHECKPOINT_REST_MS } from '../limits.ts'
+import {
+  STORE_CHECKPOINT_AGE_MS,
+  STORE_CHECKPOINT_BYTES,
+  STORE_CHECKPOINT_REST_MS,
+  STORE_REST_FACTOR,
+} from '../limits.ts'
 import { backendContract } from './contract.ts'
 import { type Bench, opened } from './contract-bench.ts'
 import { openLevel } from './level.ts'
 import { runSchedule } from './model.ts'
 import { FRAME_HEAD_BYTES, frameHead, readSegment } from './segment.ts'
-import { SimulatedDisk } from './simulated.ts'
+import { SimulatedDisk, type SimulatedFaults } from './simulated.ts'
 import { openStore } from './store.ts'
 
 const SEEDS = 150
@@ -50,9 +55,9 @@ async function rewriteRecord(directory: string, change: (bytes: Uint8Array) => U
   await writeFile(path, bytes)
 }
 
-async function simulatedBench(): Promise<Bench> {
+async function simulatedBench(faults: Partial<SimulatedFaults> = {}): Promise<Bench> {
   const clock = new SimulatedClock(0)
-  const disk = new SimulatedDisk({ clock, random: simulatedRandom(1) })
+  const disk = new SimulatedDisk({ clock, random: simulatedRandom(1), faults })
   return {
     clock,
     open: async () => disk.open(),
@@ -79,7 +84,7 @@ async function simulatedBench(): Promise<Bench> {
 }
 
 backendContract('level', levelBench)
-backendContract('a simulated disk', simulatedBench)
+backendContract('a simulated disk', () => simulatedBench())
 
 test('random schedules of changes, reads, checkpoints, faults and crashes keep every promise', async (t) => {
   const first = Math.floor(systemRandom.fraction() * 1e9)
@@ -160,4 +165,30 @@ test('a rush reaches rows soon; little may wait for longer', async () => {
   assert.equal(await later(4 * STORE_CHECKPOINT_REST_MS), 1)
   assert.equal(await later(2 * STORE_CHECKPOINT_REST_MS), 2)
   await bench.run(Promise.resolve(store[Symbol.asyncDispose]()))
+})
+
+test('a checkpoint rests after each piece, unless as much waits as begins one', async () => {
+  /** How long it takes to write eight rows in four pieces of a millisecond each, and one row of so many bytes. */
+  const lasts = async (bytes: number): Promise<number> => {
+    const bench = await simulatedBench({ writeMs: [1, 1], appendMs: [0.1, 0.1] })
+    const clock = bench.clock as SimulatedClock
+    const { store } = await opened(bench, { limits: { checkpointBytes: 4_000, sliceBytes: 500 } })
+    for (let i = 0; i < 8; i++) store.put('p', `${i}`, new Uint8Array(250))
+    await bench.run(store.flushed())
+    assert.equal(store.stats().checkpoints, 0)
+    clock.advanceTo(clock.now() + STORE_CHECKPOINT_AGE_MS)
+    store.put('p', 'x', new Uint8Array(bytes))
+    await bench.run(store.flushed())
+    const from = clock.now()
+    while (store.stats().checkpoints === 0) {
+      assert.ok(clock.step(), 'it does not end')
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const tookMs = clock.now() - from
+    await bench.run(Promise.resolve(store[Symbol.asyncDispose]()))
+    return tookMs
+  }
+  const [rested, hurried] = [await lasts(10), await lasts(400)]
+  assert.ok(rested >= 4 * (1 + STORE_REST_FACTOR), `${rested} ms`)
+  assert.ok(hurried < 8, `${hurried} ms`)
 })

@@ -4,7 +4,7 @@ import type { Loader } from '../load/loader.ts'
 import type { CameBack } from '../load/orders.ts'
 import { makeCertificate, type Tls } from './certificate.ts'
 import { cpuMs } from './cpu.ts'
-import { busyNote, measureDuring, msOf, type Stretch, troubleNotes } from './measure.ts'
+import { busyNote, measureDuring, msOf, type Stretch, troubleNotes, untilIdle } from './measure.ts'
 import { type MemoryUse, memoryOf } from './memory.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, type Figure, figure, type Row } from './row.ts'
@@ -21,6 +21,8 @@ const COME_BACK = 5_000
 const COME_BACK_MS = 10_000
 const HONEST_PAIRS = 50
 const HONEST_RATE = 500
+/** So many accounts are told to the DHT for minutes. */
+const IDLE_WAIT_MS = 300_000
 const WARM_UP_MS = 2_500
 const HONEST_MS = 10_000
 
@@ -85,6 +87,7 @@ async function comeBack(stage: Stage, relay: RelayServer, crowd: Loader, count: 
   await using loader = await stage.loader()
   stage.say(`  ${HONEST_PAIRS} pairs write at ${HONEST_RATE}/s`)
   await loader.ask(pairsAt(relay.origin, 'honest', HONEST_PAIRS))
+  await untilIdle(stage, [relay], IDLE_WAIT_MS)
   await loader.ask({ do: 'start', group: 'honest', loop: 'open', rate: HONEST_RATE, precise: false })
   await stage.pause(WARM_UP_MS)
   const honest = { loader, group: 'honest', pid: relay.process.pid }

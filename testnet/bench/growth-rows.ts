@@ -1,6 +1,7 @@
 // Whether it matters how much a relay keeps: the cost of a message, and how long a restart takes.
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { systemClock } from '#protocol'
 import type { Loader } from '../load/loader.ts'
@@ -32,7 +33,9 @@ async function stocked(stage: Stage, name: string, size: Size): Promise<RelaySer
   const before = async (data: string): Promise<void> => {
     stage.say(`  stocking ${text(size)}`)
     const args = [STOCKER, data, `${size.accounts}`, `${size.messages}`]
-    await promisify(execFile)(process.execPath, args)
+    const filled = promisify(execFile)(process.execPath, args)
+    createInterface(filled.child.stderr!).on('line', (line) => stage.say(`    ${line}`))
+    await filled
   }
   return stage.relay(name, { before })
 }

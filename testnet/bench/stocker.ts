@@ -1,4 +1,5 @@
-// Fills the store of a relay that is not running: stocker.ts DATA ACCOUNTS MESSAGES. Prints one JSON object at the end.
+// Fills the store of a relay that is not running: stocker.ts DATA ACCOUNTS MESSAGES. How far it is goes to the standard error
+// output.
 import { create } from '@bufbuild/protobuf'
 import { createAccount } from '#crypto'
 import {
@@ -21,12 +22,23 @@ const PER_CONVERSATION_LEAST = 1_000
 const PER_FRAME = 50
 const ACCOUNTS_A_TURN = 100
 const PATIENCE_MS = 60_000
+const PROGRESS_EVERY_MS = 10_000
 const FIRST_DEVICE = { device: 1, registrationEpoch: 1, registrationVersion: 1 }
 
 type Stocking = Awaited<ReturnType<typeof openStocking>>
 
+function progressOf(what: string, total: number): (done: number) => void {
+  let saidMs = systemClock.monotonic()
+  return (done) => {
+    if (systemClock.monotonic() - saidMs < PROGRESS_EVERY_MS) return
+    saidMs = systemClock.monotonic()
+    process.stderr.write(`${done.toLocaleString('en')} of ${total.toLocaleString('en')} ${what}\n`)
+  }
+}
+
 async function addAccounts(stocking: Stocking, count: number): Promise<UserId[]> {
   const users: UserId[] = []
+  const progress = progressOf('accounts', count)
   while (users.length < count) {
     for (let i = 0; i < ACCOUNTS_A_TURN && users.length < count; i++) {
       const home = { homeRegion: stocking.regionId, fallbackRegions: [] }
@@ -35,6 +47,7 @@ async function addAccounts(stocking: Stocking, count: number): Promise<UserId[]>
       users.push(made.account.userId)
     }
     await stocking.settled()
+    progress(users.length)
   }
   return users
 }
@@ -87,10 +100,12 @@ async function converse({ relay, settled }: Stocking, author: UserId, reader: Us
 async function main(data: string, accounts: number, messages: number): Promise<void> {
   await using stocking = await openStocking(data, systemClock, systemRandom)
   const users = await addAccounts(stocking, Math.max(accounts, 2))
+  const progress = progressOf('messages', messages)
   const pairs = Math.max(1, Math.min(users.length >> 1, Math.ceil(messages / PER_CONVERSATION_LEAST)))
   for (let i = 0; i < pairs; i++) {
-    const count = Math.floor(((i + 1) * messages) / pairs) - Math.floor((i * messages) / pairs)
-    await converse(stocking, users[2 * i]!, users[2 * i + 1]!, count)
+    const [from, to] = [Math.floor((i * messages) / pairs), Math.floor(((i + 1) * messages) / pairs)]
+    await converse(stocking, users[2 * i]!, users[2 * i + 1]!, to - from)
+    progress(to)
     stocking.relay.tick()
   }
 }
@@ -98,4 +113,3 @@ async function main(data: string, accounts: number, messages: number): Promise<v
 const [data, accounts, messages] = process.argv.slice(2)
 if (!data || !accounts || !messages) throw new Error('stocker.ts DATA ACCOUNTS MESSAGES')
 await main(data, Number(accounts), Number(messages))
-process.stdout.write(`${JSON.stringify({ accounts: Number(accounts), messages: Number(messages) })}\n`)

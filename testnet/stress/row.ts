@@ -59,10 +59,8 @@ export type Honest = { readonly loader: Loader; readonly group: string }
 
 export type RowOptions = {
   readonly id: string
-  readonly origin: string
-  readonly inspectorPort: number
-  readonly pid: number
-  readonly relays: readonly RelayServer[]
+  /** The first is under pressure; its inspector listens. */
+  readonly relays: readonly [RelayServer, ...RelayServer[]]
   /** Where a CPU profile of the relay during the attack goes. */
   readonly profile: string | undefined
   readonly honest: Honest
@@ -200,15 +198,17 @@ async function heapBack(stage: Stage, look: () => Promise<number>, before: numbe
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
 
 export async function runRow(stage: Stage, options: RowOptions): Promise<RowResult> {
-  const { id, origin, honest, p99Factor, attackMs, pressure } = options
+  const { id, honest, p99Factor, attackMs, pressure, profile } = options
   const { loader, group } = honest
-  const look = (): Promise<number> => inUse(options.inspectorPort)
+  const { origin, process, inspectorPort } = options.relays[0]
+  if (process.pid === undefined || inspectorPort === undefined) throw new Error('this relay cannot be looked into')
+  const look = (): Promise<number> => inUse(inspectorPort)
   await inUseFor(stage, honest)
   await untilIdle(stage, options.relays, attackMs)
   await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   await stage.pause(SLICE_MS)
-  const pids = { relay: options.pid, load: loader.pid, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
-  const calmWhere = await lookWhere(pids, options.inspectorPort, undefined)
+  const pids = { relay: process.pid, load: loader.pid, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
+  const calmWhere = await lookWhere(pids, inspectorPort, undefined)
   const calm = watch(origin)
   const before = await slices(stage, honest, BEFORE_MS)
   const memory = calm.end()
@@ -216,7 +216,7 @@ export async function runRow(stage: Stage, options: RowOptions): Promise<RowResu
   // Collecting all garbage shrinks a heap, which then grows again by collecting much: that is no part of either time.
   const heapBefore = await look()
   await stage.pause(SETTLE_MS)
-  const lookingWhere = await lookWhere(pids, options.inspectorPort, options.profile)
+  const lookingWhere = await lookWhere(pids, inspectorPort, profile)
   const watching = watch(origin)
   pressure.go()
   const during = await slices(stage, honest, attackMs)
