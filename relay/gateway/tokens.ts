@@ -25,7 +25,7 @@ export type Tokens<T> = {
   forget(sessionId: string): void
 }
 
-/** `told`: the newest half-life whose token its device was given. */
+/** `sinceMs` by the monotonic clock; `told`: the newest half-life whose token its device was given. */
 type Held<T> = { readonly owner: T; readonly sinceMs: number; told: number }
 
 function readHeader(header: string | undefined): Buffer {
@@ -35,20 +35,24 @@ function readHeader(header: string | undefined): Buffer {
   return Buffer.from(text, 'base64url')
 }
 
-export function createTokens<T>(nodeId: Uint8Array, clock: Pick<Clock, 'now'>, random: Random): Tokens<T> {
+export function createTokens<T>(
+  nodeId: Uint8Array,
+  clock: Pick<Clock, 'now' | 'monotonic'>,
+  random: Random,
+): Tokens<T> {
   const secret = random.bytes(SECRET_BYTES)
   const held = new Map<string, Held<T>>()
   const refused = () => new ParleyError('unauthorized', 'no such session, or its token has expired: sign in')
-  const halfOf = ({ sinceMs }: Held<T>): number => Math.max(0, Math.floor((clock.now() - sinceMs) / HALF_LIFE_MS))
+  const halfOf = ({ sinceMs }: Held<T>): number => Math.floor((clock.monotonic() - sinceMs) / HALF_LIFE_MS)
   const proofOf = (sessionId: string, half: number): Buffer =>
     createHmac('sha256', secret).update(`${sessionId} ${half}`).digest().subarray(0, PROOF_BYTES)
   const tokenOf = (sessionId: string, { sinceMs, told }: Held<T>): Token => ({
     bytes: new Uint8Array(Buffer.concat([nodeId, Buffer.from(sessionId, 'hex'), proofOf(sessionId, told)])),
-    expiresMs: sinceMs + told * HALF_LIFE_MS + TOKEN_LIFE_MS,
+    expiresMs: Math.floor(clock.now() - clock.monotonic() + sinceMs + told * HALF_LIFE_MS + TOKEN_LIFE_MS),
   })
   return {
     open(sessionId, owner) {
-      const session = { owner, sinceMs: clock.now(), told: 0 }
+      const session = { owner, sinceMs: clock.monotonic(), told: 0 }
       held.set(sessionId, session)
       return tokenOf(sessionId, session)
     },
@@ -68,7 +72,7 @@ export function createTokens<T>(nodeId: Uint8Array, clock: Pick<Clock, 'now'>, r
       const proof = bytes.subarray(NODE_ID_BYTES + SESSION_ID_BYTES)
       const half = halfOf(session)
       for (const counts of [half, half - 1])
-        if (counts >= 0 && timingSafeEqual(proofOf(sessionId, counts), proof)) return session.owner
+        if (timingSafeEqual(proofOf(sessionId, counts), proof)) return session.owner
       throw refused()
     },
     forget(sessionId) {
