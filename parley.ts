@@ -94,7 +94,11 @@ const ADVICE: { readonly [code in RefusalCode]: Advice } = {
   overloaded: ['unreachable', 'try again a little later'],
   no_room: ['unreachable', 'try again when older messages have been delivered'],
   full_disk: ['failed', 'free some disk space'],
-  store_damaged: ['failed', 'restore the directory from a backup, or start with an empty one'],
+  store_damaged: [
+    'failed',
+    'put the store from a backup back, or an empty one, and run `parley relay restore`; see the README',
+  ],
+  old_backup: ['failed', 'put the newest store back; if there is none, run `parley relay restore`'],
   closing: ['unreachable', 'try again; the other side is restarting'],
   signed_in_elsewhere: ['refused', 'close the other program that uses this account and device'],
 }

@@ -64,7 +64,6 @@ test('lists the region records that relays publish, verified, and again after a 
       random: systemRandom,
       admission: openAdmission,
       certificate: certifyNode(keys, signingKey(key).publicKey, 0),
-      journalPosition: () => 0,
       renewal: undefined,
       events: silentEvents,
     })

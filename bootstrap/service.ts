@@ -56,7 +56,6 @@ export async function startBootstrap(options: BootstrapOptions): Promise<Bootstr
       random,
       admission: openAdmission,
       certificate: undefined,
-      journalPosition: () => 0,
       renewal: undefined,
       events: options.events ?? silentEvents,
     }),

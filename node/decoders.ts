@@ -106,7 +106,7 @@ const streamDecoder: Decoder<number> = {
         ended = error ?? new ParleyError('closing', 'the link has ended')
       },
     }
-    const introduction = { bootNonce: new Uint8Array(16), certificate: undefined, journalPosition: 0, timeMs: NOW_MS }
+    const introduction = { bootNonce: new Uint8Array(16), certificate: undefined, timeMs: NOW_MS }
     const link = new Link(pipe, owner, introduction, 0, () => undefined)
     const half = bytes.length >> 1
     link.received(bytes.subarray(0, half), 1)

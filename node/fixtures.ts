@@ -131,7 +131,6 @@ export async function testNode(
     random: systemRandom,
     admission: options.admission ?? openAdmission,
     certificate,
-    journalPosition: () => 0,
     renewal: undefined,
     events: { ...silentEvents, ...options.events },
   })

@@ -36,7 +36,7 @@ type End = {
 function simulatedPair(seed: number, clock: SimulatedClock): [End, End] {
   const random = simulatedRandom(seed)
   const ends: End[] = []
-  const introduction = { bootNonce: random.bytes(16), certificate: undefined, journalPosition: 0, timeMs: clock.now() }
+  const introduction = { bootNonce: random.bytes(16), certificate: undefined, timeMs: clock.now() }
   for (const me of [0, 1]) {
     let at = 0
     const other = (): End => ends[1 - me]!
@@ -155,7 +155,7 @@ function aloneUp() {
     end: () => undefined,
   }
   const owner: LinkOwner = { hello: () => undefined, items: () => undefined, ended: () => undefined }
-  const introduction = { bootNonce: new Uint8Array(16), certificate: undefined, journalPosition: 0, timeMs: 0 }
+  const introduction = { bootNonce: new Uint8Array(16), certificate: undefined, timeMs: 0 }
   const link = new Link(pipe, owner, introduction, 0, (callback) => void moments.push(callback))
   link.received(encodeHello(create(LinkHelloSchema, { version: 1, bootNonce: new Uint8Array(16) })), 0)
   wrote.length = 0

@@ -45,7 +45,6 @@ export type LinkOwner = {
 export type LinkIntroduction = {
   readonly bootNonce: Uint8Array
   readonly certificate: SignedRecord | undefined
-  readonly journalPosition: number
   readonly timeMs: number
 }
 
@@ -92,11 +91,10 @@ export class Link {
     this.#owner = owner
     this.#defer = defer
     this.#openedAt = this.#heardAt = this.#pingedAt = this.#tickedAt = nowMonotonic
-    const { bootNonce, certificate, journalPosition, timeMs } = introduction
+    const { bootNonce, certificate, timeMs } = introduction
     const hello = create(LinkHelloSchema, {
       version: LINK_VERSION,
       bootNonce,
-      journalPosition: BigInt(journalPosition),
       timeMs: BigInt(Math.floor(timeMs)),
       ...(certificate ? { certificate } : {}),
     })

@@ -88,7 +88,6 @@ function addNode(world: World, peerId: string, region: TestRegion, book: Map<Reg
     admission: openAdmission,
     certificate: certifyNode(region.keys, key, 0),
     bootNonce: systemRandom.bytes(16),
-    journalPosition: () => 0,
     events: silentEvents,
     defer: (callback) => void world.clock.after(0, callback),
   })

@@ -34,7 +34,6 @@ export type LinksOptions = {
   readonly admission: Admission
   readonly certificate: SignedRecord | undefined
   readonly bootNonce: Uint8Array
-  readonly journalPosition: () => number
   readonly events: NodeEvents
   /** Runs the callback when this moment's work is done. */
   readonly defer: (callback: () => void) => void
@@ -327,7 +326,6 @@ export class LinkKeeper implements Links {
         {
           bootNonce: this.#options.bootNonce,
           certificate: this.#options.certificate,
-          journalPosition: this.#options.journalPosition(),
           timeMs: clock.now(),
         },
         clock.monotonic(),

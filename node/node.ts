@@ -100,7 +100,7 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
 }
 
 function createLinks(options: NodeOptions, { libp2p }: Host, book: RegionBook): LinkKeeper {
-  const { clock, random, admission, certificate, journalPosition, events } = options
+  const { clock, random, admission, certificate, events } = options
   return new LinkKeeper({
     network: libp2pLinkNetwork(libp2p),
     book,
@@ -109,7 +109,6 @@ function createLinks(options: NodeOptions, { libp2p }: Host, book: RegionBook): 
     admission,
     certificate,
     bootNonce: random.bytes(BOOT_NONCE_BYTES),
-    journalPosition,
     events,
     defer: setImmediate,
   })

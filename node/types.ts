@@ -64,8 +64,6 @@ export type NodeOptions = {
   readonly admission: Admission
   /** NodeCertificateBody: makes this a node of a region. */
   readonly certificate: SignedRecord | undefined
-  /** Where the node's store stands, told to peers in each hello. */
-  readonly journalPosition: () => number
   readonly renewal: Renewal | undefined
   readonly events: NodeEvents
 }

@@ -112,6 +112,14 @@ export {
   userIdOf,
   userIdOfRootKey,
 } from './ids.ts'
+export {
+  isAhead,
+  isOwnPosition,
+  type JournalPlace,
+  NO_PLACE,
+  placeOfJournal,
+  sealPosition,
+} from './journal-position.ts'
 export { keyObjectOf } from './key-objects.ts'
 export * as limits from './limits.ts'
 export { readLinkFrame } from './link-frame-codec.ts'

@@ -19,6 +19,7 @@ import {
   type Ballot,
   Ballot_Phase,
   type BallotNumber,
+  type JournalPosition,
   type Range,
   type Registers,
   RegistersSchema,
@@ -29,6 +30,7 @@ import {
 } from './gen/link_pb.ts'
 import type { RegisterUpdate } from './gen/session_pb.ts'
 import { ID_BYTES } from './ids.ts'
+import { POSITION_MAC_BYTES } from './journal-position.ts'
 import { DEVICE_NUMBER_MAX, EPOCH_MAX, HOST_REGISTERS_MAX, IN_FLIGHT_MAX } from './limits.ts'
 
 export function checkStreamKey(key: StreamKey | undefined): void {
@@ -72,6 +74,13 @@ export function checkSubmissionState(value: SubmissionState): void {
   if (verdict.case === 'wait' || verdict.case === 'final') checkRefusal(verdict.value)
   else if (verdict.case === 'stale') checkStale(verdict.value)
   else if (verdict.case === 'moved') checkHomeRecordShape(verdict.value)
+}
+
+/** A place with its seal, or nothing at all. */
+export function checkJournalPosition({ life, commit, mac }: JournalPosition): void {
+  const nothing = life === 0 && commit === 0n && mac.length === 0
+  const isPlace = life > 0 && commit <= BigInt(Number.MAX_SAFE_INTEGER) && mac.length === POSITION_MAC_BYTES
+  ensure(nothing || isPlace, 'half a position of a journal')
 }
 
 export function checkBallotNumber(number: BallotNumber | undefined): void {

@@ -25,6 +25,8 @@ import {
   type Intro,
   IntroSchema,
   ItemKind,
+  type JournalPosition,
+  JournalPositionSchema,
   type LinkBatch,
   type LinkFrame,
   LinkFrameSchema,
@@ -61,6 +63,7 @@ import { ID_BYTES } from './ids.ts'
 import {
   checkBallot,
   checkEpoch,
+  checkJournalPosition,
   checkRange,
   checkRegisters,
   checkSubmissionState,
@@ -154,6 +157,7 @@ export type RelayItem =
   | { readonly kind: typeof ItemKind.RANGE; readonly value: Range }
   | { readonly kind: typeof ItemKind.MOVED; readonly value: Moved }
   | { readonly kind: typeof ItemKind.MOVED_STATE; readonly value: MovedState }
+  | { readonly kind: typeof ItemKind.JOURNAL_POSITION; readonly value: JournalPosition }
 
 const SCHEMAS = {
   [ItemKind.INTRO]: IntroSchema,
@@ -173,6 +177,7 @@ const SCHEMAS = {
   [ItemKind.RANGE]: RangeSchema,
   [ItemKind.MOVED]: MovedSchema,
   [ItemKind.MOVED_STATE]: MovedStateSchema,
+  [ItemKind.JOURNAL_POSITION]: JournalPositionSchema,
 } as const satisfies Record<RelayItem['kind'], DescMessage>
 
 /** Of an item of this kind, without what stands around it. */
@@ -242,6 +247,9 @@ function checkMoving(item: RelayItem): void {
       break
     case ItemKind.MOVED_STATE:
       ensure(item.value.generation >= 1 && item.value.generation <= EPOCH_MAX, 'a home generation out of range')
+      break
+    case ItemKind.JOURNAL_POSITION:
+      checkJournalPosition(item.value)
   }
 }
 

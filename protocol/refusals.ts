@@ -40,6 +40,7 @@ const CODES = {
   profile_in_use: false,
   store_in_use: false,
   store_damaged: false, // bytes on disk are not what was written
+  old_backup: false, // a store that is older than what was said since
   no_such_profile: false,
   bad_argument: false,
   unreachable: true,

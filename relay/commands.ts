@@ -1,6 +1,6 @@
 // `parley relay init|start|check|renew`.
 import type { Command } from 'commander'
-import { systemClock, systemRandom } from '#protocol'
+import { ParleyError, systemClock, systemRandom } from '#protocol'
 import { checkRelay } from './check.ts'
 import { loadConfig } from './config.ts'
 import { initRelay, renewGrant } from './init.ts'
@@ -86,6 +86,8 @@ async function start(flags: StartFlags): Promise<void> {
     )
     const error = await Promise.race([asked.promise, relay.failed])
     if (!error) return
+    // What this says of an old backup is what the next start says of it.
+    if (error instanceof ParleyError && error.code === 'old_backup') throw error
     process.stderr.write(
       `parley: the store failed: ${error.message}. Next: check the disk, then start the relay again\n`,
     )

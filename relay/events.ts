@@ -220,8 +220,10 @@ function processEvents(log: Logger, m: Meters): ProcessEvents {
     started: (facts) => log.info(facts, 'started'),
     stopping: () => log.info('stopping'),
     stopped: () => log.info('stopped'),
-    storeFailed: (error) =>
-      log.fatal({ err: error }, 'the store failed: this process ends and takes over from its journal'),
+    storeFailed(error) {
+      if (codeOf(error) === 'old_backup') log.fatal({ err: error }, 'the store is an old backup: this process ends')
+      else log.fatal({ err: error }, 'the store failed: this process ends and takes over from its journal')
+    },
     entryFailed: (error) =>
       log.warn({ reason: error instanceof Error ? error.message : String(error) }, 'entry service'),
     fault(where, error) {

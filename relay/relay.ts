@@ -142,7 +142,6 @@ async function openNode(
     random,
     admission: openAdmission,
     certificate: secrets.certificate,
-    journalPosition: () => store.committed(),
     renewal: { home: async (home) => (await accounts.renew(home.userId))?.home.record, region: record },
     events: events.node,
   })
@@ -166,7 +165,7 @@ async function openRules(base: Base, parts: RulesParts): Promise<RelayEngine> {
   })
   const { directory } = parts
   const { keys } = secrets
-  const common = { region: keys.regionId, signer: keys, clock, random }
+  const common = { region: keys.regionId, signer: keys, noteSecret: secrets.noteSecret, clock, random }
   const ports = { ...common, links: links.port, directory, events: events.relay }
   const engine = createRelay(ports, parts.store, RULE_LIMITS, fail)
   parts.attach(engine)
@@ -247,6 +246,7 @@ async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assemb
   circle.relay = relay
   answerRequests({ accounts, prekeys, node })
   stack.defer(keepTicking(clock, relay, fail))
+  await engine.heard()
   let record: SignedRecord | undefined
   const parts = { store, accounts, prekeys, people: directory, relay, record: () => record }
   const gateway = stack.use(await openClientPort(base, parts))

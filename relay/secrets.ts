@@ -1,4 +1,5 @@
 // The keys of a node, each in a file of its own that only its owner reads. The region's root key is not among them.
+import { hkdfSync } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf'
@@ -17,6 +18,7 @@ import {
 
 const OWNER_ONLY = 0o600
 const SECRET_BYTES = 32
+const NOTE_CONTEXT = 'parley/note-secret/v1'
 const MARK = 'parley-secret-key-v1:'
 
 export const secretFiles = (dataDir: string) =>
@@ -32,6 +34,8 @@ export type RelaySecrets = {
   readonly keys: RegionKeys
   readonly nodeSecret: Uint8Array
   readonly nodeKey: SigningKey
+  /** Derived from the node's key: seals notes to itself. */
+  readonly noteSecret: Uint8Array
   readonly certificate: SignedRecord
 }
 
@@ -117,5 +121,6 @@ export async function readSecrets(dataDir: string, nowMs: number): Promise<Relay
       next: 'restore both files from the same backup',
     })
   }
-  return { keys, nodeSecret, nodeKey, certificate }
+  const noteSecret = new Uint8Array(hkdfSync('sha256', nodeSecret, new Uint8Array(0), NOTE_CONTEXT, SECRET_BYTES))
+  return { keys, nodeSecret, nodeKey, noteSecret, certificate }
 }

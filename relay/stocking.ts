@@ -90,6 +90,7 @@ export async function openStocking(dataDir: string, clock: Clock, random: Random
     directory: directoryOf(known),
     events: NO_EVENTS,
     signer: keys,
+    noteSecret: new Uint8Array(32),
   }
   const engine = createRelay(ports, store, RULE_LIMITS, fail)
   attach(engine)

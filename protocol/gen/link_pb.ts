@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file link.proto.
  */
 export const file_link: GenFile = /*@__PURE__*/
-  fileDesc("CgpsaW5rLnByb3RvEglwYXJsZXkudjEiiQEKCUxpbmtIZWxsbxIPCgd2ZXJzaW9uGAEgASgNEhIKCmJvb3Rfbm9uY2UYAiABKAwSLAoLY2VydGlmaWNhdGUYAyABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkEhgKEGpvdXJuYWxfcG9zaXRpb24YBCABKAQSDwoHdGltZV9tcxgFIAEoBCLRAQoJTGlua0ZyYW1lEiUKBWhlbGxvGAEgASgLMhQucGFybGV5LnYxLkxpbmtIZWxsb0gAEiUKBWJhdGNoGAIgASgLMhQucGFybGV5LnYxLkxpbmtCYXRjaEgAEicKBmNyZWRpdBgDIAEoCzIVLnBhcmxleS52MS5MaW5rQ3JlZGl0SAASDgoEcGluZxgEIAEoDUgAEg4KBHBvbmcYBSABKA1IABIlCgdyZWZ1c2FsGAYgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIAEIGCgR3aGF0ImMKCUxpbmtCYXRjaBIOCgZudW1iZXIYASABKA0SIgoFbmFtZXMYAiADKAsyEy5wYXJsZXkudjEuTGlua05hbWUSIgoFaXRlbXMYAyADKAsyEy5wYXJsZXkudjEuTGlua0l0ZW0iIwoITGlua05hbWUSCwoDcmVmGAEgASgNEgoKAmlkGAIgASgMIjMKCExpbmtJdGVtEgsKA3JlZhgBIAEoDRIMCgRraW5kGAIgASgNEgwKBGJvZHkYAyABKAwiNAoKTGlua0NyZWRpdBIWCg5jb25zdW1lZF9ieXRlcxgBIAEoBBIOCgZudW1iZXIYAiABKA0iRQoFSW50cm8SDwoHZ2VuZXNpcxgBIAEoDBIrCgxob21lX3JlY29yZHMYAiADKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCJlCglTdHJlYW1LZXkSDgoGbWVtYmVyGAEgASgNEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0iWQoLU3VibWlzc2lvbnMSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIkCgVpdGVtcxgCIAMoCzIVLnBhcmxleS52MS5TdWJtaXNzaW9uIssCCg9TdWJtaXNzaW9uU3RhdGUSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIMCgRsYXN0GAIgASgNEiIKBmJlaGluZBgDIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBHdhaXQYBCABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEioKBXN0YWxlGAUgASgLMhkucGFybGV5LnYxLlN0YWxlTWFuaWZlc3RzSAASIwoFZmluYWwYBiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEiYKBW1vdmVkGAcgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmRIABIgCgRwYXN0GAggASgLMhAucGFybGV5LnYxLkVtcHR5SAASCQoBaxgJIAEoDRILCgNyZXYYCiABKA1CCQoHdmVyZGljdCInCgNMb2cSDQoFZW50cnkYASADKAwSEQoJaGVhZF9oYXNoGAIgASgMIjEKCExvZ1N0YXRlEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0SCwoDZ2FwGAMgASgIIiAKBFNhZmUSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSI1CglSZWdpc3RlcnMSKAoFaXRlbXMYASADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUiNwoNSG9zdFJlZ2lzdGVycxImCgVpdGVtcxgBIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQiIwoSSG9zdFJlZ2lzdGVyc1N0YXRlEg0KBWVwb2NoGAEgASgNIkkKCFRha2VvdmVyEg0KBWVwb2NoGAEgASgNEgwKBGRvbmUYAiABKAgSDwoHZ2VuZXNpcxgDIAEoDBIPCgd1c2VyX2lkGAQgAygMIiwKBU1vdmVkEiMKBGhvbWUYASABKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCIgCgpNb3ZlZFN0YXRlEhIKCmdlbmVyYXRpb24YASABKA0iiQEKDVRha2VvdmVyU3RhdGUSEwoLaG9zdF9yZWdpb24YASABKAwSDQoFZXBvY2gYAiABKA0SJwoGY2xvc2VkGAMgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZBIVCg1iZWZvcmVfcmVnaW9uGAQgASgMEhQKDGJlZm9yZV9rZWVwcxgFIAEoCCItCgxCYWxsb3ROdW1iZXISDQoFcm91bmQYASABKA0SDgoGcmVnaW9uGAIgASgMIsoCCgZCYWxsb3QSJgoFcGhhc2UYASABKA4yFy5wYXJsZXkudjEuQmFsbG90LlBoYXNlEg0KBWVwb2NoGAIgASgNEicKBm51bWJlchgDIAEoCzIXLnBhcmxleS52MS5CYWxsb3ROdW1iZXISKQoIYWNjZXB0ZWQYBCABKAsyFy5wYXJsZXkudjEuQmFsbG90TnVtYmVyEg0KBXZhbHVlGAUgASgMEicKBmNsb3NlZBgGIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQifQoFUGhhc2USFQoRUEhBU0VfVU5TUEVDSUZJRUQQABIRCg1QSEFTRV9QUkVQQVJFEAESEQoNUEhBU0VfUFJPTUlTRRACEhAKDFBIQVNFX0FDQ0VQVBADEhIKDlBIQVNFX0FDQ0VQVEVEEAQSEQoNUEhBU0VfUkVGVVNFRBAFIiEKBUZldGNoEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0ihwEKBVJhbmdlEhMKC2FmdGVyX2Vwb2NoGAEgASgNEg8KB2FmdGVyX24YAiABKA0SEgoKaGVhZF9lcG9jaBgDIAEoDRIOCgZoZWFkX24YBCABKA0SDQoFZW50cnkYBSADKAwSJQoIc25hcHNob3QYBiABKAsyEy5wYXJsZXkudjEuU25hcHNob3QikAIKCFNuYXBzaG90EiAKA2xvdxgBIAEoCzITLnBhcmxleS52MS5Qb3NpdGlvbhIhCgRzYWZlGAIgASgLMhMucGFybGV5LnYxLlBvc2l0aW9uEhEKCWhlYWRfaGFzaBgDIAEoDBInCgdhdXRob3JzGAQgAygLMhYucGFybGV5LnYxLkF1dGhvclRhYmxlEiwKCXJlZ2lzdGVycxgFIAMoCzIZLnBhcmxleS52MS5SZWdpc3RlclVwZGF0ZRIvCg5ob3N0X3JlZ2lzdGVycxgGIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQSJAoEaGVsZBgHIAMoCzIWLnBhcmxleS52MS5TdWJtaXNzaW9ucyJkCgtBdXRob3JUYWJsZRIkCgZhdXRob3IYASABKAsyFC5wYXJsZXkudjEuU3RyZWFtS2V5EgwKBGxhc3QYAiABKA0SIQoGd2luZG93GAMgAygLMhEucGFybGV5LnYxLlBsYWNlZCI6CgZQbGFjZWQSCQoBaxgBIAEoDRINCgVlcG9jaBgCIAEoDRIJCgFuGAMgASgNEgsKA3RhZxgEIAEoDCI3CgtMaW5rUmVxdWVzdBIKCgJpZBgBIAEoDRIOCgZtZXRob2QYAiABKAkSDAoEYm9keRgDIAEoDCJNCgxMaW5rUmVzcG9uc2USCgoCaWQYASABKA0SDAoEYm9keRgCIAEoDBIjCgdyZWZ1c2FsGAMgASgLMhIucGFybGV5LnYxLlJlZnVzYWwiPwoJVXNlclF1ZXJ5Eg8KB3VzZXJfaWQYASABKAwSDgoGZGV2aWNlGAIgASgNEhEKCXJlcXVlc3RlchgDIAEoDCJdCgtVc2VyUmVjb3JkcxIjCgRob21lGAEgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmQSKQoIbWFuaWZlc3QYAiABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkKtUDCghJdGVtS2luZBIZChVJVEVNX0tJTkRfVU5TUEVDSUZJRUQQABITCg9JVEVNX0tJTkRfSU5UUk8QARIZChVJVEVNX0tJTkRfU1VCTUlTU0lPTlMQAhIeChpJVEVNX0tJTkRfU1VCTUlTU0lPTl9TVEFURRADEhEKDUlURU1fS0lORF9MT0cQBBIXChNJVEVNX0tJTkRfTE9HX1NUQVRFEAUSEgoOSVRFTV9LSU5EX1NBRkUQBhIXChNJVEVNX0tJTkRfUkVHSVNURVJTEAcSHQoZSVRFTV9LSU5EX1JFR0lTVEVSU19TVEFURRAIEhwKGElURU1fS0lORF9IT1NUX1JFR0lTVEVSUxAJEiIKHklURU1fS0lORF9IT1NUX1JFR0lTVEVSU19TVEFURRAKEhYKEklURU1fS0lORF9UQUtFT1ZFUhALEhwKGElURU1fS0lORF9UQUtFT1ZFUl9TVEFURRAMEhQKEElURU1fS0lORF9CQUxMT1QQDRITCg9JVEVNX0tJTkRfRkVUQ0gQDhITCg9JVEVNX0tJTkRfUkFOR0UQDxITCg9JVEVNX0tJTkRfTU9WRUQQEBIZChVJVEVNX0tJTkRfTU9WRURfU1RBVEUQEWIGcHJvdG8z", [file_records, file_session]);
+  fileDesc("CgpsaW5rLnByb3RvEglwYXJsZXkudjEibwoJTGlua0hlbGxvEg8KB3ZlcnNpb24YASABKA0SEgoKYm9vdF9ub25jZRgCIAEoDBIsCgtjZXJ0aWZpY2F0ZRgDIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQSDwoHdGltZV9tcxgEIAEoBCLRAQoJTGlua0ZyYW1lEiUKBWhlbGxvGAEgASgLMhQucGFybGV5LnYxLkxpbmtIZWxsb0gAEiUKBWJhdGNoGAIgASgLMhQucGFybGV5LnYxLkxpbmtCYXRjaEgAEicKBmNyZWRpdBgDIAEoCzIVLnBhcmxleS52MS5MaW5rQ3JlZGl0SAASDgoEcGluZxgEIAEoDUgAEg4KBHBvbmcYBSABKA1IABIlCgdyZWZ1c2FsGAYgASgLMhIucGFybGV5LnYxLlJlZnVzYWxIAEIGCgR3aGF0ImMKCUxpbmtCYXRjaBIOCgZudW1iZXIYASABKA0SIgoFbmFtZXMYAiADKAsyEy5wYXJsZXkudjEuTGlua05hbWUSIgoFaXRlbXMYAyADKAsyEy5wYXJsZXkudjEuTGlua0l0ZW0iIwoITGlua05hbWUSCwoDcmVmGAEgASgNEgoKAmlkGAIgASgMIjMKCExpbmtJdGVtEgsKA3JlZhgBIAEoDRIMCgRraW5kGAIgASgNEgwKBGJvZHkYAyABKAwiNAoKTGlua0NyZWRpdBIWCg5jb25zdW1lZF9ieXRlcxgBIAEoBBIOCgZudW1iZXIYAiABKA0iRQoFSW50cm8SDwoHZ2VuZXNpcxgBIAEoDBIrCgxob21lX3JlY29yZHMYAiADKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCJlCglTdHJlYW1LZXkSDgoGbWVtYmVyGAEgASgNEg4KBmRldmljZRgCIAEoDRIaChJyZWdpc3RyYXRpb25fZXBvY2gYAyABKA0SHAoUcmVnaXN0cmF0aW9uX3ZlcnNpb24YBCABKA0iWQoLU3VibWlzc2lvbnMSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIkCgVpdGVtcxgCIAMoCzIVLnBhcmxleS52MS5TdWJtaXNzaW9uIssCCg9TdWJtaXNzaW9uU3RhdGUSJAoGYXV0aG9yGAEgASgLMhQucGFybGV5LnYxLlN0cmVhbUtleRIMCgRsYXN0GAIgASgNEiIKBmJlaGluZBgDIAEoCzIQLnBhcmxleS52MS5FbXB0eUgAEiIKBHdhaXQYBCABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEioKBXN0YWxlGAUgASgLMhkucGFybGV5LnYxLlN0YWxlTWFuaWZlc3RzSAASIwoFZmluYWwYBiABKAsyEi5wYXJsZXkudjEuUmVmdXNhbEgAEiYKBW1vdmVkGAcgASgLMhUucGFybGV5LnYxLkhvbWVSZWNvcmRIABIgCgRwYXN0GAggASgLMhAucGFybGV5LnYxLkVtcHR5SAASCQoBaxgJIAEoDRILCgNyZXYYCiABKA1CCQoHdmVyZGljdCInCgNMb2cSDQoFZW50cnkYASADKAwSEQoJaGVhZF9oYXNoGAIgASgMIjEKCExvZ1N0YXRlEg0KBWVwb2NoGAEgASgNEgkKAW4YAiABKA0SCwoDZ2FwGAMgASgIIiAKBFNhZmUSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSI1CglSZWdpc3RlcnMSKAoFaXRlbXMYASADKAsyGS5wYXJsZXkudjEuUmVnaXN0ZXJVcGRhdGUiNwoNSG9zdFJlZ2lzdGVycxImCgVpdGVtcxgBIAMoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQiIwoSSG9zdFJlZ2lzdGVyc1N0YXRlEg0KBWVwb2NoGAEgASgNIkkKCFRha2VvdmVyEg0KBWVwb2NoGAEgASgNEgwKBGRvbmUYAiABKAgSDwoHZ2VuZXNpcxgDIAEoDBIPCgd1c2VyX2lkGAQgAygMIiwKBU1vdmVkEiMKBGhvbWUYASABKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZCIgCgpNb3ZlZFN0YXRlEhIKCmdlbmVyYXRpb24YASABKA0iPAoPSm91cm5hbFBvc2l0aW9uEgwKBGxpZmUYASABKA0SDgoGY29tbWl0GAIgASgEEgsKA21hYxgDIAEoDCKJAQoNVGFrZW92ZXJTdGF0ZRITCgtob3N0X3JlZ2lvbhgBIAEoDBINCgVlcG9jaBgCIAEoDRInCgZjbG9zZWQYAyABKAsyFy5wYXJsZXkudjEuU2lnbmVkUmVjb3JkEhUKDWJlZm9yZV9yZWdpb24YBCABKAwSFAoMYmVmb3JlX2tlZXBzGAUgASgIIi0KDEJhbGxvdE51bWJlchINCgVyb3VuZBgBIAEoDRIOCgZyZWdpb24YAiABKAwiygIKBkJhbGxvdBImCgVwaGFzZRgBIAEoDjIXLnBhcmxleS52MS5CYWxsb3QuUGhhc2USDQoFZXBvY2gYAiABKA0SJwoGbnVtYmVyGAMgASgLMhcucGFybGV5LnYxLkJhbGxvdE51bWJlchIpCghhY2NlcHRlZBgEIAEoCzIXLnBhcmxleS52MS5CYWxsb3ROdW1iZXISDQoFdmFsdWUYBSABKAwSJwoGY2xvc2VkGAYgASgLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZCJ9CgVQaGFzZRIVChFQSEFTRV9VTlNQRUNJRklFRBAAEhEKDVBIQVNFX1BSRVBBUkUQARIRCg1QSEFTRV9QUk9NSVNFEAISEAoMUEhBU0VfQUNDRVBUEAMSEgoOUEhBU0VfQUNDRVBURUQQBBIRCg1QSEFTRV9SRUZVU0VEEAUiIQoFRmV0Y2gSDQoFZXBvY2gYASABKA0SCQoBbhgCIAEoDSKHAQoFUmFuZ2USEwoLYWZ0ZXJfZXBvY2gYASABKA0SDwoHYWZ0ZXJfbhgCIAEoDRISCgpoZWFkX2Vwb2NoGAMgASgNEg4KBmhlYWRfbhgEIAEoDRINCgVlbnRyeRgFIAMoDBIlCghzbmFwc2hvdBgGIAEoCzITLnBhcmxleS52MS5TbmFwc2hvdCKQAgoIU25hcHNob3QSIAoDbG93GAEgASgLMhMucGFybGV5LnYxLlBvc2l0aW9uEiEKBHNhZmUYAiABKAsyEy5wYXJsZXkudjEuUG9zaXRpb24SEQoJaGVhZF9oYXNoGAMgASgMEicKB2F1dGhvcnMYBCADKAsyFi5wYXJsZXkudjEuQXV0aG9yVGFibGUSLAoJcmVnaXN0ZXJzGAUgAygLMhkucGFybGV5LnYxLlJlZ2lzdGVyVXBkYXRlEi8KDmhvc3RfcmVnaXN0ZXJzGAYgAygLMhcucGFybGV5LnYxLlNpZ25lZFJlY29yZBIkCgRoZWxkGAcgAygLMhYucGFybGV5LnYxLlN1Ym1pc3Npb25zImQKC0F1dGhvclRhYmxlEiQKBmF1dGhvchgBIAEoCzIULnBhcmxleS52MS5TdHJlYW1LZXkSDAoEbGFzdBgCIAEoDRIhCgZ3aW5kb3cYAyADKAsyES5wYXJsZXkudjEuUGxhY2VkIjoKBlBsYWNlZBIJCgFrGAEgASgNEg0KBWVwb2NoGAIgASgNEgkKAW4YAyABKA0SCwoDdGFnGAQgASgMIjcKC0xpbmtSZXF1ZXN0EgoKAmlkGAEgASgNEg4KBm1ldGhvZBgCIAEoCRIMCgRib2R5GAMgASgMIk0KDExpbmtSZXNwb25zZRIKCgJpZBgBIAEoDRIMCgRib2R5GAIgASgMEiMKB3JlZnVzYWwYAyABKAsyEi5wYXJsZXkudjEuUmVmdXNhbCI/CglVc2VyUXVlcnkSDwoHdXNlcl9pZBgBIAEoDBIOCgZkZXZpY2UYAiABKA0SEQoJcmVxdWVzdGVyGAMgASgMIl0KC1VzZXJSZWNvcmRzEiMKBGhvbWUYASABKAsyFS5wYXJsZXkudjEuSG9tZVJlY29yZBIpCghtYW5pZmVzdBgCIAEoCzIXLnBhcmxleS52MS5TaWduZWRSZWNvcmQq9QMKCEl0ZW1LaW5kEhkKFUlURU1fS0lORF9VTlNQRUNJRklFRBAAEhMKD0lURU1fS0lORF9JTlRSTxABEhkKFUlURU1fS0lORF9TVUJNSVNTSU9OUxACEh4KGklURU1fS0lORF9TVUJNSVNTSU9OX1NUQVRFEAMSEQoNSVRFTV9LSU5EX0xPRxAEEhcKE0lURU1fS0lORF9MT0dfU1RBVEUQBRISCg5JVEVNX0tJTkRfU0FGRRAGEhcKE0lURU1fS0lORF9SRUdJU1RFUlMQBxIdChlJVEVNX0tJTkRfUkVHSVNURVJTX1NUQVRFEAgSHAoYSVRFTV9LSU5EX0hPU1RfUkVHSVNURVJTEAkSIgoeSVRFTV9LSU5EX0hPU1RfUkVHSVNURVJTX1NUQVRFEAoSFgoSSVRFTV9LSU5EX1RBS0VPVkVSEAsSHAoYSVRFTV9LSU5EX1RBS0VPVkVSX1NUQVRFEAwSFAoQSVRFTV9LSU5EX0JBTExPVBANEhMKD0lURU1fS0lORF9GRVRDSBAOEhMKD0lURU1fS0lORF9SQU5HRRAPEhMKD0lURU1fS0lORF9NT1ZFRBAQEhkKFUlURU1fS0lORF9NT1ZFRF9TVEFURRAREh4KGklURU1fS0lORF9KT1VSTkFMX1BPU0lUSU9OEBJiBnByb3RvMw", [file_records, file_session]);
 
 /**
  * First message on a link, both ways.
@@ -44,14 +44,7 @@ export type LinkHello = Message<"parley.v1.LinkHello"> & {
   certificate?: SignedRecord | undefined;
 
   /**
-   * of the sender's store: one that went back is a restored backup
-   *
-   * @generated from field: uint64 journal_position = 4;
-   */
-  journalPosition: bigint;
-
-  /**
-   * @generated from field: uint64 time_ms = 5;
+   * @generated from field: uint64 time_ms = 4;
    */
   timeMs: bigint;
 };
@@ -592,6 +585,41 @@ export const MovedStateSchema: GenMessage<MovedState> = /*@__PURE__*/
   messageDesc(file_link, 18);
 
 /**
+ * How far a region's journal has come, as a note to itself that other regions keep. Zeros and no mac: nothing is kept.
+ *
+ * @generated from message parley.v1.JournalPosition
+ */
+export type JournalPosition = Message<"parley.v1.JournalPosition"> & {
+  /**
+   * from 1; a region that was restored begins the next
+   *
+   * @generated from field: uint32 life = 1;
+   */
+  life: number;
+
+  /**
+   * a commit that counts
+   *
+   * @generated from field: uint64 commit = 2;
+   */
+  commit: bigint;
+
+  /**
+   * 32, of the region alone: nobody else can make it believe anything
+   *
+   * @generated from field: bytes mac = 3;
+   */
+  mac: Uint8Array;
+};
+
+/**
+ * Describes the message parley.v1.JournalPosition.
+ * Use `create(JournalPositionSchema)` to create a new message.
+ */
+export const JournalPositionSchema: GenMessage<JournalPosition> = /*@__PURE__*/
+  messageDesc(file_link, 19);
+
+/**
  * @generated from message parley.v1.TakeoverState
  */
 export type TakeoverState = Message<"parley.v1.TakeoverState"> & {
@@ -636,7 +664,7 @@ export type TakeoverState = Message<"parley.v1.TakeoverState"> & {
  * Use `create(TakeoverStateSchema)` to create a new message.
  */
 export const TakeoverStateSchema: GenMessage<TakeoverState> = /*@__PURE__*/
-  messageDesc(file_link, 19);
+  messageDesc(file_link, 20);
 
 /**
  * @generated from message parley.v1.BallotNumber
@@ -662,7 +690,7 @@ export type BallotNumber = Message<"parley.v1.BallotNumber"> & {
  * Use `create(BallotNumberSchema)` to create a new message.
  */
 export const BallotNumberSchema: GenMessage<BallotNumber> = /*@__PURE__*/
-  messageDesc(file_link, 20);
+  messageDesc(file_link, 21);
 
 /**
  * Single-decree consensus on the register of one epoch. Acceptors are the member regions other than the host before.
@@ -714,7 +742,7 @@ export type Ballot = Message<"parley.v1.Ballot"> & {
  * Use `create(BallotSchema)` to create a new message.
  */
 export const BallotSchema: GenMessage<Ballot> = /*@__PURE__*/
-  messageDesc(file_link, 21);
+  messageDesc(file_link, 22);
 
 /**
  * @generated from enum parley.v1.Ballot.Phase
@@ -762,7 +790,7 @@ export type Ballot_Phase = (typeof Ballot_Phase)[keyof typeof Ballot_Phase] | Un
  * Describes the enum parley.v1.Ballot.Phase.
  */
 export const Ballot_PhaseSchema: GenEnum<Ballot_Phase> = /*@__PURE__*/
-  enumDesc(file_link, 21, 0);
+  enumDesc(file_link, 22, 0);
 
 /**
  * Everything after this place; 0.0: a snapshot too.
@@ -786,7 +814,7 @@ export type Fetch = Message<"parley.v1.Fetch"> & {
  * Use `create(FetchSchema)` to create a new message.
  */
 export const FetchSchema: GenMessage<Fetch> = /*@__PURE__*/
-  messageDesc(file_link, 22);
+  messageDesc(file_link, 23);
 
 /**
  * @generated from message parley.v1.Range
@@ -834,7 +862,7 @@ export type Range = Message<"parley.v1.Range"> & {
  * Use `create(RangeSchema)` to create a new message.
  */
 export const RangeSchema: GenMessage<Range> = /*@__PURE__*/
-  messageDesc(file_link, 23);
+  messageDesc(file_link, 24);
 
 /**
  * A conversation as a region has it, at the head.
@@ -889,7 +917,7 @@ export type Snapshot = Message<"parley.v1.Snapshot"> & {
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
-  messageDesc(file_link, 24);
+  messageDesc(file_link, 25);
 
 /**
  * The host's table of one author.
@@ -918,7 +946,7 @@ export type AuthorTable = Message<"parley.v1.AuthorTable"> & {
  * Use `create(AuthorTableSchema)` to create a new message.
  */
 export const AuthorTableSchema: GenMessage<AuthorTable> = /*@__PURE__*/
-  messageDesc(file_link, 25);
+  messageDesc(file_link, 26);
 
 /**
  * @generated from message parley.v1.Placed
@@ -950,7 +978,7 @@ export type Placed = Message<"parley.v1.Placed"> & {
  * Use `create(PlacedSchema)` to create a new message.
  */
 export const PlacedSchema: GenMessage<Placed> = /*@__PURE__*/
-  messageDesc(file_link, 26);
+  messageDesc(file_link, 27);
 
 /**
  * @generated from message parley.v1.LinkRequest
@@ -977,7 +1005,7 @@ export type LinkRequest = Message<"parley.v1.LinkRequest"> & {
  * Use `create(LinkRequestSchema)` to create a new message.
  */
 export const LinkRequestSchema: GenMessage<LinkRequest> = /*@__PURE__*/
-  messageDesc(file_link, 27);
+  messageDesc(file_link, 28);
 
 /**
  * @generated from message parley.v1.LinkResponse
@@ -1004,7 +1032,7 @@ export type LinkResponse = Message<"parley.v1.LinkResponse"> & {
  * Use `create(LinkResponseSchema)` to create a new message.
  */
 export const LinkResponseSchema: GenMessage<LinkResponse> = /*@__PURE__*/
-  messageDesc(file_link, 28);
+  messageDesc(file_link, 29);
 
 /**
  * @generated from message parley.v1.UserQuery
@@ -1033,7 +1061,7 @@ export type UserQuery = Message<"parley.v1.UserQuery"> & {
  * Use `create(UserQuerySchema)` to create a new message.
  */
 export const UserQuerySchema: GenMessage<UserQuery> = /*@__PURE__*/
-  messageDesc(file_link, 29);
+  messageDesc(file_link, 30);
 
 /**
  * Answer to "records": everything that identifies a user.
@@ -1057,7 +1085,7 @@ export type UserRecords = Message<"parley.v1.UserRecords"> & {
  * Use `create(UserRecordsSchema)` to create a new message.
  */
 export const UserRecordsSchema: GenMessage<UserRecords> = /*@__PURE__*/
-  messageDesc(file_link, 30);
+  messageDesc(file_link, 31);
 
 /**
  * @generated from enum parley.v1.ItemKind
@@ -1188,6 +1216,15 @@ export const ItemKind = {
    * @generated from enum value: ITEM_KIND_MOVED_STATE = 17;
    */
   MOVED_STATE: 17,
+
+  /**
+   * About a region: LinkItem.ref is its regionId.
+   *
+   * JournalPosition: the sender's own, to be kept; or the receiver's, as it was kept
+   *
+   * @generated from enum value: ITEM_KIND_JOURNAL_POSITION = 18;
+   */
+  JOURNAL_POSITION: 18,
 } as const;
 
 /**

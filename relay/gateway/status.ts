@@ -46,6 +46,7 @@ const STATUS: { readonly [code in RefusalCode]: number } = {
   signed_in_elsewhere: 409,
   no_session: 401,
   store_damaged: 500,
+  old_backup: 500,
   undecryptable: 400,
 }
 

@@ -1,5 +1,6 @@
 // For tests: the real engine over the real store, with recording ports, a clock that stands still and a journal whose
 // appends can be held back. Everything that leaves is encoded and decoded, as it would be.
+import { createHash } from 'node:crypto'
 import { create } from '@bufbuild/protobuf'
 import {
   type Clock,
@@ -18,7 +19,7 @@ import {
   encodeItem,
   type Home,
   type HomeFrame,
-  type ItemKind,
+  ItemKind,
   KIND_CONTENT,
   KIND_SKIP,
   type Manifest,
@@ -143,6 +144,8 @@ export type Bench = {
   readonly store: Store
   /** Everything that left, in order. */
   readonly out: Output[]
+  /** What left about journals: who else has come how far is of no interest to most tests. */
+  readonly notes: { region: RegionId; item: Item }[]
   readonly cut: { region: RegionId; code: string }[]
   readonly refused: string[]
   readonly up: Set<RegionId>
@@ -159,6 +162,8 @@ export type Bench = {
   /** Lets time pass, ticks, settles. */
   pass(ms: number): Promise<void>
   session(side: Side, id?: string): TestSession
+  /** Other regions were heard about the age of the store. */
+  heard(): Promise<void>
   linkUp(region: RegionId): void
   /** Items as they come off a link. */
   hear(from: RegionId, conv: ConvId, ...items: RelayItem[]): void
@@ -171,6 +176,8 @@ export type BenchOptions = {
   readonly limits?: Partial<RuleLimits>
   readonly disk?: SimulatedDisk
   readonly signer?: RegionSigner
+  /** Otherwise a test fails. */
+  readonly failed?: (error: Error) => void
   /** The time of a disk that outlives a crash; what the process before was waiting for never comes. */
   readonly time?: { clock: SimulatedClock }
   /** What the node knows of people, also after a restart. */
@@ -188,6 +195,7 @@ export async function openBench(here: RegionId, people: readonly Side[], options
   const faults = { appendMs: [0, 0], writeMs: [0, 0], readMs: [0, 0] } as const
   const disk = options.disk ?? new SimulatedDisk({ clock: clockOf(time), random, faults })
   const out: Output[] = []
+  const notes: Bench['notes'] = []
   const cut: Bench['cut'] = []
   const refused: string[] = []
   const up = new Set<RegionId>()
@@ -197,7 +205,8 @@ export async function openBench(here: RegionId, people: readonly Side[], options
   const former = options.known?.former ?? new Map<UserId, FormerHome>()
   const { backend, hold, release } = holding(disk.open())
   const fail = (error: Error): void => {
-    throw error
+    if (!options.failed) throw error
+    options.failed(error)
   }
   const late = lateHooks(fail)
   const schedule = (callback: () => void): void => void clock.after(0, callback)
@@ -217,7 +226,9 @@ export async function openBench(here: RegionId, people: readonly Side[], options
     random,
     links: {
       send: (region: RegionId, item: Item) => {
-        if (up.has(region)) out.push({ to: 'region', region, conv: item.conv, item: decodeItem(item.kind, item.body) })
+        if (item.kind === ItemKind.JOURNAL_POSITION && up.has(region)) notes.push({ region, item })
+        else if (up.has(region))
+          out.push({ to: 'region', region, conv: item.conv, item: decodeItem(item.kind, item.body) })
       },
       flush: () => {},
       isUp: (region: RegionId) => up.has(region),
@@ -227,6 +238,7 @@ export async function openBench(here: RegionId, people: readonly Side[], options
     },
     directory: directoryOf(homes, manifests, former, options.unread ?? new Set()),
     signer: options.signer ?? makeRegion(),
+    noteSecret: createHash('sha256').update(here).digest(),
     events: { ...SILENT, refused: (code: string) => void refused.push(code) },
   }
   const engine = createRelay(ports, store, { ...RULE_LIMITS, ...options.limits }, fail)
@@ -238,7 +250,7 @@ export async function openBench(here: RegionId, people: readonly Side[], options
   const { relay } = engine
   let sessions = 0
   return {
-    ...{ here, clock, disk, relay, store, out, cut, refused, up, wanted },
+    ...{ here, clock, disk, relay, store, out, notes, cut, refused, up, wanted },
     ...{ homes, manifests, former, hold, release, settle },
     async pass(ms) {
       clock.advanceTo(clock.now() + ms)
@@ -250,6 +262,7 @@ export async function openBench(here: RegionId, people: readonly Side[], options
       relay.openSession(session.port)
       return session
     },
+    heard: () => engine.heard(),
     linkUp(region) {
       up.add(region)
       relay.linkUp(region)

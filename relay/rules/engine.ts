@@ -16,6 +16,7 @@ import { Following } from './following.ts'
 import { FormerHomes } from './former-homes.ts'
 import { Inboxes } from './inboxes.ts'
 import { Introductions } from './introductions.ts'
+import { JournalNotes } from './journal-notes.ts'
 import { LagServer } from './lag-server.ts'
 import { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
@@ -33,8 +34,13 @@ export type RelayEngine = {
   readonly relay: Relay
   /** To be called by the store; see RelayHooks. */
   readonly hooks: RelayHooks
-  /** Before anything else: what the former boot's journal still owed becomes lag rows. */
+  /**
+   * Before anything else: what the former boot's journal still owed becomes lag rows. Throws `old_backup` when the store
+   * was found to be one.
+   */
   takeOver(replayed: readonly Replayed[]): Promise<void>
+  /** Devices wait for this: other regions may know that the store is an old backup. Rejects when they do. */
+  heard(): Promise<void>
   /** For tests, metrics and checkers. */
   inspect(): { conversations: number; windowItems(region: RegionId): number; owed(): Owed }
 }
@@ -71,6 +77,7 @@ class Engine implements RelayEngine, Relay {
   readonly #arriving: Arriving
   readonly #following: Following
   readonly #formerHomes: FormerHomes
+  readonly #notes: JournalNotes
   #depth = 0
   #sweptMs: number
   #ended = false
@@ -114,6 +121,13 @@ class Engine implements RelayEngine, Relay {
       keeping: (user) => this.#formerHomes.keeping(user),
       counts: { submitted: 0, sequenced: 0 },
     }
+    this.#notes = new JournalNotes({
+      ...{ ports, store, limits },
+      freeze: () => {
+        this.#ended = true
+      },
+      failed,
+    })
     this.#introductions = new Introductions(ports.links, recordsOf)
     this.#senders = new Senders(this.#core, limits, this.#introductions)
     this.#log = new Log(this.#core)
@@ -142,6 +156,7 @@ class Engine implements RelayEngine, Relay {
     const parts = {
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
       ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving, resuming: this.#resuming },
+      notes: this.#notes,
       moving: { moves: this.#moves, arriving: this.#arriving, leaving, formerHomes: this.#formerHomes },
       moved: (users: readonly UserId[]) => this.#following.homesChanged(users),
     }
@@ -192,6 +207,7 @@ class Engine implements RelayEngine, Relay {
     this.#core.convs.closing(commit)
     this.#core.inboxes.closing()
     this.#core.feeds.closing(commit)
+    this.#notes.closing()
   }
 
   #committed(commit: number): void {
@@ -236,9 +252,14 @@ class Engine implements RelayEngine, Relay {
   // --- the relay
 
   async takeOver(replayed: readonly Replayed[]): Promise<void> {
+    await this.#notes.start()
     await this.#core.feeds.takeOver(replayed)
     this.#formerHomes.start()
     for (const region of this.#core.feeds.destinations()) this.#ports.links.want(region)
+  }
+
+  heard(): Promise<void> {
+    return this.#notes.heard
   }
 
   openSession(session: DeviceSession): void {
@@ -260,6 +281,7 @@ class Engine implements RelayEngine, Relay {
 
   linkUp(region: RegionId): void {
     this.#turn(() => {
+      this.#notes.linkUp(region)
       this.#restart(region)
       this.#resumeAll(region)
       this.#resuming.run()
@@ -297,13 +319,17 @@ class Engine implements RelayEngine, Relay {
   }
 
   linkDown(region: RegionId): void {
+    this.#notes.linkDown(region)
     this.#lag.reset(region)
     this.#resuming.reset(region)
   }
 
   items(region: RegionId, items: readonly Item[]): void {
     this.#turn(() => {
-      for (const item of items) this.#regions.guard(region, () => this.#regions.item(region, item))
+      for (const item of items) {
+        if (this.#ended) return
+        this.#regions.guard(region, () => this.#regions.item(region, item))
+      }
     })
   }
 
@@ -321,6 +347,7 @@ class Engine implements RelayEngine, Relay {
   tick(): void {
     const now = this.#ports.clock.monotonic()
     this.#turn(() => {
+      this.#notes.tick()
       this.#submissions.tick()
       this.#arriving.tick()
       this.#formerHomes.tick()

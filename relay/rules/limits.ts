@@ -22,6 +22,9 @@ export type RuleLimits = {
   readonly takeoverPatienceMs: number
   /** How often it asks, ms. */
   readonly takeoverAgainMs: number
+  /** How often regions are told how far the journal has come, and how long after a start one of them is waited for, ms. */
+  readonly notesAgainMs: number
+  readonly notesPatienceMs: number
   readonly held: number
   readonly heldBytes: number
 }
@@ -41,6 +44,8 @@ export const RULE_LIMITS: RuleLimits = {
   sessionBacklogBytes: 256 * 1024,
   takeoverPatienceMs: 10_000,
   takeoverAgainMs: 1_000,
+  notesAgainMs: 10_000,
+  notesPatienceMs: 3_000,
   held: 2_048,
   heldBytes: 64 * 1024 * 1024,
 }

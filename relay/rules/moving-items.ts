@@ -32,7 +32,7 @@ export type MovingItem = Extract<
 >
 
 export function isMoving(item: RelayItem): item is MovingItem {
-  return item.kind >= ItemKind.HOST_REGISTERS && !isOfPerson(item)
+  return item.kind >= ItemKind.HOST_REGISTERS && item.kind <= ItemKind.RANGE
 }
 
 export function isOfPerson(item: RelayItem): item is PersonItem {

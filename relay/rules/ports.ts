@@ -73,6 +73,8 @@ export type RelayPorts = {
   readonly events: RelayEvents
   /** Speaks for the region: what it closed, what it hosts. */
   readonly signer: RegionSigner
+  /** 32 bytes that nobody else has and that outlive the store: seals what this region gives others to keep for it. */
+  readonly noteSecret: Uint8Array
 }
 
 /** Passed in by the owner, who owns the store: the relay puts its changes into commits, and lets out what they gate. */

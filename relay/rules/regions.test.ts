@@ -4,12 +4,14 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import {
   chainHash,
   convIdBytes,
+  countersign,
   encodeItem,
   type HomeRecord,
   IntroSchema,
   ItemKind,
   LogSchema,
   LogStateSchema,
+  openHomeRecord,
   type Position,
   positionOf,
   REGISTER_DELIVERED,
@@ -20,6 +22,7 @@ import {
   SafeSchema,
   SubmissionStateSchema,
   SubmissionsSchema,
+  TakeoverSchema,
 } from '#protocol'
 import { makeRegion } from '../fixtures.ts'
 import {
@@ -29,6 +32,7 @@ import {
   openBench,
   type Pair,
   type Side,
+  START_MS,
   streamKeyOf,
   submissionOf,
   tagOf,
@@ -274,6 +278,28 @@ test('a register is acknowledged up to what there is, whatever the other region 
     [BigInt(at(2))],
     'the new version is still owed',
   )
+})
+
+test('where somebody lived and left, a region that believes something older still hears where they live', async () => {
+  const bench = await openHere()
+  const { person, manifest, home, userId } = guest
+  const next = { version: 2, previousHash: manifest.hash, home: STRANGERS.regionId, generation: 2 }
+  const until = START_MS + 86_400_000
+  const { regionId, operational, grant } = STRANGERS
+  const record = countersign(person.sign(next).head, regionId, operational, grant, START_MS, until)
+  bench.homes.set(userId, openHomeRecord(record, START_MS))
+  bench.relay.homeChanged(userId)
+  await bench.settle()
+  const taken = create(TakeoverSchema, { epoch: 1, done: true, genesis: replica.genesis })
+  bench.hear(regionId, replica.id, { kind: ItemKind.TAKEOVER, value: taken })
+  await bench.settle()
+  bench.out.length = 0
+  bench.hear(THERE.regionId, replica.id, intro(replica, replica.genesis, [home.record]))
+  await bench.settle()
+  const told = bench.out.flatMap((o) =>
+    o.to === 'region' && o.region === THERE.regionId && o.item.kind === ItemKind.INTRO ? o.item.value.homeRecords : [],
+  )
+  assert.ok(told.some((one) => openHomeRecord(one, START_MS).homeRegion === regionId))
 })
 
 test('a region that says nothing but what is refused is cut off, and a sweep forgives', async () => {

@@ -29,6 +29,7 @@ import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes, newsFor } from './founding.ts'
 import { isDeviceOf } from './host.ts'
 import { introduce } from './introductions.ts'
+import type { JournalNotes } from './journal-notes.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
 import { livesHere } from './moves.ts'
@@ -55,7 +56,10 @@ const REFUSED_MAX = 1_000
 /** No honest node says this, whatever it believes. */
 const CUTTING: ReadonlySet<RefusalCode> = new Set(['malformed', 'too_large', 'too_many', 'bad_id'])
 
-type AboutItem = Exclude<RelayItem, MovingItem | PersonItem | { kind: typeof ItemKind.INTRO }>
+type AboutItem = Exclude<
+  RelayItem,
+  MovingItem | PersonItem | { kind: typeof ItemKind.INTRO | typeof ItemKind.JOURNAL_POSITION }
+>
 
 export type RegionParts = {
   readonly log: Log
@@ -64,6 +68,7 @@ export type RegionParts = {
   readonly registers: Registers
   readonly lag: LagServer
   readonly resuming: Resuming
+  readonly notes: JournalNotes
   readonly moving: MovingParts
   /** People of whom newer home records came. */
   readonly moved: (users: readonly UserId[]) => void
@@ -77,6 +82,7 @@ export class Regions {
   readonly #registers: Registers
   readonly #lag: LagServer
   readonly #resuming: Resuming
+  readonly #notes: JournalNotes
   readonly #moving: MovingParts
   readonly #moved: (users: readonly UserId[]) => void
   readonly #unverified = new Map<string, Submission[][]>()
@@ -93,6 +99,7 @@ export class Regions {
     this.#registers = parts.registers
     this.#lag = parts.lag
     this.#resuming = parts.resuming
+    this.#notes = parts.notes
     this.#moving = parts.moving
     this.#moved = parts.moved
   }
@@ -102,6 +109,10 @@ export class Regions {
     const said = decodeItem(item.kind, item.body)
     if (said.kind === ItemKind.INTRO) {
       this.#intro(region, item.conv, said.value)
+      return
+    }
+    if (said.kind === ItemKind.JOURNAL_POSITION) {
+      this.#notes.item(region, item.conv, said.value)
       return
     }
     if (isOfPerson(said)) {
@@ -154,11 +165,12 @@ export class Regions {
         this.#moving.leaving.remind(conv, region)
         return
       }
-      if (!this.#moving.arriving.mayFound(id, intro.genesis, region) || conv) return
+      if (!this.#moving.arriving.mayFound(id, intro.genesis, region)) return
       const founding = foundingOf(id, intro.genesis, (user) => ports.directory.knownHome(user))
       // Whoever believes something older of where members live hears of it here: their homes may not know who asks.
       const news = newsFor(founding, intro.homeRecords, ports.directory)
       if (news.length > 0) introduce(ports.links, region, { id, genesis: intro.genesis, homeRecords: news })
+      if (conv) return
       ensureLocal(founding, ports.region)
       if (!founding.members.some((m) => m.region === region)) {
         throw new ParleyError('not_member', 'introduced by a region where no member lives')

@@ -1,6 +1,6 @@
 // A region of a simulated network: one disk, and the processes that have it open. The newest of them owns it; an older
 // one may not have noticed yet.
-import type { Home, Manifest, Random, UserId } from '#protocol'
+import { type Home, type Manifest, type Random, regionIdBytes, type UserId } from '#protocol'
 import { type DirectoryPort, type LinkPort, SimulatedDisk } from '#relay/rules'
 import { type SimRecords, type SimRegion, signerOf } from './cast.ts'
 import { Kept, watched } from './durable.ts'
@@ -47,7 +47,7 @@ export class SimRegionNodes {
   /** The owner of the disk, if it has taken over; what devices and other regions find. */
   get serving(): RelayNode | undefined {
     const newest = this.nodes.at(-1)
-    return newest?.isUp ? newest : undefined
+    return newest?.isServing ? newest : undefined
   }
 
   get newest(): RelayNode | undefined {
@@ -108,6 +108,7 @@ export class SimRegionNodes {
       random: random(name),
       directory: this.#directory(),
       signer: signerOf(is),
+      noteSecret: regionIdBytes(is.id),
       links: links(() => node),
       open: (opener) => this.#open(opener),
       // Whoever does not own the disk any more learns nothing from what it holds by now.

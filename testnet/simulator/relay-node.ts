@@ -35,6 +35,8 @@ export const TINY_RULES: RuleLimits = {
   lagAgainMs: 800,
   takeoverAgainMs: 400,
   takeoverPatienceMs: 1_500,
+  notesAgainMs: 500,
+  notesPatienceMs: 250,
   sessionBacklogBytes: 2_000,
   held: 24,
   heldBytes: 256 * 1024,
@@ -55,12 +57,13 @@ export type RelayNodeOptions = {
   readonly links: LinkPort
   readonly directory: DirectoryPort
   readonly signer: RegionSigner
+  readonly noteSecret: Uint8Array
   /** Opens the disk as its newest owner. */
   readonly open: (node: RelayNode) => Backend
   readonly holds: (node: RelayNode, partition: string, key: string) => boolean
   readonly refused: (code: string) => void
   readonly demoted: () => void
-  /** It has taken over and serves. */
+  /** It has taken over, and links can come up. */
   readonly ready: (node: RelayNode) => void
   /** The rules found something impossible, or the store failed. */
   readonly failed: (node: RelayNode, error: Error) => void
@@ -72,6 +75,7 @@ export class RelayNode {
   readonly clock: NodeClock
   readonly #options: RelayNodeOptions
   readonly #sessions = new Map<string, DeviceSession>()
+  #isHeard = false
   #state: 'new' | 'starting' | 'up' | 'dead' = 'new'
   #store: Store | undefined
   #engine: RelayEngine | undefined
@@ -87,6 +91,11 @@ export class RelayNode {
 
   get isUp(): boolean {
     return this.#state === 'up'
+  }
+
+  /** Devices are served: no other region knows that the disk is an old backup, or none answers. */
+  get isServing(): boolean {
+    return this.#state === 'up' && this.#isHeard
   }
 
   get isDead(): boolean {
@@ -121,9 +130,9 @@ export class RelayNode {
   }
 
   #ports(): RelayPorts {
-    const { region, clock, random, links, directory, signer, refused, demoted } = this.#options
+    const { region, clock, random, links, directory, signer, noteSecret, refused, demoted } = this.#options
     return {
-      ...{ region, clock, random, links, directory, signer },
+      ...{ region, clock, random, links, directory, signer, noteSecret },
       events: { submitted() {}, sequenced() {}, delivered() {}, held() {}, refused, demoted },
     }
   }
@@ -158,6 +167,12 @@ export class RelayNode {
     this.#store = store
     this.#engine = engine
     this.#state = 'up'
+    engine.heard().then(
+      () => {
+        this.#isHeard = true
+      },
+      () => undefined,
+    )
     this.#tick()
     ready(this)
   }

@@ -137,7 +137,6 @@ export const floodingRelay: Attack = {
       random: systemRandom,
       admission: openAdmission,
       certificate: certifyNode(keys, signingKey(key).publicKey, 0),
-      journalPosition: () => 0,
       renewal: undefined,
       events: silentEvents,
     })
