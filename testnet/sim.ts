@@ -32,7 +32,6 @@ and checks what Parley promises. One seed is one story: at least 3 regions, 12 p
     --plays N    how often it may be played for that (${SHRINK_PLAYS})
   --plants       looks for planted bugs, each within its number of seeds; --only ID for one of them
   --plant ID     runs with this bug in place
-  --old-disks    disks of relays go back to old backups too, which the rules do not notice yet
   --help`
 
 const OPTIONS = {
@@ -45,7 +44,6 @@ const OPTIONS = {
   plants: { type: 'boolean', default: false },
   plant: { type: 'string' },
   only: { type: 'string' },
-  'old-disks': { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const
 
@@ -59,8 +57,6 @@ function readOptions() {
     process.exit(2)
   }
 }
-
-const sceneOptions = { oldDisks: values['old-disks'] }
 
 function wholeNumber(name: string, text: string): number {
   const number = Number(text)
@@ -77,7 +73,6 @@ function show(seed: number, violations: readonly string[]): void {
 /** One seed, here. */
 async function replay(seed: number): Promise<boolean> {
   const outcome = await runSeed(seed, {
-    ...sceneOptions,
     ...(values.trace && { show: (line: string) => console.log(line) }),
   })
   const { violations, traceHash, reach } = outcome
@@ -90,7 +85,7 @@ async function replay(seed: number): Promise<boolean> {
 
 async function inShort(seed: number): Promise<boolean> {
   const plays = wholeNumber('plays', values.plays)
-  const shrunk = await shrink(sceneOf(seed, sceneOptions), { plays, progress: (line) => console.log(`  ${line}`) })
+  const shrunk = await shrink(sceneOf(seed), { plays, progress: (line) => console.log(`  ${line}`) })
   if (!shrunk) {
     console.log(`seed ${seed}: all promises held, there is nothing to shrink`)
     return true
@@ -112,7 +107,6 @@ async function many(first: number, count: number): Promise<boolean> {
   await runSeeds({
     seeds,
     processes: PROCESSES,
-    scenes: sceneOptions,
     outcome: (outcome) => {
       done++
       addReach(reach, outcome.reach)

@@ -42,7 +42,13 @@ export type RelayEngine = {
   /** Devices wait for this: other regions may know that the store is an old backup. Rejects when they do. */
   heard(): Promise<void>
   /** For tests, metrics and checkers. */
-  inspect(): { conversations: number; windowItems(region: RegionId): number; owed(): Owed }
+  inspect(): {
+    conversations: number
+    windowItems(region: RegionId): number
+    /** How far the journal of another region has come, as it said, as a commit of its present life. */
+    journalOf(region: RegionId): number
+    owed(): Owed
+  }
 }
 
 /** `failed`: reading the store failed or an invariant broke; the process must end. */
@@ -413,6 +419,7 @@ class Engine implements RelayEngine, Relay {
     return {
       conversations: [...this.#core.convs.loaded()].length,
       windowItems: (region) => this.#core.feeds.windowSize(region),
+      journalOf: (region) => this.#notes.keptOf(region).commit,
       owed: () => this.#owed(),
     }
   }

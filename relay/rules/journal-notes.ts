@@ -110,6 +110,11 @@ export class JournalNotes {
     for (const region of [...this.#kept.keys()].slice(0, ASKED_MAX)) ports.links.want(region)
   }
 
+  keptOf(region: RegionId): JournalPlace {
+    const note = this.#kept.get(region)
+    return note ? placeOfJournal(note) : NO_PLACE
+  }
+
   #hear(): void {
     this.#isHeard = true
     this.#heard.resolve()
@@ -147,9 +152,8 @@ export class JournalNotes {
   }
 
   #keep(region: RegionId, note: JournalPosition): void {
-    const known = this.#kept.get(region)
-    if (!known && this.#kept.size >= KEPT_MAX) return
-    if (!isAhead(placeOfJournal(note), known ? placeOfJournal(known) : NO_PLACE)) return
+    if (!this.#kept.has(region) && this.#kept.size >= KEPT_MAX) return
+    if (!isAhead(placeOfJournal(note), this.keptOf(region))) return
     this.#kept.set(region, { ...note, mac: note.mac.slice() })
     this.#unwritten.add(region)
   }

@@ -23,7 +23,7 @@ export type Deed =
       readonly spareBytes: number
       readonly reserveBytes: number
     }
-  | { readonly what: 'old disk'; readonly region: number }
+  | { readonly what: 'copy disk'; readonly region: number }
   | { readonly what: 'cut' | 'stall' | 'one way'; readonly region: number; readonly other: number; readonly ms: number }
   | { readonly what: 'halves'; readonly side: readonly number[]; readonly ms: number }
   | { readonly what: 'ring'; readonly order: readonly number[]; readonly ms: number }
@@ -36,7 +36,7 @@ export type DeedKind = Deed['what']
 
 export const ENDINGS = [
   ...(['rest', 'checkpoint and crash', 'crash and rest', 'checkpoint, crash and more'] as const),
-  'a region is destroyed',
+  ...(['a region is destroyed', 'a disk goes back'] as const),
 ] as const
 export type Ending = (typeof ENDINGS)[number]
 
@@ -57,7 +57,7 @@ export type Scene = {
   readonly least: { readonly messages: number; readonly faults: number } | undefined
 }
 
-const NOT_FAULTS: ReadonlySet<DeedKind> = new Set(['say', 'cancel', 'read', 'renew', 'back up', 'move'])
+const NOT_FAULTS: ReadonlySet<DeedKind> = new Set(['say', 'cancel', 'read', 'renew', 'back up', 'move', 'copy disk'])
 export const isFault = ({ what }: Deed): boolean => !NOT_FAULTS.has(what)
 
 export function peopleOf(deed: Deed): number[] {
@@ -125,8 +125,8 @@ function faultInWords(deed: Fault, region: Names['region'], by: string, at: stri
       return `each write of ${at} takes up to ${Math.round(deed.writeMs)} ms, ${lasting(deed.ms)}`
     case 'full disk':
       return `the disk of ${at} has ${Math.round(deed.spareBytes)} bytes left, ${lasting(deed.ms)}`
-    case 'old disk':
-      return `the disk of ${at} goes back to an old backup`
+    case 'copy disk':
+      return `the disk of ${at} is copied`
     case 'cut':
       return `the link ${at}-${region(deed.other)} breaks ${lasting(deed.ms)}`
     case 'stall':

@@ -205,8 +205,9 @@ export class Player {
           faults.capacityBytes = Number.POSITIVE_INFINITY
         })
         return true
-      case 'old disk':
-        return this.#oldDisk(region)
+      case 'copy disk':
+        region.copyDisk()
+        return true
       case 'cut':
         return world.links.cut(region.is.id, world.regionAt(act.other).is.id, act.ms)
       case 'stall':
@@ -226,21 +227,6 @@ export class Player {
     region.takeOver()
     this.#world.clock.after(this.#lasting(pausedMs + lingerMs), () => {
       if (!old.isDead) this.#world.kill(region, old)
-    })
-    return true
-  }
-
-  /** What the disk holds now comes back a little later, as from a backup. */
-  #oldDisk(region: SimRegionNodes): boolean {
-    const { disk } = region
-    const records = new Map(disk.records)
-    const rows = new Map([...disk.rows].map(([partition, keys]) => [partition, new Map(keys)]))
-    this.#world.clock.after(this.#lasting(400), () => {
-      this.#world.crash(region, 100)
-      disk.records.clear()
-      disk.rows.clear()
-      for (const [number, record] of records) disk.records.set(number, record)
-      for (const [partition, keys] of rows) disk.rows.set(partition, keys)
     })
     return true
   }

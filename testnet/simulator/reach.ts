@@ -14,7 +14,7 @@ const DISK_ACTS = ['disk failing', 'disk unknown', 'disk silent', 'slow disk', '
 const LINK_ACTS = ['cut', 'stall', 'one way', 'halves', 'ring', 'swizzle']
 const RELAY_ACTS = ['crash relay', 'pause relay', 'second owner', 'crash at an acknowledgement', 'clock jump']
 const DEVICE_ACTS = ['disconnect', 'crash device', 'slow device', 'pause device', 'destroy at an acknowledgement']
-const PEOPLE_ACTS = ['say', 'cancel', 'read', 'renew', 'back up', 'restore', 'move']
+const PEOPLE_ACTS = ['say', 'cancel', 'read', 'renew', 'back up', 'restore', 'move', 'copy disk']
 
 /**
  * Not in here: verdict `moved`, which homes keep to themselves, and `past`, which needs a longer history; `final`, which an honest device never gets: it finds out
@@ -30,8 +30,17 @@ const MUST_REACH: readonly string[] = [
   ...of('item', 'intro', 'submissions', 'submission_state', 'log', 'log_state', 'safe'),
   ...of('item', 'registers', 'registers_state'),
   ...of('item', 'takeover', 'takeover_state', 'fetch', 'range', 'ballot', 'host_registers', 'host_registers_state'),
-  ...of('item', 'moved', 'moved_state'),
-  ...['moved', 'moved with nothing', 'cut off', 'region destroyed', 'device host-moved', 'device confirmed'],
+  ...of('item', 'moved', 'moved_state', 'journal_position'),
+  ...[
+    'moved',
+    'moved with nothing',
+    'cut off',
+    'region destroyed',
+    'disk went back',
+    'old backup found',
+    'device host-moved',
+    'device confirmed',
+  ],
   ...of('deposed', 'says held', 'says sequenced', 'says safe', 'says entry', 'sends an item'),
   ...of('ending', ...ENDINGS),
   ...['said', 'cancel asked', 'read asked', 'manifest replaced', 'demoted'],

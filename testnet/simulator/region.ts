@@ -18,6 +18,8 @@ export type RegionOptions = {
   readonly links: (node: () => RelayNode) => LinkPort
 }
 
+/** What the text of every region's id begins with. */
+const REGION_PREFIX = 'parleyr1'
 /** A region that has nothing running starts a process after this long, ms. */
 const RESTART_MS = 150
 
@@ -31,6 +33,8 @@ export class SimRegionNodes {
   readonly #options: RegionOptions
   /** The newest version of each person's records that has come here. */
   readonly #versions = new Map<UserId, number>()
+  /** What somebody copied off the disk. */
+  #copy: { records: Map<number, Uint8Array>; rows: Map<string, Map<string, Uint8Array>> } | undefined
   #started = 0
   #downUntil = 0
   /** Its disk is destroyed: no process ever starts again. */
@@ -162,6 +166,32 @@ export class SimRegionNodes {
   /** Soon after the last process died by itself. */
   restartSoon(): void {
     this.#options.world.clock.after(RESTART_MS, () => this.ensure())
+  }
+
+  copyDisk(): void {
+    const rows = [...this.disk.rows].map(([partition, keys]) => [partition, new Map(keys)] as const)
+    this.#copy = { records: new Map(this.disk.records), rows: new Map(rows) }
+  }
+
+  /**
+   * The last commit that the copy has; undefined when there is no copy, or one from before it knew any other region: then
+   * it serves at once, since nobody can know better.
+   */
+  get copied(): number | undefined {
+    if (!this.#copy) return undefined
+    const { records, rows } = this.#copy
+    const isNote = (text: string): boolean => text.includes(`k${REGION_PREFIX}`)
+    const inRecords = [...records.values()].some((record) => isNote(Buffer.from(record).toString('latin1')))
+    return inRecords || [...(rows.get('n')?.keys() ?? [])].some(isNote) ? Math.max(0, ...records.keys()) : undefined
+  }
+
+  /** The disk is what was copied off it, whatever came since. */
+  goBack(): void {
+    const { records, rows } = this.disk
+    records.clear()
+    rows.clear()
+    for (const [number, record] of this.#copy!.records) records.set(number, record)
+    for (const [partition, keys] of this.#copy!.rows) rows.set(partition, keys)
   }
 
   /** Fire. */

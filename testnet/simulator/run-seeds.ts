@@ -2,7 +2,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Outcome } from './run.ts'
-import type { SceneOptions } from './scene.ts'
 
 const SHARD = fileURLToPath(new URL('./shard.ts', import.meta.url))
 const HOOK = new URL('./plant-hook.ts', import.meta.url).href
@@ -20,18 +19,17 @@ export type SeedsOptions = {
   readonly processes: number
   /** Id of a bug to plant. */
   readonly plant?: string
-  readonly scenes?: SceneOptions
   /** True: that is enough. */
   readonly outcome: (outcome: Outcome) => boolean
 }
 
 /** Rejects when a process ends before it has answered. */
-export async function runSeeds({ seeds, processes, plant, scenes, outcome }: SeedsOptions): Promise<void> {
+export async function runSeeds({ seeds, processes, plant, outcome }: SeedsOptions): Promise<void> {
   const queue = [...seeds]
   let ended = false
   const shards = Array.from({ length: Math.min(processes, seeds.length) }, () =>
     runShard(
-      { plant, scenes },
+      plant,
       () => (ended ? undefined : queue.shift()),
       outcome,
       () => {
@@ -43,7 +41,7 @@ export async function runSeeds({ seeds, processes, plant, scenes, outcome }: See
 }
 
 function runShard(
-  { plant, scenes }: { plant: string | undefined; scenes: SceneOptions | undefined },
+  plant: string | undefined,
   next: () => number | undefined,
   outcome: SeedsOptions['outcome'],
   enough: () => void,
@@ -57,7 +55,7 @@ function runShard(
     const seed = next()
     if (seed === undefined) return
     waiting++
-    child.send({ seed, scenes })
+    child.send(seed)
   }
   return new Promise((resolve, reject) => {
     let isEnough = false

@@ -5,7 +5,7 @@ import type { Scene } from './acts.ts'
 import { rememberSignatures } from './known-signatures.ts'
 import { Player } from './play.ts'
 import type { Reach } from './reach.ts'
-import { type SceneOptions, sceneOf } from './scene.ts'
+import { sceneOf } from './scene.ts'
 import { watch } from './state.ts'
 import { World } from './world.ts'
 
@@ -24,6 +24,8 @@ const PROLOGUE_MS = 60
 const REST_MS = 10_000
 const SLICE_MS = 250
 const QUIET_SLICES = 3
+/** After a region was lost: new homes wait in vain for what it had, twice for their patience, before they go on. */
+const LOST_QUIET_SLICES = 14
 /** Longer than everything that waits for time: patience, age of a checkpoint, sweeps. */
 const SETTLE_MS = 1_600
 const WATCH_MS = 40
@@ -61,10 +63,10 @@ function runUntil(world: World, ms: number): Promise<void> {
   })
 }
 
-export type RunOptions = { readonly show?: (line: string) => void } & SceneOptions
+export type RunOptions = { readonly show?: (line: string) => void }
 
 export function runSeed(seed: number, options: RunOptions = {}): Promise<Outcome> {
-  return runScene(sceneOf(seed, options), options.show)
+  return runScene(sceneOf(seed), options.show)
 }
 
 export async function runScene(scene: Scene, show?: (line: string) => void): Promise<Outcome> {
@@ -99,13 +101,15 @@ function tooSmall({ least, counts, people }: Scene, { said }: World, { faults }:
 async function finish(world: World, player: Player): Promise<void> {
   const { ending } = world.scene
   if (ending === 'a region is destroyed') await destroyOne(world)
+  if (ending === 'a disk goes back') await goBack(world)
   const crashAll = (): void => {
     for (const region of world.regions.values()) world.crash(region, 0)
   }
   world.count(`ending ${ending}`)
-  if (ending === 'a region is destroyed') await rest(world, player)
+  const isLost = ending === 'a region is destroyed' || ending === 'a disk goes back'
+  if (isLost) await rest(world, player, LOST_QUIET_SLICES)
   if (ending !== 'crash and rest') await checkpoint(world)
-  if (ending === 'rest' || ending === 'a region is destroyed') return
+  if (ending === 'rest' || isLost) return
   if (ending === 'checkpoint and crash') {
     for (const region of world.regions.values()) world.crash(region, Number.MAX_SAFE_INTEGER)
     return
@@ -124,31 +128,47 @@ async function finish(world: World, player: Player): Promise<void> {
 
 /** What only one region has is lost with it: it goes while others lack what it has, and in no moment when its own people do. */
 async function destroyOne(world: World): Promise<void> {
-  const { clock, devices } = world
   const region = [...world.regions.values()][Math.floor(world.regions.size * world.random('destroyed').fraction())]!
-  for (const from of devices)
-    for (const to of devices)
+  talkAtLast(world)
+  if (await happens(world, () => world.hasDelivered(region))) world.destroy(region)
+}
+
+/** Its disk is what it was earlier, and others know better. */
+async function goBack(world: World): Promise<void> {
+  const region = [...world.regions.values()].find(({ copied }) => copied !== undefined)
+  if (!region) return
+  talkAtLast(world)
+  if (await happens(world, () => world.hasDelivered(region) && world.isKnownBeyond(region, region.copied!)))
+    world.goBack(region)
+}
+
+function talkAtLast(world: World): void {
+  for (const from of world.devices)
+    for (const to of world.devices)
       if (from !== to && from.cursorOf(world.convOf(from.person.userId, to.person.userId)) > 0)
         void world.say(from, to.person, `${from.person.name}>${to.person.name} at last`)
-  const until = clock.now() + TALK_MS
-  await runUntil(world, clock.now() + MOMENT_MS)
-  while (!world.hasDelivered(region) && clock.now() < until) await runUntil(world, clock.now() + MOMENT_MS)
-  if (world.hasDelivered(region)) world.destroy(region)
+}
+
+async function happens(world: World, isSo: () => boolean): Promise<boolean> {
+  const until = world.clock.now() + TALK_MS
+  do await runUntil(world, world.clock.now() + MOMENT_MS)
+  while (!isSo() && world.clock.now() < until)
+  return isSo()
 }
 
 /** Until nothing moves; that has to be soon. */
-async function rest(world: World, player: Player): Promise<void> {
+async function rest(world: World, player: Player, slices = QUIET_SLICES): Promise<void> {
   const { clock } = world
   const stuckAt = new Map<RegionId, number>()
   while (!player.isOver) await runUntil(world, clock.now() + SLICE_MS)
   const until = clock.now() + REST_MS
   let quiet = 0
-  while (clock.now() < until && quiet < QUIET_SLICES) {
+  while (clock.now() < until && quiet < slices) {
     await runUntil(world, clock.now() + SLICE_MS)
     restartSilent(world, stuckAt)
     quiet = isQuiet(world) ? quiet + 1 : 0
   }
-  if (quiet < QUIET_SLICES) world.failures.push(`not at rest ${REST_MS} ms after everything had healed`)
+  if (quiet < slices) world.failures.push(`not at rest ${REST_MS} ms after everything had healed`)
   await runUntil(world, clock.now() + SETTLE_MS)
 }
 

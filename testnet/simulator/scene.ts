@@ -16,6 +16,8 @@ const LONGEST_MS = 2_000
 const MOVING = 0.12
 /** … in which a region is destroyed in the end. */
 const DESTROYED = 0.03
+/** … in which the disk of a region goes back to what it was earlier. */
+const WENT_BACK = 0.04
 
 const COUNTS: readonly (readonly number[])[] = [
   [4, 4, 4],
@@ -35,11 +37,6 @@ const FAULTS = [
 
 /** These always find something. */
 const SURE: ReadonlySet<(typeof FAULTS)[number]> = new Set(['clock jump', 'slow disk', 'pause relay'])
-
-export type SceneOptions = {
-  /** Relays' disks go back to old backups: the rules do not notice that. */
-  readonly oldDisks?: boolean
-}
 
 class Dice {
   readonly #random: Random
@@ -68,7 +65,7 @@ class Dice {
   }
 }
 
-export function sceneOf(seed: number, options: SceneOptions = {}): Scene {
+export function sceneOf(seed: number): Scene {
   const dice = new Dice(simulatedRandom(seedOf(seed, 'scene')))
   const counts = dice.pick(COUNTS)
   const people = Array.from({ length: counts.reduce((a, b) => a + b, 0) }, (_, i) => i)
@@ -80,12 +77,15 @@ export function sceneOf(seed: number, options: SceneOptions = {}): Scene {
     ...trouble(dice, counts.length, people.length, lengthMs),
     ...(fate === 'destroyed' ? [destroyed(dice, doomed, counts.length, lengthMs)] : []),
     ...(fate === 'old copy' ? oldCopy(dice, people, doomed, lengthMs) : []),
-    ...(options.oldDisks ? [{ at: dice.between(0.3, 1) * lengthMs, what: 'old disk', region: 0 } as const] : []),
   ]
   const how = { bytes: dice.chance(0.12), slowCipher: dice.chance(0.3), ending: endingOf(dice) }
   const turn = fate === 'usual' ? dice.between(0, 1) : 1
   if (turn < MOVING) acts.push(...moves(dice, counts.length, people.length, lengthMs))
   else if (turn < MOVING + DESTROYED) how.ending = 'a region is destroyed'
+  else if (turn < MOVING + DESTROYED + WENT_BACK) {
+    how.ending = 'a disk goes back'
+    acts.push({ at: dice.between(0, 1) * lengthMs, what: 'copy disk', region: dice.upTo(counts.length) })
+  }
   return {
     ...{ seed, counts, people, lengthMs, ...how },
     acts: acts.sort((a, b) => a.at - b.at),

@@ -1,11 +1,10 @@
 // A process that runs the seeds it is sent, and tells what came of them (run-seeds.ts).
 import { runSeed } from './run.ts'
-import type { SceneOptions } from './scene.ts'
 
 let last: Promise<unknown> = Promise.resolve()
-process.on('message', ({ seed, scenes }: { seed: number; scenes?: SceneOptions }) => {
+process.on('message', (seed: number) => {
   last = last.then(async () => {
-    const outcome = await runSeed(seed, scenes)
+    const outcome = await runSeed(seed)
     if (process.connected) process.send!(outcome, () => {})
   })
 })

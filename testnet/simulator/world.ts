@@ -7,6 +7,7 @@ import {
   directConvId,
   directGenesis,
   nOf,
+  ParleyError,
   type Position,
   positionText,
   type Random,
@@ -256,6 +257,12 @@ export class World {
   }
 
   nodeFailed(region: SimRegionNodes, node: RelayNode, error: Error): void {
+    if (error instanceof ParleyError && error.code === 'old_backup') {
+      this.count('old backup found')
+      this.kill(region, node)
+      this.destroy(region)
+      return
+    }
     const expected = /append failed|ENOSPC|another owner/.test(error.message)
     this.trace.note('failed', () => `${node.name} failed: ${error.message}`)
     const why = /ENOSPC/.test(error.message) ? ' for a full disk' : /another/.test(error.message) ? ' deposed' : ''
@@ -354,6 +361,20 @@ export class World {
     }
   }
 
+  /** Every other region keeps that its journal has come farther than this commit. */
+  isKnownBeyond(region: SimRegionNodes, commit: number): boolean {
+    const others = [...this.regions.values()].filter((other) => other !== region && !other.isGone)
+    return others.every(({ serving }) => (serving?.inspect()?.journalOf(region.is.id) ?? 0) > commit)
+  }
+
+  /** All that came to its disk since it was copied is gone. */
+  goBack(region: SimRegionNodes): void {
+    this.crash(region, 100)
+    this.trace.note('goes back', () => `the disk of ${region.is.name} goes back to commit ${region.copied}`)
+    this.count('disk went back')
+    region.goBack()
+  }
+
   async say(from: DeviceNode, to: SimPerson, text: string): Promise<void> {
     const { userId, name } = from.person
     const conv = this.convOf(userId, to.userId)
@@ -385,6 +406,8 @@ export class World {
   }
 
   violations(): string[] {
+    if (this.#reach.has('disk went back') && !this.#reach.has('old backup found'))
+      this.failures.push('a disk went back to an old backup and nobody noticed')
     if (this.#reach.has('device restored') && !this.#reach.has('device old-copy'))
       this.failures.push('an old copy of a profile was put back and not noticed')
     const final = finalOf(this)
