@@ -12,7 +12,7 @@ const program = join(root, 'parley.ts')
 const launcher = join(root, 'bin/parley.mjs')
 
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  relay: ['init', 'start', 'check', 'renew'],
+  relay: ['init', 'start', 'check', 'renew', 'restore'],
   bootstrap: ['start'],
   account: ['create', 'show', 'move'],
   contact: ['add', 'list', 'verify'],

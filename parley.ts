@@ -26,7 +26,7 @@ type Folder = {
 const FOLDERS: readonly Folder[] = [
   {
     load: () => import('./relay/commands.ts'),
-    commands: { relay: 'run a relay node of a region (init, start, check, renew)' },
+    commands: { relay: 'run a relay of a region (init, start, check, renew, restore)' },
   },
   {
     load: () => import('./bootstrap/commands.ts'),
@@ -68,6 +68,7 @@ const ADVICE: { readonly [code in RefusalCode]: Advice } = {
   replayed: ['refused', 'connect again'],
   old_profile: ['refused', 'this profile is an old copy; create it anew with `parley account create --recover`'],
   not_home: ['refused', 'ask the region that the facts name'],
+  home_restored: ['refused', 'connect again; the client comes home by itself, three times a day at most'],
   not_host: ['refused', 'connect again; the conversation has moved'],
   not_member: ['refused', 'ask a member to add you'],
   unknown_user: ['refused', 'check the id, or ask the person to create the account first'],

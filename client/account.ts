@@ -33,6 +33,7 @@ export type SelfName =
   | 'region'
   | 'bootstrap'
   | 'counter'
+  | 'came-home'
   | 'replaced'
   | 'pending'
   | 'resend'

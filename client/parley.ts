@@ -364,7 +364,8 @@ export class Parley extends Profile implements AsyncDisposable {
       offline: (home) => this.#device.offline(home),
       receive: (home, frame) => this.#device.receive(home, frame),
       changed: (state) => this.#emit({ type: 'connection', state }),
-      remedy: (error) => remedyFor(error, db, this.#ports, () => this.#replace()),
+      remedy: (error) =>
+        remedyFor(error, db, { clock, replace: () => this.#replace(), learn: (own) => this.#device.learn(own) }),
     })
   }
 
@@ -381,8 +382,7 @@ export class Parley extends Profile implements AsyncDisposable {
   }
 
   async #replace(): Promise<Remedy> {
-    if (this.#closed) return 'stop'
-    if (this.#replacing) return 'later'
+    if (this.#closed || this.#replacing) return this.#closed ? 'stop' : 'later'
     this.#replacing = true
     try {
       const { db } = this.#profile

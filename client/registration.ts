@@ -49,7 +49,7 @@ import {
 } from './account.ts'
 import { createProfileFile, openProfileFile, type ProfileFile } from './db/profile-file.ts'
 import { ask, fromBase64 } from './http.ts'
-import { REPLACE_SELF_MS } from './limits.ts'
+import { COME_HOME_MS, COME_HOME_TIMES, REPLACE_SELF_MS } from './limits.ts'
 import { fastestEntry, originsOf, regionAt } from './regions.ts'
 import { authorText } from './rules/conversation.ts'
 import { all, type DeviceDb } from './rules/schema.ts'
@@ -138,10 +138,16 @@ export async function registerAgain(
   const rootKey = rootKeyOfPhrase(phrase)
   const { region, origin } = await entryOf(where, clock)
   const previous = await manifestAt(origin, userIdOfRootKey(rootKey.publicKey), clock)
-  const home = { homeRegion: region.regionId, fallbackRegions: previous.fallbackRegions }
-  const made: NewAccount = recoverAccount(rootKey, previous, home, random)
-  store(db, made, region, where.bootstraps)
-  await tellHome(origin, 'POST', made)
+  const register = async (again: boolean): Promise<void> => {
+    const home = { homeRegion: region.regionId, fallbackRegions: previous.fallbackRegions, again }
+    const made: NewAccount = recoverAccount(rootKey, previous, home, random)
+    store(db, made, region, where.bootstraps)
+    await tellHome(origin, 'POST', made, again ? { region: region.regionId, gone: true } : undefined)
+  }
+  await register(false).catch((error: unknown) => {
+    if (error instanceof ParleyError && error.code === 'home_restored') return register(true)
+    throw error
+  })
 }
 
 /**
@@ -177,6 +183,32 @@ export async function registerOnceMore(db: DeviceDb, region: Region, clock: Cloc
   const records = { manifest: readOwnManifest(db, clock.now()).record, head: readOwnHead(db) }
   await firstThatAnswers(region, (origin) => tellHome(origin, 'POST', records))
 }
+
+/**
+ * The home went on from an old backup, or from nothing. Whatever this account was host of begins anew there, behind what
+ * other regions have, as if it had moved there from a home that is gone. False when that was done too often lately.
+ */
+export async function comeHome(db: DeviceDb, region: Region, clock: Clock): Promise<boolean> {
+  const now = clock.now()
+  const times = readTimes(readSelf(db, 'came-home')).filter((at) => now - at < COME_HOME_MS)
+  if (times.length >= COME_HOME_TIMES) return false
+  const account = readAccount(db)
+  const previous = readOwnManifest(db, now)
+  const { homeRegion, fallbackRegions } = previous
+  const home = { homeRegion, fallbackRegions: [...fallbackRegions], again: true }
+  const signed = succeedManifest(account, previous, { devices: undefined, home })
+  await firstThatAnswers(region, (origin) => tellHome(origin, 'POST', signed, { region: homeRegion, gone: true }))
+  db.transaction((tx) => {
+    putOwn(tx, { account, device: readDevice(db), ...signed })
+    putSelf(tx, 'came-home', writeTimes([...times, now]))
+  })
+  return true
+}
+
+const writeTimes = (times: readonly number[]): Uint8Array => new Uint8Array(Float64Array.from(times).buffer)
+
+const readTimes = (bytes: Uint8Array | undefined): number[] =>
+  bytes ? [...new Float64Array(new Uint8Array(bytes).buffer)] : []
 
 async function firstThatAnswers(region: Region, request: (origin: string) => Promise<void>): Promise<void> {
   let last: unknown = new ParleyError('unreachable', `region ${region.name} names no way in`)

@@ -1,10 +1,10 @@
 // Signing in: what the device proves, and what can be done when the home refuses it.
 import { deviceSigningKey } from '#crypto'
-import type { Clock, ParleyError, ProofOptions } from '#protocol'
+import type { Clock, Manifest, ParleyError, ProofOptions } from '#protocol'
 import { putRegion, raiseCounter, readBootstraps, readDevice, readHomeRegion, readOwnManifest } from './account.ts'
 import { refreshRegion } from './regions.ts'
-import { readPending, registerOnceMore } from './registration.ts'
-import type { DeviceDb } from './rules/schema.ts'
+import { comeHome, readPending, registerOnceMore } from './registration.ts'
+import { all, type DeviceDb } from './rules/schema.ts'
 
 /** Try again at once, after a wait, or not at all. */
 export type Remedy = 'again' | 'later' | 'stop'
@@ -24,18 +24,33 @@ export function proofOf(db: DeviceDb, clock: Clock): Omit<ProofOptions, 'nowMs'>
   }
 }
 
-export async function remedyFor(
-  error: ParleyError,
-  db: DeviceDb,
-  { clock }: { readonly clock: Clock },
-  replace: () => Promise<Remedy>,
-): Promise<Remedy> {
+/** What happens to the profile that is in use. */
+export type Profile = {
+  readonly clock: Clock
+  /** It is an old copy: a new device takes the place of this one. */
+  readonly replace: () => Promise<Remedy>
+  /** Its account has another manifest. */
+  readonly learn: (manifest: Manifest) => Promise<void>
+}
+
+export async function remedyFor(error: ParleyError, db: DeviceDb, { clock, replace, learn }: Profile): Promise<Remedy> {
+  const home = async (): Promise<Remedy> => {
+    if (!(await comeHome(db, readHomeRegion(db, clock.now()), clock))) return 'later'
+    await learn(readOwnManifest(db, clock.now()))
+    return 'again'
+  }
   switch (error.code) {
     case 'old_profile':
       return replace()
     case 'unsigned_device':
       return readPending(db) ? replace() : 'stop'
+    case 'home_restored':
+      return home()
     case 'unknown_user':
+      // A home that served this account and has forgotten it is no place to begin as if nothing had been.
+      if (all(db, 'conversations').some(({ cursor }) => cursor > 0)) return home()
+      await registerOnceMore(db, readHomeRegion(db, clock.now()), clock)
+      return 'again'
     case 'stale_manifest':
       await registerOnceMore(db, readHomeRegion(db, clock.now()), clock)
       return 'again'

@@ -65,7 +65,12 @@ export type AccountKeys = {
 /** A manifest and the head (HomeBody) that a home region countersigns; both signed by the manifest key. */
 export type SignedManifest = { readonly manifest: SignedRecord; readonly head: SignedRecord }
 export type NewAccount = SignedManifest & { readonly account: AccountKeys; readonly device: DeviceKeys }
-export type HomeChoice = { readonly homeRegion: RegionId; readonly fallbackRegions: readonly RegionId[] }
+export type HomeChoice = {
+  readonly homeRegion: RegionId
+  readonly fallbackRegions: readonly RegionId[]
+  /** The home was restored from a backup: what it hosts begins anew behind what others have, as after a move. */
+  readonly again?: boolean
+}
 
 type ManifestFields = Version &
   HomeChoice & {
@@ -181,7 +186,7 @@ export function recoverAccount(rootKey: SigningKey, previous: Manifest, home: Ho
     ...home,
     userId: account.userId,
     devices: [describeDevice(device)],
-    homeGeneration: generationAfter(previous, home.homeRegion),
+    homeGeneration: generationAfter(previous, home),
     previousHash: previous.hash,
   })
   return { account, device, ...signed }
@@ -208,11 +213,11 @@ export function succeedManifest(
     rootEpoch: account.rootEpoch,
     version: previous.version + 1,
     devices: change.devices ?? previous.devices,
-    homeGeneration: generationAfter(previous, home.homeRegion),
+    homeGeneration: generationAfter(previous, home),
     previousHash: previous.hash,
   })
 }
 
-function generationAfter(previous: Manifest, homeRegion: RegionId): number {
-  return previous.homeGeneration + (previous.homeRegion === homeRegion ? 0 : 1)
+function generationAfter(previous: Manifest, { homeRegion, again }: HomeChoice): number {
+  return previous.homeGeneration + (previous.homeRegion === homeRegion && !again ? 0 : 1)
 }

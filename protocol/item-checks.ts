@@ -30,7 +30,7 @@ import {
 } from './gen/link_pb.ts'
 import type { RegisterUpdate } from './gen/session_pb.ts'
 import { ID_BYTES } from './ids.ts'
-import { POSITION_MAC_BYTES } from './journal-position.ts'
+import { POSITION_BOOT_BYTES, POSITION_MAC_BYTES } from './journal-position.ts'
 import { DEVICE_NUMBER_MAX, EPOCH_MAX, HOST_REGISTERS_MAX, IN_FLIGHT_MAX } from './limits.ts'
 
 export function checkStreamKey(key: StreamKey | undefined): void {
@@ -77,10 +77,11 @@ export function checkSubmissionState(value: SubmissionState): void {
 }
 
 /** A place with its seal, or nothing at all. */
-export function checkJournalPosition({ life, commit, mac }: JournalPosition): void {
-  const nothing = life === 0 && commit === 0n && mac.length === 0
-  const isPlace = life > 0 && commit <= BigInt(Number.MAX_SAFE_INTEGER) && mac.length === POSITION_MAC_BYTES
-  ensure(nothing || isPlace, 'half a position of a journal')
+export function checkJournalPosition({ life, commit, boot, mac }: JournalPosition): void {
+  const isSealed = boot.length === POSITION_BOOT_BYTES && mac.length === POSITION_MAC_BYTES
+  const isPlace = isSealed && life > 0 && commit <= BigInt(Number.MAX_SAFE_INTEGER)
+  const isNothing = life === 0 && commit === 0n && boot.length === 0 && mac.length === 0
+  ensure(isPlace || isNothing, 'half a position of a journal')
 }
 
 export function checkBallotNumber(number: BallotNumber | undefined): void {

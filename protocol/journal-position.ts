@@ -7,6 +7,7 @@ import { type JournalPosition, JournalPositionSchema } from './gen/link_pb.ts'
 
 const CONTEXT = 'parley/journal-position/v1\0'
 export const POSITION_MAC_BYTES = 32
+export const POSITION_BOOT_BYTES = 8
 
 /** `life`: from 1, one more after every restore. `commit`: one that counts. */
 export type JournalPlace = { readonly life: number; readonly commit: number }
@@ -19,19 +20,21 @@ export function isAhead(a: JournalPlace, b: JournalPlace): boolean {
 
 export const placeOfJournal = ({ life, commit }: JournalPosition): JournalPlace => ({ life, commit: Number(commit) })
 
-function macOf({ life, commit }: JournalPlace, secret: Uint8Array): Uint8Array {
+function macOf({ life, commit }: JournalPlace, boot: Uint8Array, secret: Uint8Array): Uint8Array {
   const place = Buffer.alloc(12)
   place.writeUInt32BE(life)
   place.writeBigUInt64BE(BigInt(commit), 4)
-  return new Uint8Array(createHmac('sha256', secret).update(CONTEXT).update(place).digest())
+  return new Uint8Array(createHmac('sha256', secret).update(CONTEXT).update(place).update(boot).digest())
 }
 
-export function sealPosition(place: JournalPlace, secret: Uint8Array): JournalPosition {
+export function sealPosition(place: JournalPlace, boot: Uint8Array, secret: Uint8Array): JournalPosition {
   const { life, commit } = place
-  return create(JournalPositionSchema, { life, commit: BigInt(commit), mac: macOf(place, secret) })
+  return create(JournalPositionSchema, { life, commit: BigInt(commit), boot, mac: macOf(place, boot, secret) })
 }
 
 /** Whether whoever has this secret wrote it. */
 export function isOwnPosition(note: JournalPosition, secret: Uint8Array): boolean {
-  return note.mac.length === POSITION_MAC_BYTES && timingSafeEqual(macOf(placeOfJournal(note), secret), note.mac)
+  return (
+    note.mac.length === POSITION_MAC_BYTES && timingSafeEqual(macOf(placeOfJournal(note), note.boot, secret), note.mac)
+  )
 }

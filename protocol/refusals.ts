@@ -22,6 +22,7 @@ const CODES = {
   replayed: false,
   old_profile: false, // a session counter that was used before: a restored copy
   not_home: false, // facts: home
+  home_restored: false, // the account is of before the home's store went back: come home again, to a later generation
   not_host: false,
   not_member: false,
   unknown_user: false,

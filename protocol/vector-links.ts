@@ -183,7 +183,6 @@ function movingVectors(cast: Cast): VectorCase[] {
   const fetch = casesOf(FetchSchema, { kind: ItemKind.FETCH })
   const moved = casesOf(MovedSchema, { kind: ItemKind.MOVED })
   const heard = casesOf(MovedStateSchema, { kind: ItemKind.MOVED_STATE })
-  const journal = casesOf(JournalPositionSchema, { kind: ItemKind.JOURNAL_POSITION })
   const register = hostRegisterOf(cast, [closedRecord(cast, cast.north)])
   const closed = closedRecord(cast, cast.north)
   const number = { round: 1, region: regionIdBytes(cast.south.id) }
@@ -216,8 +215,6 @@ function movingVectors(cast: Cast): VectorCase[] {
     fetch.valid('fetch from the start', { epoch: 0, n: 0 }),
     moved.valid('somebody who moved', { home: homeRecord(cast.ben) }),
     heard.valid('somebody who moved, as is known', { generation: 2 }),
-    journal.valid('how far a journal has come', sealPosition({ life: 1, commit: 42 }, filled(32, 7))),
-    journal.valid('of whose journal nothing is kept', {}),
     registers.bad('host registers that are none', {}),
     registers.bad('too many host registers', { items: Array.from({ length: 17 }, () => register) }, 'too_many'),
     state.bad('host registers of epoch 0', {}),
@@ -235,11 +232,21 @@ function movingVectors(cast: Cast): VectorCase[] {
     moved.bad('somebody who moved to nowhere', {}),
     moved.bad('somebody who moved to half a home', { home: {} }),
     heard.bad('somebody who moved to home 0', {}),
-    journal.bad('a journal before its first life', { commit: 1n, mac: filled(32, 1) }),
-    journal.bad('a journal beyond what can be counted', { life: 1, commit: 2n ** 53n, mac: filled(32, 1) }),
-    journal.bad('a place without its seal', { life: 1, commit: 1n }),
     heard.bad('a home generation beyond the limit', { generation: 2 ** 21 }),
     ...rangeVectors(register),
+    ...journalVectors(),
+  ]
+}
+
+function journalVectors(): VectorCase[] {
+  const journal = casesOf(JournalPositionSchema, { kind: ItemKind.JOURNAL_POSITION })
+  const place = { life: 1, commit: 1n, boot: filled(8, 5), mac: filled(32, 1) }
+  return [
+    journal.valid('how far a journal has come', sealPosition({ life: 1, commit: 42 }, filled(8, 5), filled(32, 7))),
+    journal.valid('of whose journal nothing is kept', {}),
+    journal.bad('a journal before its first life', { ...place, life: 0 }),
+    journal.bad('a journal beyond what can be counted', { ...place, commit: 2n ** 53n }),
+    journal.bad('a place without its seal', { life: 1, commit: 1n, boot: filled(8, 5) }),
   ]
 }
 

@@ -1,4 +1,4 @@
-// `parley relay init|start|check|renew`.
+// `parley relay init|start|check|renew|restore`.
 import type { Command } from 'commander'
 import { ParleyError, systemClock, systemRandom } from '#protocol'
 import { checkRelay } from './check.ts'
@@ -121,6 +121,19 @@ Next: restart the relay, and take the root key off this machine again`,
   )
 }
 
+async function restore(flags: { data: string; json: boolean }): Promise<void> {
+  const config = await loadConfig(flags.data, process.env, new Map())
+  const { restoreRelay } = await import('./restore.ts')
+  const restored = await restoreRelay(config, systemClock, systemRandom)
+  say(
+    flags.json
+      ? JSON.stringify(restored)
+      : `${restored.regionId} goes on from what is in ${restored.store} (life ${restored.life})
+Next: parley relay start --data ${flags.data}
+      Its people come home by themselves when they connect. Until then what others write to them waits.`,
+  )
+}
+
 const DATA = ['--data <directory>', 'where the relay keeps its keys, its configuration and its store'] as const
 const LISTEN = ['--listen <host:port>', 'where clients connect'] as const
 const MESH = ['--mesh-listen <host:port>', 'where other nodes connect; an IP address'] as const
@@ -214,6 +227,25 @@ Example:
     .action(renew)
 }
 
+function addRestore(relay: Command): void {
+  relay
+    .command('restore')
+    .description('go on from an old backup of the store, or from an empty one, because there is nothing newer')
+    .requiredOption(...DATA)
+    .option(...JSON_FLAG)
+    .addHelpText(
+      'after',
+      `
+A store that is older than what the region has said since is never served: numbers would be given twice. When the newest
+store is lost, put the newest backup of the directory "store" back, or move it away, and run this. What other regions have
+of the conversations comes back from them; what only this region had, and its people's devices have not, is lost.
+
+Example:
+  parley relay restore --data ./north`,
+    )
+    .action(restore)
+}
+
 /** Adds `relay` with its commands. */
 export function registerCommands(program: Command): void {
   const relay = program.command('relay').description('run a relay node of a region')
@@ -221,4 +253,5 @@ export function registerCommands(program: Command): void {
   addStart(relay)
   addCheck(relay)
   addRenew(relay)
+  addRestore(relay)
 }

@@ -126,9 +126,14 @@ function rulesPort(
     return account
   }
   return {
-    knownHome: (user) => local(user)?.home ?? node.directory.knownHome(user),
+    knownHome: (user) => local(user)?.home ?? node.directory.knownHome(user) ?? accounts.knownStored(user)?.home,
     async findHome(user) {
-      return (await accounts.find(user))?.home ?? node.directory.findHome(user)
+      const account = await accounts.find(user)
+      if (account) return account.home
+      // Of before the store went back: perhaps they have moved since.
+      const stored = (await accounts.findStored(user))?.home
+      const found = node.directory.findHome(user)
+      return stored ? ((await found.catch(() => undefined)) ?? stored) : found
     },
     knownManifest: (user) => local(user)?.manifest ?? strangers.get(user),
     async findManifest(user, home) {

@@ -178,3 +178,5 @@ assertLimit(
   STORE_MEMORY_MAX_BYTES >= 2 * STORE_CHECKPOINT_BYTES + STORE_CLEAN_MAX_BYTES,
   'memory holds a checkpoint and what comes in meanwhile',
 )
+/** Names one start of a node. */
+export const BOOT_ID_BYTES = 16

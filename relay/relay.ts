@@ -1,6 +1,5 @@
 // A relay put together: store, node, accounts, rules and client port, started in the order in which they need each
 // other and ended in the opposite one.
-import { join } from 'node:path'
 import pino, { type Logger } from 'pino'
 import { openAdmission, type ParleyNode, startNode } from '#node'
 import { nextRegionRecord } from '#node/region'
@@ -22,17 +21,17 @@ import { answerRequests, createDirectory, type RelayDirectory } from './director
 import { entryPoints } from './entry-points.ts'
 import { createEvents, type Events, type Readings } from './events.ts'
 import { type Gateway, openGateway } from './gateway/gateway.ts'
+import { BOOT_ID_BYTES } from './limits.ts'
 import { linkAdapter, nodeStorage } from './node-adapter.ts'
 import { createPages } from './pages.ts'
+import { ensureNotLost, storeOf } from './restore.ts'
 import type { Relay } from './rules/ports.ts'
-import { createRelay, lateHooks, type RelayEngine, RULE_LIMITS } from './rules.ts'
+import { createRelay, lateHooks, lifeOf, type RelayEngine, RULE_LIMITS } from './rules.ts'
 import { type RelaySecrets, readSecrets } from './secrets.ts'
 import { openLevel } from './store/level.ts'
 import { openStore } from './store/store.ts'
 import type { Replayed, Store } from './store/types.ts'
 import { readTls } from './tls.ts'
-
-const BOOT_ID_BYTES = 16
 
 export type RunningRelay = AsyncDisposable & {
   readonly regionId: RegionId
@@ -78,11 +77,25 @@ function started<T>(part: T | undefined): T {
   return part
 }
 
-function openAccounts(base: Base, store: Store, circle: Circle): { accounts: Accounts; prekeys: Prekeys } {
+function openAccounts(
+  base: Base,
+  store: Store,
+  life: number,
+  circle: Circle,
+): { accounts: Accounts; prekeys: Prekeys } {
   const { config, secrets, clock, events } = base
   const rows = accountRows(store)
-  const accounts = createAccounts({
+  const accounts: Accounts = createAccounts({
     rows,
+    restored:
+      life === 1
+        ? undefined
+        : {
+            life,
+            async onReturn({ userId, devices }) {
+              for (const { number } of devices) await prekeys.dropOneTime(userId, number)
+            },
+          },
     clock,
     keys: secrets.keys,
     policy: registrationPolicy(config.accounts.registration),
@@ -98,7 +111,7 @@ function openAccounts(base: Base, store: Store, circle: Circle): { accounts: Acc
       published.catch((error: unknown) => events.accounts.publishFailed(userId, error))
     },
   })
-  const prekeys = createPrekeys({
+  const prekeys: Prekeys = createPrekeys({
     rows,
     accounts,
     clock,
@@ -232,11 +245,12 @@ type Assembled = {
 async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assembled> {
   const { config, bootId, clock, fail } = base
   const { hooks, attach } = lateHooks(fail)
-  const backend = await openLevel({ directory: join(config.dataDir, 'store'), bootId })
+  const backend = await openLevel({ directory: storeOf(config), bootId })
   const { store, replayed } = await openStore({ backend, hooks, clock })
   stack.use(store)
+  await ensureNotLost(config, store.committed())
   const circle: Circle = { node: undefined, gateway: undefined, relay: undefined }
-  const { accounts, prekeys } = openAccounts(base, store, circle)
+  const { accounts, prekeys } = openAccounts(base, store, await lifeOf(store), circle)
   const makeRecord = recordMaker(base, store, circle)
   const node = stack.use(await openNode(base, store, accounts, async () => (circle.gateway ? makeRecord() : undefined)))
   circle.node = node

@@ -1,5 +1,6 @@
 // The rules of home, host, replica, inbox and feeds, without a socket, disk or timer: what production and the simulator run.
-export { createRelay, type RelayEngine } from './rules/engine.ts'
+export { createRelay } from './rules/engine.ts'
+export { beginNextLife, lifeOf } from './rules/journal-notes.ts'
 export { lateHooks } from './rules/late-hooks.ts'
 export { RULE_LIMITS, type RuleLimits } from './rules/limits.ts'
 export type {
@@ -9,6 +10,7 @@ export type {
   Item,
   LinkPort,
   Relay,
+  RelayEngine,
   RelayEvents,
   RelayHooks,
   RelayPorts,

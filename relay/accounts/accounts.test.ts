@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { openHomeRecord, ParleyError, SimulatedClock } from '#protocol'
+import { type Manifest, openHomeRecord, ParleyError, SimulatedClock, type UserId } from '#protocol'
 import { makeDevice, makePerson, makeRegion, makeStore } from '../fixtures.ts'
 import { COUNTERSIGNED_FOR_MS } from '../limits.ts'
-import { type Change, createAccounts, type Policy } from './accounts.ts'
+import { type Change, createAccounts, type Policy, type Restored } from './accounts.ts'
 import { accountRows } from './rows.ts'
 
 const code = (expected: string) => (error: unknown) => (error as ParleyError).code === expected
@@ -15,6 +15,7 @@ async function start(
     region?: ReturnType<typeof makeRegion>
     now?: number
     policy?: Policy
+    restored?: Restored
   } = {},
 ) {
   const { disk = makeStore(), region = makeRegion(), now = Date.now(), policy = () => undefined } = options
@@ -26,12 +27,45 @@ async function start(
     clock,
     keys: region,
     policy,
+    restored: options.restored,
     onChange: (_: unknown, what: Change) => changes.push(what),
   }
   return { disk, region, store, clock, accounts: createAccounts(parts), changes }
 }
 
 describe('accounts', () => {
+  it('of before the store went back are none, until their owner comes home to a later generation', async () => {
+    const before = await start()
+    const [person, absent] = [makePerson(before.region.regionId), makePerson(before.region.regionId)]
+    for (const { first } of [person, absent]) await before.accounts.register(first.manifest, first.head, '')
+    const returned: UserId[] = []
+    const onReturn = async ({ userId }: Manifest): Promise<void> => void returned.push(userId)
+    const where = { disk: before.disk, region: before.region, restored: { life: 2, onReturn } }
+    const { accounts } = await start(where)
+    const { userId } = person
+    assert.equal(await accounts.find(userId), undefined)
+    assert.equal(accounts.known(userId), undefined)
+    assert.equal((await accounts.findStored(userId))?.manifest.version, 1)
+    const { manifest, head, opened } = person.first
+    await assert.rejects(accounts.register(manifest, head, ''), { code: 'home_restored' })
+    const newer = person.sign({ version: 2, previousHash: opened.hash })
+    await assert.rejects(accounts.replaceManifest(newer.manifest, newer.head), { code: 'home_restored' })
+    assert.deepEqual(returned, [])
+    const home = person.sign({ version: 2, previousHash: opened.hash, generation: 2 })
+    await accounts.register(home.manifest, home.head, '', { region: before.region.regionId, gone: true })
+    assert.deepEqual(returned, [userId], 'before anybody can ask for what may have been given')
+    assert.equal((await accounts.find(userId))?.manifest.homeGeneration, 2)
+    assert.equal((await accounts.renew(absent.userId))?.manifest.version, 1, 'who is not there yet is not forgotten')
+    assert.equal(await accounts.find(absent.userId), undefined)
+    const again = await start(where)
+    assert.equal((await again.accounts.find(userId))?.manifest.version, 2)
+    const later = await start({ ...where, disk: makeStore() })
+    await using _later = later.store
+    const newcomer = makePerson(before.region.regionId)
+    await later.accounts.register(newcomer.first.manifest, newcomer.first.head, '')
+    assert.ok(await later.accounts.find(newcomer.userId), 'who is new has nowhere to come home from')
+  })
+
   it('registers, countersigns for a limited time, and answers the same again', async () => {
     const { region, accounts, clock, store, changes } = await start()
     await using _store = store

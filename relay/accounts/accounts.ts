@@ -21,8 +21,13 @@ import type { AccountRows } from './rows.ts'
 import { checkHead, checkSuccessor, compareManifests } from './succession.ts'
 import { createTurns } from './turns.ts'
 
-/** `former`: where somebody lived before they moved here. */
-export type Account = { readonly home: Home; readonly manifest: Manifest; readonly former?: FormerHome | undefined }
+/** `former`: where somebody lived before they moved here. `life`: of the store, in which they came; 1 if nothing is said. */
+export type Account = {
+  readonly home: Home
+  readonly manifest: Manifest
+  readonly former?: FormerHome | undefined
+  readonly life?: number | undefined
+}
 
 /** Who may open an account here: `undefined`, or why not. */
 export type Policy = (request: { readonly user: UserId; readonly address: string }) => ParleyError | undefined
@@ -37,12 +42,18 @@ export type Accounts = {
   ): Promise<Account>
   /** A newer manifest of an account that lives here; `unknown_user` otherwise. */
   replaceManifest(manifest: SignedRecord, head: SignedRecord): Promise<Account>
-  /** Pending state: for decisions here. */
+  /**
+   * Pending state: for decisions here. An account of before the store went back is none, until its owner comes home to a
+   * later generation: what has become of it since, nobody here knows.
+   */
   find(user: UserId): Promise<Account | undefined>
   /** What may be shown to others: committed when it resolves. */
   findCommitted(user: UserId): Promise<Account | undefined>
   /** From memory only. */
   known(user: UserId): Account | undefined
+  /** Also one of before the store went back. */
+  findStored(user: UserId): Promise<Account | undefined>
+  knownStored(user: UserId): Account | undefined
   /** Resolves when `counter` is committed as the last one of this device; `old_profile` when it is not above the last. */
   raiseSessionCounter(user: UserId, device: DeviceKey, counter: bigint): Promise<void>
   /** Somebody lives elsewhere now: an account of this region that is older than their home record is given up. */
@@ -53,11 +64,20 @@ export type Accounts = {
   renew(user: UserId): Promise<Account | undefined>
 }
 
+export type Restored = {
+  /** From 2. */
+  readonly life: number
+  /** Somebody comes home: what could be given twice is thrown away first. */
+  readonly onReturn: (manifest: Manifest) => Promise<void>
+}
+
 export type AccountsParts = {
   readonly rows: AccountRows
   readonly clock: Clock
   readonly keys: RegionKeys
   readonly policy: Policy
+  /** Of a store that went back and was restored. */
+  readonly restored?: Restored | undefined
   /** After the commit: publish, tell sessions. `same`: asked again, perhaps since the answer or the publishing was lost. */
   readonly onChange: (account: Account, what: Change) => void
 }
@@ -79,11 +99,13 @@ function openStored(records: { home: HomeRecord; manifest: SignedRecord }, parts
 async function load(user: UserId, parts: AccountsParts, cache: Cache): Promise<Account | undefined> {
   const cached = cache.get(user)
   if (cached) return cached
-  const [records, former] = await Promise.all([parts.rows.records(user), parts.rows.former(user)])
+  const { rows } = parts
+  const [records, former] = await Promise.all([rows.records(user), rows.former(user)])
+  const life = parts.restored && (await rows.life(user))
   // What was written while the rows were read is newer than what was read.
   const meanwhile = cache.get(user)
   if (meanwhile || !records) return meanwhile
-  const account = { ...openStored(records, parts), former }
+  const account = { ...openStored(records, parts), former, ...(life && { life }) }
   cache.set(user, account)
   return account
 }
@@ -92,8 +114,25 @@ function write(account: Account, parts: AccountsParts, cache: Cache): void {
   parts.rows.putManifest(account.manifest.userId, account.manifest.record)
   parts.rows.putHome(account.manifest.userId, account.home.record)
   if (account.former) parts.rows.putFormer(account.manifest.userId, account.former)
+  if ((account.life ?? 1) > 1) parts.rows.putLife(account.manifest.userId, account.life!)
   cache.set(account.manifest.userId, account)
 }
+
+/** What counts of an account in this life of the store. */
+const current = (account: Account | undefined, { restored }: AccountsParts): Account | undefined =>
+  (account?.life ?? 1) === (restored?.life ?? 1) ? account : undefined
+
+/** An account of before the store went back is only followed by one of a later generation. */
+async function comeHome(stored: Account, candidate: Account, parts: AccountsParts): Promise<void> {
+  if (current(stored, parts)) return
+  if (candidate.manifest.homeGeneration <= stored.manifest.homeGeneration) throw homeRestored(stored)
+  await parts.restored!.onReturn(candidate.manifest)
+}
+
+export const homeRestored = ({ manifest }: Account): ParleyError =>
+  new ParleyError('home_restored', 'this home was restored from a backup that is older than what it has said', {
+    generation: `${manifest.homeGeneration}`,
+  })
 
 export type Change = 'registered' | 'replaced' | 'same'
 
@@ -104,18 +143,19 @@ async function accept(
   cache: Cache,
   ifUnknown: () => ParleyError | undefined,
 ): Promise<{ readonly account: Account; readonly what: Change }> {
-  const current = await load(candidate.manifest.userId, parts, cache)
-  if (current) {
-    if (compareManifests(current.manifest, candidate.manifest) === 'same') return { account: current, what: 'same' }
-    checkSuccessor(current.manifest, candidate.manifest)
-    if (!candidate.former) candidate = { ...candidate, former: current.former }
+  const before = await load(candidate.manifest.userId, parts, cache)
+  if (before) {
+    await comeHome(before, candidate, parts)
+    if (compareManifests(before.manifest, candidate.manifest) === 'same') return { account: before, what: 'same' }
+    checkSuccessor(before.manifest, candidate.manifest)
+    if (!candidate.former) candidate = { ...candidate, former: before.former }
   } else {
     const refusal = ifUnknown()
     if (refusal) throw refusal
   }
   if (!parts.rows.hasRoom()) throw new ParleyError('full_disk', 'no room for accounts')
   write(candidate, parts, cache)
-  return { account: candidate, what: current ? 'replaced' : 'registered' }
+  return { account: candidate, what: before ? 'replaced' : 'registered' }
 }
 
 export function createAccounts(parts: AccountsParts): Accounts {
@@ -132,7 +172,13 @@ export function createAccounts(parts: AccountsParts): Accounts {
     if (opened.homeRegion !== parts.keys.regionId) {
       throw new ParleyError('not_home', 'the manifest names another region as home', { home: opened.homeRegion })
     }
-    const candidate = { manifest: opened, home: countersignHead(head, parts.keys, now), former }
+    const life = parts.restored?.life
+    const candidate = {
+      manifest: opened,
+      home: countersignHead(head, parts.keys, now),
+      former,
+      ...(life && { life }),
+    }
     checkHead(candidate.manifest, candidate.home, parts.keys.regionId)
     const user = opened.userId
     const { account, what } = await turns(user, () => accept(candidate, parts, cache, () => ifUnknown(user)))
@@ -150,13 +196,17 @@ export function createAccounts(parts: AccountsParts): Accounts {
         undefined,
         (user) => new ParleyError('unknown_user', 'no account of this region', { user }),
       ),
-    find: (user) => load(user, parts, cache),
+    async find(user) {
+      return current(await load(user, parts, cache), parts)
+    },
     async findCommitted(user) {
-      const account = await load(user, parts, cache)
+      const account = current(await load(user, parts, cache), parts)
       if (account) await parts.rows.flushed()
       return account
     },
-    known: (user) => cache.get(user),
+    known: (user) => current(cache.get(user), parts),
+    findStored: (user) => load(user, parts, cache),
+    knownStored: (user) => cache.get(user),
     leave(home) {
       const { userId } = home
       const giveUp = (account: Account | undefined) => {
@@ -184,8 +234,8 @@ export function createAccounts(parts: AccountsParts): Accounts {
     async renew(user) {
       const account = await load(user, parts, cache)
       if (!account) return undefined
-      const { home, manifest, former } = account
-      const renewed = { home: countersignHead(home.record.head!, parts.keys, parts.clock.now()), manifest, former }
+      const home = countersignHead(account.home.record.head!, parts.keys, parts.clock.now())
+      const renewed = { ...account, home }
       // A manifest that was replaced while rows were read has a newer home record anyway.
       if (cache.get(user) !== account) return cache.get(user)
       write(renewed, parts, cache)

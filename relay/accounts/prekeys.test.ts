@@ -56,6 +56,22 @@ describe('prekeys', () => {
     assert.equal(low.length, 12, 'told when few are left, and at each bundle when none is')
   })
 
+  it('throws one-time keys away that may have been given, and takes newer ones', async () => {
+    const { region, accounts, prekeys, store } = await start()
+    await using _store = store
+    const person = makePerson(region.regionId)
+    await accounts.register(person.first.manifest, person.first.head, '')
+    await prekeys.stock(person.userId, person.device, makePrekeys(person, 5, 1, NOW))
+    await prekeys.dropOneTime(person.userId, 1)
+    const { oneTime, oneTimeKyber, low } = await prekeys.counts(person.userId, person.device)
+    assert.deepEqual([oneTime, oneTimeKyber, low], [0, 0, true])
+    const [bundle] = await fetchMany(prekeys, person, region.regionId, 1)
+    assert.ok(bundle!.signed && bundle!.kyberIsLastResort && !bundle!.oneTime, 'those that are no one-time keys stay')
+    await prekeys.stock(person.userId, person.device, makePrekeys(person, 2, 6, NOW + 1))
+    const [next] = await fetchMany(prekeys, person, region.regionId, 1, 1)
+    assert.equal(next!.oneTime?.id, 6)
+  })
+
   it('never gives a key twice, whatever is stocked again, and across restarts', async () => {
     const step = fc.oneof(
       fc.record({ is: fc.constant('stock' as const), from: fc.integer({ min: 1, max: 30 }), count: fc.nat(8) }),

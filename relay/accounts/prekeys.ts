@@ -22,7 +22,7 @@ import { BUNDLE_PAIR_BUDGET, BUNDLE_REGION_BUDGET, BUNDLE_TARGET_BUDGET } from '
 import type { Accounts } from './accounts.ts'
 import { createBudgets } from './budgets.ts'
 import type { AccountRows } from './rows.ts'
-import { type Counts, countsOf, isLow, isNews, isOf, type Shelf, stock, take } from './shelf.ts'
+import { type Counts, countsOf, isLow, isNews, isOf, type Pile, type Shelf, stock, take } from './shelf.ts'
 import { createTurns } from './turns.ts'
 
 /** Who asks for a bundle. `region` is the authenticated one that the request came from. */
@@ -32,6 +32,8 @@ export type Prekeys = {
   /** Stocks what the device uploaded. Throws `bad_signature`, `unsigned_device`, `too_old`, `too_many`. */
   stock(user: UserId, device: DeviceKey, signed: SignedPrekeys): Promise<Counts>
   counts(user: UserId, device: DeviceKey): Promise<Counts & { readonly low: boolean }>
+  /** Of a device whose shelf may have gone back: one-time keys that may have been given are gone. */
+  dropOneTime(user: UserId, device: number): Promise<void>
   /** Resolves when the keys in it can never be given again. Throws `unknown_user`, `unknown_device`, `not_found`, `overloaded`. */
   bundle(target: UserId, device: number, requester: Requester): Promise<PrekeyBundle>
 }
@@ -135,6 +137,19 @@ export function createPrekeys(parts: PrekeysParts): Prekeys {
       const counts = countsOf(isOf(shelf, registration) ? shelf : undefined)
       return { ...counts, low: isLow(counts) }
     },
+    dropOneTime: (user, number) =>
+      turns(`${user}/${number}`, async () => {
+        const shelf = await rows.shelf(user, number)
+        if (!shelf) return
+        clear(rows, user, number, shelf)
+        const none = (pile: Pile): Pile => ({ ids: [], highest: pile.highest })
+        rows.putShelf(user, number, {
+          ...shelf,
+          payloadHash: '',
+          oneTime: none(shelf.oneTime),
+          oneTimeKyber: none(shelf.oneTimeKyber),
+        })
+      }),
     async bundle(target, device, requester) {
       const name = `${target}/${device}`
       if (requester.region !== parts.region) regions.spend(requester.region)

@@ -55,6 +55,16 @@ export function accountRows(store: Store) {
     putFormer(user: UserId, former: FormerHome): void {
       store.put(partition(user), 'former', Buffer.from(JSON.stringify(former)))
     },
+    /** The life of the store in which the account came here. */
+    async life(user: UserId): Promise<number> {
+      const bytes = await store.get(partition(user), 'life')
+      return bytes ? Buffer.from(bytes).readUInt32BE() : 1
+    },
+    putLife(user: UserId, life: number): void {
+      const bytes = Buffer.alloc(4)
+      bytes.writeUInt32BE(life)
+      store.put(partition(user), 'life', bytes)
+    },
     async sessionCounter(user: UserId, device: DeviceKey): Promise<bigint> {
       const bytes = await store.get(partition(user), `session/${deviceName(device)}`)
       return bytes ? Buffer.from(bytes).readBigUInt64BE() : 0n

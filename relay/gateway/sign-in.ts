@@ -1,6 +1,7 @@
 // Who signs in here: the claim of a proof against the newest manifest that this home has.
 import { ParleyError, type SignInClaim, type SignInProved } from '#protocol'
 import type { Account, Accounts } from '../accounts/accounts.ts'
+import { homeRestored } from '../accounts/accounts.ts'
 import { compareManifests } from '../accounts/succession.ts'
 import type { Admission } from './admission.ts'
 
@@ -16,18 +17,23 @@ function checkManifest(claim: SignInClaim, account: Account): void {
 }
 
 /**
- * Calls `open` when the session counter is committed, with the newest account. Throws `unknown_user`, `unsigned_device`,
+ * Calls `open` when the session counter is committed, with the newest account. Throws `unknown_user`, `home_restored`, `unsigned_device`,
  * `bad_signature`, `too_old`, `conflict`, `stale_manifest`, `old_profile`, or what `open` throws.
  */
 export async function checkProof(
   proved: SignInProved,
-  accounts: Pick<Accounts, 'find' | 'known' | 'raiseSessionCounter'>,
+  accounts: Pick<Accounts, 'find' | 'findStored' | 'known' | 'raiseSessionCounter'>,
   admission: Pick<Admission, 'turn'>,
   open: (account: Account) => void,
 ): Promise<void> {
   const { claim } = proved
   const account = await accounts.find(claim.userId)
-  if (!account) throw new ParleyError('unknown_user', 'no account of this region', { user: claim.userId })
+  if (!account) {
+    const stored = await accounts.findStored(claim.userId)
+    throw stored
+      ? homeRestored(stored)
+      : new ParleyError('unknown_user', 'no account of this region', { user: claim.userId })
+  }
   await admission.turn('check', () => {
     proved.verify(account.manifest)
     checkManifest(claim, account)

@@ -17,6 +17,7 @@ const STATUS: { readonly [code in RefusalCode]: number } = {
   replayed: 403,
   old_profile: 403,
   not_home: 421,
+  home_restored: 421,
   not_host: 421,
   not_member: 403,
   unknown_user: 404,

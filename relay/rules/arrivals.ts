@@ -42,7 +42,7 @@ export type Plan =
   | { readonly do: 'ballot'; readonly acceptors: readonly RegionId[] }
   /** Nobody has anything of it. For a host: those who would know say so. */
   | { readonly do: 'begin'; readonly closed: readonly Closed[] }
-  /** It is hosted here already, in an earlier epoch: end that one. */
+  /** It is hosted here already, in an earlier epoch, or was and nobody else can have it: end that one. */
   | { readonly do: 'own' }
 
 export function newArrival(init: Omit<Arrival, 'answers'>): Arrival {
@@ -80,13 +80,17 @@ export function isIncomplete({ required, answers }: Arrival): boolean {
   return required.some((region) => !answers.has(region))
 }
 
+/** Not all, perhaps: another one may keep what never came there. */
+const hasIt = ({ host, before, beforeKeeps }: Answer): boolean =>
+  host !== undefined && (!before || beforeKeeps === true)
+
 /** `late`: only those who have to be heard are still waited for. */
 export function mayComeFromElsewhere(arrival: Arrival, than: RegionId, late: boolean): boolean {
   const { candidates, required, answers } = arrival
   const others = candidates.filter((region) => region !== than)
   return others.some((region) => {
     const answer = answers.get(region)
-    return answer ? answer.host !== undefined && !answer.before : required.includes(region) || !late
+    return answer ? hasIt(answer) : required.includes(region) || !late
   })
 }
 
@@ -124,7 +128,9 @@ function hostPlan(arrival: Arrival, before: RegionId | undefined, patient: boole
   const acceptors = othersThan(host, arrival.others)
   const nothing = acceptors.flatMap((region) => arrival.answers.get(region)?.closed ?? [])
   if (isNowhere && nothing.length >= majorityOf(acceptors)) return { do: 'begin', closed: nothing }
-  return acceptors.length > 0 ? { do: 'ballot', acceptors } : { do: 'ask', regions: arrival.candidates }
+  if (acceptors.length > 0) return { do: 'ballot', acceptors }
+  // Everybody lives here, and what the store had of it was lost with it.
+  return host === arrival.here ? { do: 'own' } : { do: 'ask', regions: arrival.candidates }
 }
 
 /** The member's former home has what is not delivered yet; the host has the rest. */
@@ -132,7 +138,7 @@ function replicaPlan(arrival: Arrival, patient: boolean, silent: RegionId[]): Pl
   for (const region of arrival.candidates) {
     const answer = arrival.answers.get(region)
     if (answer === undefined && patient) break
-    if (answer?.host !== undefined && !answer.before) return { do: 'take', from: region, closed: undefined }
+    if (answer && hasIt(answer)) return { do: 'take', from: region, closed: undefined }
   }
   // Somebody who has it no more says who has: that is not nothing.
   const host = newestHost(arrival)

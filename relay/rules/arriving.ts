@@ -23,9 +23,9 @@ import {
   type UserId,
   userIdBytes,
 } from '#protocol'
-import { isIncomplete, mayComeFromElsewhere, newArrival, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
+import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
-import { Asking, type Coming, newComing, startOf } from './coming.ts'
+import { Asking, type Coming, comingAnew, newComing, startOf } from './coming.ts'
 import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
@@ -110,8 +110,10 @@ export class Arriving {
    */
   mayFound(id: ConvId, genesis: Uint8Array, hint: RegionId | undefined): boolean {
     const { directory, region: here } = this.#parts.core.ports
-    const homes = membersOf(id, genesis).map((user) => directory.knownHome(user))
-    if (!homes.some((home) => home?.homeRegion === here && home.homeGeneration > 1)) return true
+    const users = membersOf(id, genesis)
+    const homes = users.map((user) => directory.knownHome(user))
+    const isUnread = this.#parts.core.life() > 1 && homes[0]?.homeRegion === here && !directory.knownManifest(users[0]!)
+    if (!isUnread && !homes.some((home) => home?.homeRegion === here && home.homeGeneration > 1)) return true
     this.begin(id, genesis, hint)
     return false
   }
@@ -163,7 +165,7 @@ export class Arriving {
     }
     const existing = this.#existing(id)
     this.#drop(before)
-    const started = startOf({ users, homes, existing, hint, asHost }, core.ports)
+    const started = startOf({ users, homes, existing, hint, asHost, life: core.life() }, core.ports)
     if (!started) {
       if (before && !existing) this.#asking.sayWhoMoved(before, homes)
       return
@@ -187,18 +189,15 @@ export class Arriving {
     const { core, limits } = this.#parts
     const now = core.ports.clock.monotonic()
     conv.missingSinceMs ??= now
-    if (now - conv.missingSinceMs < limits.takeoverPatienceMs || this.#coming.has(conv.id)) return
+    if (now - conv.missingSinceMs >= limits.takeoverPatienceMs) this.takesAnew(conv)
+  }
+
+  takesAnew(conv: Conversation): void {
+    if (this.#coming.has(conv.id)) return
+    const { core } = this.#parts
     conv.missingSinceMs = undefined
-    const { directory, region: here } = core.ports
-    const users = conv.members.map(({ userId }) => userId)
-    const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
-    if (homes.length < users.length) return
-    const from = { others: [], required: [conv.host], candidates: [conv.host], sinceMs: now }
-    const coming = newComing({
-      ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, hostsLater: false },
-      awaited: users.filter((_, m) => conv.members[m]!.local),
-      arrival: newArrival({ opens: 0, here, hosted: false, hasSome: true, ...from }),
-    })
+    const coming = comingAnew(conv, core.ports)
+    if (!coming) return
     this.#comes(coming)
     this.#step(coming)
   }
@@ -255,7 +254,9 @@ export class Arriving {
         return
       case 'own': {
         const { leaving, core } = this.#parts
-        const record = leaving.close(this.#existing(coming.id)!, coming.arrival.opens)
+        const existing = this.#existing(coming.id)
+        const { opens } = coming.arrival
+        const record = existing ? leaving.close(existing, opens) : leaving.closeNothing(coming.id, opens)
         coming.payload = this.#election.payloadOf(coming, [openClosed(record, core.ports.clock.now())])
         this.#finish(coming)
         return
@@ -363,7 +364,9 @@ export class Arriving {
   }
 
   #served(coming: Coming, conv: Conversation): void {
-    const { core, submissions, arrived } = this.#parts
+    const { core, submissions, arrived, moves } = this.#parts
+    if (core.isOrphaned(conv)) moves.wentBack(conv)
+    else if (coming.building) conv.life = core.life()
     if (conv.hostedHere) submissions.numberWaiting(conv)
     for (const member of conv.members)
       if (coming.awaited.includes(member.userId)) core.inboxes.arrived(conv, member, conv.low)

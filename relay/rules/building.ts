@@ -134,7 +134,7 @@ export class Builder {
       host: newest?.host ?? site.host,
       epoch: newest?.epoch ?? site.epoch,
     }
-    const conv = newConversation(founding, ports.region)
+    const conv = newConversation(founding, ports.region, this.#core.isOrphaned(founding) ? 1 : this.#core.life())
     applySnapshot(conv, snapshot, building.head)
     conv.activityMs = building.activityMs
     conv.handedOver = building.handedOver
@@ -183,11 +183,15 @@ export class Builder {
     if (building.handedOver > conv.handedOver) conv.handedOver = building.handedOver
     this.#takeRest(conv, snapshot)
     this.#core.convs.moved(conv)
+    // What is held here may be safe by now.
+    this.#log.cursorMoved(conv)
   }
 
   /** No region makes this one forget what its people have not got. */
   #ensureRead(conv: Conversation): void {
-    const { ports, inboxes } = this.#core
+    const { ports, inboxes, life } = this.#core
+    // Of a store that went back nobody knows what has been read since.
+    if (conv.life < life()) return
     for (const member of conv.members) {
       const livesHere = ports.directory.knownHome(member.userId)?.homeRegion === ports.region
       if (livesHere && inboxes.lowest(conv, member) < conv.head)

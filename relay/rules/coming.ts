@@ -36,7 +36,25 @@ export const newComing = (
   ...{ asked: new Map(), forcing: undefined, round: 0, payload: undefined, building: undefined },
 })
 
+/** All of it, from its host. Undefined when it is not known where members live. */
+export function comingAnew(
+  conv: Conversation,
+  { directory, region: here, clock }: Pick<RelayPorts, 'directory' | 'region' | 'clock'>,
+): Coming | undefined {
+  const users = conv.members.map(({ userId }) => userId)
+  const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
+  if (homes.length < users.length) return undefined
+  const from = { others: [], required: [conv.host], candidates: [conv.host], sinceMs: clock.monotonic() }
+  return newComing({
+    ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, hostsLater: false },
+    awaited: users.filter((_, m) => conv.members[m]!.local),
+    arrival: newArrival({ opens: 0, here, hosted: false, hasSome: true, ...from }),
+  })
+}
+
 type Known = {
+  /** Of the store. */
+  readonly life: number
   readonly users: readonly UserId[]
   readonly homes: readonly Home[]
   readonly existing: Conversation | undefined
@@ -46,13 +64,17 @@ type Known = {
 
 /** Whom to ask for what; `undefined` when there is nothing to wait for. */
 export function startOf(
-  { users, homes, existing, hint, asHost }: Known,
+  { users, homes, existing, hint, asHost, life }: Known,
   { directory, region: here, clock }: Pick<RelayPorts, 'directory' | 'region' | 'clock'>,
 ): Pick<Coming, 'awaited' | 'arrival' | 'hostsLater'> | undefined {
   const host = homes[0]!
   const isNewer = host.homeGeneration > Math.max(existing?.epoch ?? 1, 1)
-  const hosts = host.homeRegion === here && isNewer
-  const came = users.filter((_, m) => homes[m]!.homeRegion === here && existing?.members[m]?.local !== true)
+  // Whose account is of before the store went back has to come home first, to a later generation.
+  const isHome = life === 1 || directory.knownManifest(users[0]!) !== undefined
+  const hosts = host.homeRegion === here && isNewer && isHome
+  // Of a conversation that may have gone on without this store nobody who lives here has anything until it has come.
+  const isOld = hosts && existing !== undefined && existing.life < life
+  const came = users.filter((_, m) => homes[m]!.homeRegion === here && (isOld || existing?.members[m]?.local !== true))
   if (!hosts && came.length === 0) return undefined
   const formerOf = (user: UserId): RegionId[] => {
     const former = directory.formerHome(user)
@@ -74,8 +96,9 @@ export function startOf(
     ...(hint ? [hint] : []),
     ...homes.map(({ homeRegion }) => homeRegion),
   ]
-  // Whoever decides about the host has always lived here: what is not here is nowhere.
-  const hosted = existing?.hostedHere === true || (host.homeRegion === here && host.homeGeneration === 1)
+  // Whoever decides about the host has always lived here: what is not here is nowhere. Unless the store went back since.
+  const isBehind = isOld && others.some((region) => region !== here)
+  const hosted = !isBehind && (existing?.hostedHere === true || (host.homeRegion === here && host.homeGeneration === 1))
   const required = awaited.flatMap(formerOf)
   const hasSome = existing !== undefined && existing.head > NOWHERE
   const arrival = newArrival({ opens, here, hosted, hasSome, others, required, candidates, sinceMs: clock.monotonic() })

@@ -104,7 +104,7 @@ export function newFeedState(region: RegionId): FeedState {
   }
 }
 
-export function newConversation(founding: Founding, here: RegionId): Conversation {
+export function newConversation(founding: Founding, here: RegionId, life: number): Conversation {
   const feeds = new Map<RegionId, FeedState>()
   for (const member of founding.members) {
     if (member.region !== here) feeds.set(member.region, newFeedState(member.region))
@@ -130,6 +130,7 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
     moves: [],
     movesGate: 0,
     closedBefore: 0,
+    life,
     acceptor: newAcceptor,
     handedOver: NOWHERE,
     missingSinceMs: undefined,
@@ -151,7 +152,7 @@ export function newConversation(founding: Founding, here: RegionId): Conversatio
   }
 }
 
-const STATE_VERSION = 2
+const STATE_VERSION = 3
 
 export function writeState(conv: Conversation, here: RegionId): Uint8Array {
   const out = new ByteWriter().u8(STATE_VERSION).lp(conv.genesisBytes).u32(conv.members.length)
@@ -166,6 +167,7 @@ const isAwaited = ({ region, local }: Member, here: RegionId): boolean => region
 
 const hasMoved = (conv: Conversation, here: RegionId): boolean =>
   conv.moves.length > 0 ||
+  conv.life > 1 ||
   conv.closedBefore > 0 ||
   conv.handedOver > NOWHERE ||
   conv.members.some((member) => isAwaited(member, here))
@@ -181,12 +183,12 @@ function readBallot(from: ByteReader): BallotNumber | undefined {
 }
 
 function writeMoved(out: ByteWriter, conv: Conversation, here: RegionId): void {
-  const { members, closedBefore, acceptor, handedOver } = conv
+  const { members, closedBefore, acceptor, handedOver, life } = conv
   for (const member of members) out.u8(isAwaited(member, here) ? 1 : 0)
   out.u53(handedOver).u32(closedBefore)
   writeBallot(out, acceptor.promised)
   writeBallot(out, acceptor.accepted?.number)
-  out.lp(acceptor.accepted?.value ?? new Uint8Array(0))
+  out.lp(acceptor.accepted?.value ?? new Uint8Array(0)).u32(life)
 }
 
 function readMoved(from: ByteReader, conv: Conversation): void {
@@ -197,6 +199,7 @@ function readMoved(from: ByteReader, conv: Conversation): void {
   const number = readBallot(from)
   const value = from.lp().slice()
   conv.acceptor = { promised, accepted: number && { number, value } }
+  conv.life = from.u32()
 }
 
 /** 64 bytes: so many need no memory of their own. */
@@ -222,7 +225,7 @@ function readState(id: ConvId, bytes: Uint8Array, here: RegionId): Conversation 
   const regions = Array.from({ length: from.u32() }, () => regionIdOf(from.raw(32)))
   const members = users.map((userId, i) => ({ userId, region: regions[i]! }))
   const host = regionIdOf(from.raw(32))
-  const conv = newConversation({ id, genesisBytes, genesis, members, host, epoch: from.u32() }, here)
+  const conv = newConversation({ id, genesisBytes, genesis, members, host, epoch: from.u32() }, here, 1)
   if (!from.atEnd) readMoved(from, conv)
   // Only who hosts it now is remembered of a conversation that left: nobody is owed anything.
   if (!conv.members.some(({ region }) => region === here)) conv.feeds.clear()

@@ -110,6 +110,17 @@ const NO_ACCOUNTS = {
   findHome: async () => undefined,
 }
 
+const conversationsOf = (store: Store, inboxes: Inboxes, load: () => never): Conversations =>
+  new Conversations(
+    store,
+    inboxes,
+    HERE,
+    10,
+    load,
+    () => {},
+    () => 1,
+  )
+
 test('a conversation is read as it was written, whatever happened to it', async () => {
   for (let seed = 1; seed <= 25; seed++) {
     const random = simulatedRandom(seed)
@@ -118,7 +129,7 @@ test('a conversation is read as it was written, whatever happened to it', async 
     let store = await open()
     const load = (): never => assert.fail('nothing is to be loaded')
     const inboxes = new Inboxes(store, NO_ACCOUNTS)
-    const convs = new Conversations(store, inboxes, HERE, 10, load, () => {})
+    const convs = conversationsOf(store, inboxes, load)
     hooks.closing = (commit) => {
       convs.closing(commit)
       inboxes.closing()
@@ -218,7 +229,7 @@ async function ensureEntries(
 }
 
 test('entries are taken in order only: dense places, dense ks', () => {
-  const conv = newConversation(foundingOfPair(pair), HERE)
+  const conv = newConversation(foundingOfPair(pair), HERE, 1)
   const offer =
     (k: number, n: number, epoch = 1) =>
     () => {
@@ -234,7 +245,7 @@ test('entries are taken in order only: dense places, dense ks', () => {
 })
 
 test('the run is found and filled by k, and the next free k is its first hole', () => {
-  const conv = newConversation(foundingOfPair(pair), HERE)
+  const conv = newConversation(foundingOfPair(pair), HERE, 1)
   const author = authorOf(conv, 1, other.person.device)
   author.last = 4
   const held = (k: number): Held => ({ k, tag: tagOf(k), rev: 0, kind: KIND_CONTENT, size: 1, stop: undefined })

@@ -127,6 +127,8 @@ export type Conversation = {
   movesGate: number
   /** This region takes nothing more of epochs below; 0: it has closed nothing. */
   closedBefore: number
+  /** The life of the store in which this epoch began here. */
+  life: number
   /** What it said about the register of the epoch `closedBefore`. */
   acceptor: Acceptor
   /** Up to here entries were handed over by another region, and lie in rows of their own; 0: none were. */

@@ -36,8 +36,12 @@ export class Conversations {
   readonly #heads: { commit: number; conv: Conversation; head: Conversation['head'] }[] = []
   readonly #load: Load
   readonly #opened: (conv: Conversation) => void
+  readonly #life: (founding?: Founding) => number
 
-  /** `opened`: a conversation was read from rows; what signals had said of it is to be heard again. */
+  /**
+   * `opened`: a conversation was read from rows, or may have been here; what signals had said of it is to be heard again. `life`: of the store,
+   * or that in which a conversation began that is founded.
+   */
   constructor(
     store: Store,
     inboxes: Inboxes,
@@ -45,6 +49,7 @@ export class Conversations {
     loadedMax: number,
     load: Load,
     opened: (conv: Conversation) => void,
+    life: (founding?: Founding) => number,
   ) {
     this.#store = store
     this.#inboxes = inboxes
@@ -52,6 +57,7 @@ export class Conversations {
     this.#loadedMax = loadedMax
     this.#load = load
     this.#opened = opened
+    this.#life = life
   }
 
   /** Runs the step at once if the conversation is in memory, else when it has been read; `undefined` if there is none. */
@@ -97,9 +103,11 @@ export class Conversations {
 
   /** A conversation that this node did not have. */
   found(founding: Founding): Conversation {
-    const conv = newConversation(founding, this.#here)
+    const conv = newConversation(founding, this.#here, this.#life(founding))
     this.#keep(conv)
     this.changed(conv)
+    // It may have gone on without this store.
+    if (conv.life < this.#life()) this.#opened(conv)
     return conv
   }
 

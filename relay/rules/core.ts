@@ -2,6 +2,7 @@
 // and the outbox, in which what must not leave before its commit waits for it.
 import type { ConvId, RegionId, UserId } from '#protocol'
 import type { Store } from '../store/types.ts'
+import type { Conversation, Member } from './conversation.ts'
 import type { Conversations, Load } from './conversations.ts'
 import type { Feeds } from './feeds.ts'
 import type { Inboxes } from './inboxes.ts'
@@ -21,6 +22,12 @@ export type Core = {
   readonly isAwaited: (conv: ConvId, user: UserId) => boolean
   /** What is not here may still come, from another region than this one. */
   readonly mayComeFromElsewhere: (conv: ConvId, than: RegionId) => boolean
+  /** Of the store: one more after every restore. What began in an earlier one may have gone on without it. */
+  readonly life: () => number
+  /** It is hosted here for somebody whose account is of before the store went back, and who has not come home yet. */
+  readonly isOrphaned: (
+    conv: Pick<Conversation, 'host'> & { readonly members: readonly Pick<Member, 'userId'>[] },
+  ) => boolean
   /** Where somebody who lives here, or lived, was at home before, as long as that region may keep something for them. */
   readonly keeping: (user: UserId) => Promise<readonly RegionId[]>
   /** What happened since it was told the last time. */

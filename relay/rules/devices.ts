@@ -9,6 +9,7 @@ import {
   earlier,
   entryPosition,
   isPosition,
+  keptOf,
   limits,
   type Manifest,
   ParleyError,
@@ -211,6 +212,7 @@ export class Devices {
 
   /** Somebody's conversations are here: told as if the device had just come. */
   arrived(conv: Conversation, users: readonly UserId[]): void {
+    this.#registers.cameAlong(conv)
     this.#registers.opened(conv)
     for (const user of users) {
       for (const session of this.#core.sessions.ofUser(user)) {
@@ -334,7 +336,8 @@ export class Devices {
   /** A cursor beyond the head is honest: a replica pushes before its own commit, and may forget what it pushed. */
   #acknowledged(session: SessionState, conv: Conversation, member: number, at: Position): void {
     const { inboxes } = this.#core
-    if (!inboxes.acknowledged(conv, conv.members[member]!, session.device, earlier(at, conv.head))) return
+    const stands = conv.moves.length > 0 ? keptOf(at, conv.moves) : at
+    if (!inboxes.acknowledged(conv, conv.members[member]!, session.device, earlier(stands, conv.head))) return
     this.#log.cursorMoved(conv)
     this.#registers.cursorMoved(conv, member)
   }

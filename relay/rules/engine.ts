@@ -2,12 +2,12 @@
 // then one frame per socket and one item per stream leave. What has to be read first is loaded, and goes on in a turn of
 // its own. Commits bracket the turns: before one is closed the changed conversations are written into it, after it
 // counts what waited for it leaves.
-import { type ConvId, type HomeRecord, type RegionId, type UserId, limits as wire } from '#protocol'
+import { type RegionId, type UserId, limits as wire } from '#protocol'
 import type { Replayed, Store } from '../store/types.ts'
 import { Arriving } from './arriving.ts'
 import { Builder } from './building.ts'
 import { type Conversation, wantsSafe } from './conversation.ts'
-import { HOST_STREAM, KEPT, LOG_STREAM } from './conversation-rows.ts'
+import { HOST_STREAM, LOG_STREAM } from './conversation-rows.ts'
 import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
 import { Devices } from './devices.ts'
@@ -15,41 +15,22 @@ import { Feeds, streamHead } from './feeds.ts'
 import { Following } from './following.ts'
 import { FormerHomes } from './former-homes.ts'
 import { Inboxes } from './inboxes.ts'
-import { Introductions } from './introductions.ts'
+import { Introductions, recordsOfMembers } from './introductions.ts'
 import { JournalNotes } from './journal-notes.ts'
+import { KeptWalk, owedOf } from './kept-walk.ts'
 import { LagServer } from './lag-server.ts'
 import { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
+import { livesOf } from './lives.ts'
 import { Log } from './log.ts'
 import { Moves } from './moves.ts'
-import type { DeviceSession, Item, Owed, Relay, RelayHooks, RelayPorts } from './ports.ts'
+import type { DeviceSession, Item, Relay, RelayEngine, RelayHooks, RelayPorts } from './ports.ts'
 import { Regions } from './regions.ts'
 import { Registers } from './registers.ts'
 import { CatchUpPace, Resuming } from './resuming.ts'
 import { Senders, type Sent } from './senders.ts'
 import { Sessions } from './sessions.ts'
 import { Submissions } from './submissions.ts'
-
-export type RelayEngine = {
-  readonly relay: Relay
-  /** To be called by the store; see RelayHooks. */
-  readonly hooks: RelayHooks
-  /**
-   * Before anything else: what the former boot's journal still owed becomes lag rows. Throws `old_backup` when the store
-   * was found to be one.
-   */
-  takeOver(replayed: readonly Replayed[]): Promise<void>
-  /** Devices wait for this: other regions may know that the store is an old backup. Rejects when they do. */
-  heard(): Promise<void>
-  /** For tests, metrics and checkers. */
-  inspect(): {
-    conversations: number
-    windowItems(region: RegionId): number
-    /** How far the journal of another region has come, as it said, as a commit of its present life. */
-    journalOf(region: RegionId): number
-    owed(): Owed
-  }
-}
 
 /** `failed`: reading the store failed or an invariant broke; the process must end. */
 export function createRelay(
@@ -60,9 +41,6 @@ export function createRelay(
 ): RelayEngine {
   return new Engine(ports, store, limits, failed)
 }
-
-/** Conversations that a sweep after a restart looks at. */
-const KEPT_PER_SWEEP = 32
 
 class Engine implements RelayEngine, Relay {
   readonly #ports: RelayPorts
@@ -84,10 +62,10 @@ class Engine implements RelayEngine, Relay {
   readonly #following: Following
   readonly #formerHomes: FormerHomes
   readonly #notes: JournalNotes
+  readonly #keptWalk: KeptWalk
   #depth = 0
   #sweptMs: number
   #ended = false
-  #walked: string | undefined = ''
   readonly relay: Relay = this
   readonly hooks: RelayHooks = {
     closing: (commit) => this.#closing(commit),
@@ -100,40 +78,36 @@ class Engine implements RelayEngine, Relay {
     this.#limits = limits
     this.#failed = failed
     this.#sweptMs = ports.clock.monotonic()
-    const recordsOf = (conv: Conversation): HomeRecord[] => recordsOfMembers(ports, conv)
+    const recordsOf = (conv: Conversation) => recordsOfMembers(ports, conv)
     const load: Core['load'] = (reading, then) => this.#load(reading, then)
     const send = (region: RegionId, item: Item): void => ports.links.send(region, item)
     const inboxes = new Inboxes(store, ports.directory)
+    const { lifeOf, ...lives } = livesOf(ports, () => this.#notes.life)
     this.#core = {
       ports,
       store,
       inboxes,
-      convs: new Conversations(store, inboxes, ports.region, limits.conversations, load, (conv) => this.#opened(conv)),
-      sessions: new Sessions(limits.sessionBacklogBytes, recordsOf),
-      feeds: new Feeds(
+      convs: new Conversations(
         store,
-        ports.clock,
-        { windowItems: limits.windowItems, patienceMs: limits.patienceMs },
-        {
-          streamHead,
-          lagged: (region) => this.#lag.lagged(region),
-          demoted: (region, streams) => ports.events.demoted(region, streams),
-        },
+        inboxes,
+        ports.region,
+        limits.conversations,
+        load,
+        (conv) => this.#opened(conv),
+        lifeOf,
       ),
+      sessions: new Sessions(limits.sessionBacklogBytes, recordsOf),
+      feeds: this.#openFeeds(ports, store),
       outbox: new Outbox(() => store.committed(), send),
       load,
       isAwaited: (id, user) => this.#arriving.isAwaited(id, user),
       mayComeFromElsewhere: (id, than) => this.#arriving.mayComeFromElsewhere(id, than),
+      ...lives,
       keeping: (user) => this.#formerHomes.keeping(user),
       counts: { submitted: 0, sequenced: 0 },
     }
-    this.#notes = new JournalNotes({
-      ...{ ports, store, limits },
-      freeze: () => {
-        this.#ended = true
-      },
-      failed,
-    })
+    this.#keptWalk = new KeptWalk(this.#core)
+    this.#notes = new JournalNotes({ ports, store, limits, failed, freeze: () => this.#freeze() })
     this.#introductions = new Introductions(ports.links, recordsOf)
     this.#senders = new Senders(this.#core, limits, this.#introductions)
     this.#log = new Log(this.#core)
@@ -170,6 +144,14 @@ class Engine implements RelayEngine, Relay {
     this.#regions = new Regions(this.#core, parts)
   }
 
+  #openFeeds({ clock, events }: RelayPorts, store: Store): Feeds {
+    return new Feeds(store, clock, this.#limits, {
+      streamHead,
+      lagged: (region) => this.#lag.lagged(region),
+      demoted: (region, streams) => events.demoted(region, streams),
+    })
+  }
+
   // --- turns
 
   #turn(step: () => void): void {
@@ -192,6 +174,11 @@ class Engine implements RelayEngine, Relay {
     reading.then((value) => this.#turn(() => then(value))).catch((error: unknown) => this.#fail(error))
   }
 
+  /** Nothing may happen any more. */
+  #freeze(): void {
+    this.#ended = true
+  }
+
   #fail(error: unknown): void {
     if (this.#ended) return
     this.#ended = true
@@ -199,8 +186,9 @@ class Engine implements RelayEngine, Relay {
   }
 
   #opened(conv: Conversation): void {
+    if (conv.life < this.#notes.life) this.#moves.wentBack(conv)
     if (conv.hostedHere) this.#log.hostSafe(conv, undefined)
-    else if (wantsSafe(conv)) this.#regions.askSafe(conv)
+    else this.#askHost(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)
     this.#registers.opened(conv)
     this.#following.check(conv)
@@ -305,7 +293,7 @@ class Engine implements RelayEngine, Relay {
 
   /** Nothing is on its way any more: what was sent and not acknowledged is sent again. */
   #restart(region: RegionId): void {
-    this.#walked = ''
+    this.#keptWalk.again()
     this.#introductions.reset(region)
     this.#lag.reset(region)
     this.#formerHomes.linkUp(region)
@@ -316,8 +304,14 @@ class Engine implements RelayEngine, Relay {
       const feed = conv.feeds.get(region)
       if (!feed) continue
       feed.sent.clear()
-      if (!conv.hostedHere && wantsSafe(conv)) this.#regions.askSafe(conv)
+      if (!conv.hostedHere) this.#askHost(conv)
     }
+  }
+
+  /** What the host may believe to be known here, or has said and was not heard. */
+  #askHost(conv: Conversation): void {
+    if (conv.life < this.#notes.life) this.#regions.askAgain(conv)
+    else if (wantsSafe(conv)) this.#regions.askSafe(conv)
   }
 
   #resume(conv: Conversation, region: RegionId, stream: string): void {
@@ -370,7 +364,7 @@ class Engine implements RelayEngine, Relay {
 
   /** Looks after what a lost signal may have left behind, and lets what only rides in commits have one. */
   #sweep(): void {
-    this.#walkKept()
+    this.#keptWalk.next((conv) => this.#moves.retireIfLeft(conv))
     this.#regions.forgive()
     this.#core.inboxes.sweep()
     this.#tellCounts()
@@ -388,43 +382,12 @@ class Engine implements RelayEngine, Relay {
     this.#resuming.run()
   }
 
-  /**
-   * After a restart nobody may come back to a conversation that could be trimmed: look at each once, and again when a
-   * link has come up over which it can be asked what is safe.
-   */
-  #walkKept(): void {
-    const from = this.#walked
-    if (from === undefined) return
-    this.#walked = undefined
-    const options = { from, to: undefined, limit: KEPT_PER_SWEEP, reverse: false }
-    this.#load(this.#core.store.range(KEPT, options), (rows) => {
-      for (const [id] of rows) this.#core.convs.with(id as ConvId, (conv) => conv && this.#moves.retireIfLeft(conv))
-      const last = rows[rows.length - 1]
-      if (rows.length === KEPT_PER_SWEEP && last) this.#walked ??= `${last[0]}\0`
-    })
-  }
-
-  #owed(): Owed {
-    const { feeds, convs } = this.#core
-    let [lagging, inbox] = [0, 0]
-    for (const conv of convs.loaded()) {
-      for (const { lag } of conv.feeds.values()) lagging += lag.size
-      for (const member of conv.members) if (member.inbox) inbox++
-    }
-    const window = feeds.destinations().reduce((sum, region) => sum + feeds.windowSize(region), 0)
-    return { window, lagging, inbox }
-  }
-
   inspect(): ReturnType<RelayEngine['inspect']> {
     return {
       conversations: [...this.#core.convs.loaded()].length,
       windowItems: (region) => this.#core.feeds.windowSize(region),
       journalOf: (region) => this.#notes.keptOf(region).commit,
-      owed: () => this.#owed(),
+      owed: () => owedOf(this.#core),
     }
   }
-}
-
-function recordsOfMembers(ports: RelayPorts, conv: Conversation): HomeRecord[] {
-  return conv.members.flatMap((m) => ports.directory.knownHome(m.userId)?.record ?? [])
 }

@@ -154,7 +154,7 @@ class Machine {
     const convs: Conversation[] = []
     for (const founding of FOUNDINGS) {
       const known = await this.drive(loadConversation(store, founding.id, HERE))
-      convs.push(known ?? newConversation(founding, HERE))
+      convs.push(known ?? newConversation(founding, HERE, 1))
     }
     this.told.clear()
     this.boot = { store, feeds, convs }

@@ -7,16 +7,13 @@ import {
   BallotSchema,
   type Closed,
   type ConvId,
-  convIdBytes,
   hostRegisterPayload,
   ItemKind,
-  NOWHERE,
   openClosed,
   ParleyError,
   type RegionId,
   regionIdBytes,
   regionIdOf,
-  signClosed,
 } from '#protocol'
 import { type Forcing, mayCut, newForcing, onStatement } from './arrivals.ts'
 import { type AcceptorAnswer, type BallotNumber, isChosen, onAccepted, propose, roundAfter } from './ballots.ts'
@@ -95,7 +92,6 @@ export class Election {
 
   /** This region has a replica of its own, or no more than what it is about to begin. */
   #voteHere(coming: Coming, number: BallotNumber, value: Uint8Array | undefined): void {
-    const { signer, clock } = this.#core.ports
     const existing = this.#existing(coming.id)
     const epoch = coming.arrival.opens
     const answer: AcceptorAnswer | undefined = existing
@@ -104,9 +100,8 @@ export class Election {
         ? { say: 'accepted' }
         : { say: 'promise', accepted: undefined }
     if (!answer) return
-    const nothing = { convId: coming.id, beforeEpoch: epoch, at: NOWHERE, hash: convIdBytes(coming.id) }
-    const record = existing ? this.#leaving.close(existing, epoch) : signClosed(nothing, signer, clock.now())
-    const closed = openClosed(record, clock.now())
+    const record = existing ? this.#leaving.close(existing, epoch) : this.#leaving.closeNothing(coming.id, epoch)
+    const closed = openClosed(record, this.#core.ports.clock.now())
     this.#onAnswer(coming, coming.arrival.here, number, answer, closed)
   }
 

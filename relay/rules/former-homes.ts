@@ -176,9 +176,24 @@ export class FormerHomes {
         const known = ports.directory.knownHome(user)
         if (!known || known.homeGeneration < said.homeGeneration) return
         this.#left(user)
-        this.#answerWhenEmpty(region, known)
+        this.#tellBefore(known, () => this.#answerWhenEmpty(region, known))
       },
     )
+  }
+
+  /** Where they lived before they were here: a crash may have taken that it was to be told of that, and nobody else will. */
+  #tellBefore({ userId, homeRegion, homeGeneration }: Home, then: () => void): void {
+    const { load, ports, store } = this.#core
+    const finding = ports.directory.findFormerHome(userId).catch(() => undefined)
+    load(Promise.all([finding, store.get(FORMER, toldKey(userId))]), ([former, told]) => {
+      const isElsewhere = former && former.region !== ports.region && former.region !== homeRegion
+      // In the generation before, or an earlier one, they lived here.
+      if (isElsewhere && !(told && readNumber(told) >= homeGeneration - 1)) {
+        store.put(FORMER, untoldKey(former.region, userId), writeUntold(homeGeneration, former.gone))
+        if (!this.#rounds.has(former.region)) this.#rounds.set(former.region, newRound())
+      }
+      then()
+    })
   }
 
   /** What waits here for somebody who lives elsewhere is handed over first; the question comes again. */

@@ -348,7 +348,7 @@ async function randomScene(seed: number, hosting: boolean): Promise<void> {
   const loading = loadConversation(bench.store, pair.id, bench.here)
   await bench.settle()
   // One that was only named is not worth a row.
-  const was = (await loading) ?? newConversation(foundingOfPair(pair), bench.here)
+  const was = (await loading) ?? newConversation(foundingOfPair(pair), bench.here, 1)
   bench.out.length = 0
   bench.hold()
   const isQuiet = (): boolean => bench.store.gate() <= bench.store.committed()

@@ -40,7 +40,7 @@ function words(outcome: HostOutcome): string {
 
 /** 300 numbered, the last 200 of them in the window. */
 function hosting(): { conv: Conversation; author: Author } {
-  const conv = newConversation(foundingOfPair(pair), region.regionId)
+  const conv = newConversation(foundingOfPair(pair), region.regionId, 1)
   const author = authorOf(conv, 0, pair.host.person.device)
   author.last = LAST
   for (let k = 101; k <= LAST; k++) author.window.add(k, 0, 1_000 + k, tagOf(7))
@@ -164,7 +164,7 @@ test('whatever is offered, numbers are dense and one k has one place and one tag
   })
   fc.assert(
     fc.property(fc.array(offer, { maxLength: 120 }), (offers) => {
-      const conv = newConversation(foundingOfPair(pair), region.regionId)
+      const conv = newConversation(foundingOfPair(pair), region.regionId, 1)
       const author = authorOf(conv, 0, pair.host.person.device)
       const placed = new Map<number, string>()
       for (const { k, tag, skip } of offers) {

@@ -72,8 +72,8 @@ export class Inboxes {
 
   /** Everything after `before` is to be read. */
   arrived(conv: Conversation, member: Member, before: Position): void {
-    member.inbox = undefined
-    this.#moved.delete(member)
+    // Also of a row that this store kept from an earlier time.
+    this.leave(conv, member)
     if (before < conv.head) this.fellBehind(conv, member, before)
   }
 

@@ -1,7 +1,7 @@
 // On a link, the first thing said about a conversation is what it is and where its members live.
 import { type ConvId, encodeIntro, type HomeRecord, ItemKind, type RegionId } from '#protocol'
 import type { Conversation } from './conversation.ts'
-import type { LinkPort } from './ports.ts'
+import type { LinkPort, RelayPorts } from './ports.ts'
 
 export type Introduced = {
   readonly id: ConvId
@@ -47,4 +47,8 @@ export class Introductions {
   reset(region: RegionId): void {
     this.#done.delete(region)
   }
+}
+
+export function recordsOfMembers({ directory }: RelayPorts, conv: Conversation): HomeRecord[] {
+  return conv.members.flatMap((m) => directory.knownHome(m.userId)?.record ?? [])
 }

@@ -22,6 +22,7 @@ import { RULE_LIMITS } from './limits.ts'
 
 const HERE = makeRegion().regionId
 const THERE = makeRegion().regionId
+const BOOT = new Uint8Array(8).fill(9)
 const kind = ItemKind.JOURNAL_POSITION
 const nameOf = (region: RegionId): ConvId => convIdOf(regionIdBytes(region))
 
@@ -53,10 +54,10 @@ test('what another region gave to keep is the first that it hears, also after a 
   bench.linkUp(THERE)
   assert.deepEqual(told(bench)[0]!.place, NO_PLACE)
   const secret = new Uint8Array(32).fill(1)
-  const note = sealPosition({ life: 2, commit: 7 }, secret)
+  const note = sealPosition({ life: 2, commit: 7 }, BOOT, secret)
   say(bench, THERE, THERE, note)
-  say(bench, THERE, THERE, sealPosition({ life: 1, commit: 9 }, secret))
-  say(bench, THERE, THERE, sealPosition({ life: 2, commit: 6 }, secret))
+  say(bench, THERE, THERE, sealPosition({ life: 1, commit: 9 }, BOOT, secret))
+  say(bench, THERE, THERE, sealPosition({ life: 2, commit: 6 }, BOOT, secret))
   await commit(bench)
   const again = await bench.restart()
   assert.ok(again.wanted.includes(THERE), 'it may know')
@@ -86,7 +87,7 @@ test('a store that went back is found out, and never used again', async () => {
   const failed = (error: Error & { code?: string }): void => void errors.push(error.code ?? error.message)
   const before = await openBench(HERE, [], { failed })
   before.linkUp(THERE)
-  say(before, THERE, THERE, sealPosition({ life: 1, commit: 1 }, new Uint8Array(32)))
+  say(before, THERE, THERE, sealPosition({ life: 1, commit: 1 }, BOOT, new Uint8Array(32)))
   await commit(before)
   const backup = new Map(before.disk.records)
   for (let i = 0; i < 3; i++) await commit(before)
@@ -104,15 +105,17 @@ test('a store that went back is found out, and never used again', async () => {
   }
   const misled = await goesBack(before)
   for (const [what, wrong] of [
-    ['sealed by somebody else', sealPosition({ life: 1, commit: 99 }, new Uint8Array(32).fill(3))],
+    ['sealed by somebody else', sealPosition({ life: 1, commit: 99 }, BOOT, new Uint8Array(32).fill(3))],
     ['changed on its way', { ...note, commit: note.commit + 1n }],
-    ['nothing', { ...note, life: 0, commit: 0n, mac: new Uint8Array(0) }],
+    ['nothing', { ...note, life: 0, commit: 0n, boot: new Uint8Array(0), mac: new Uint8Array(0) }],
   ] as const) {
     say(misled, THERE, HERE, wrong)
     await misled.settle()
     assert.deepEqual(errors, [], what)
   }
   const old = await goesBack(misled)
+  // What it commits now says nothing about what it had.
+  for (let i = 0; i < 9; i++) await commit(old)
   say(old, THERE, HERE, note)
   await old.settle()
   assert.deepEqual(errors, ['old_backup'])
@@ -124,7 +127,7 @@ test('nobody speaks of the journal of a third region', async () => {
   const bench = await openBench(HERE, [])
   bench.linkUp(THERE)
   const third = makeRegion().regionId
-  say(bench, THERE, third, sealPosition({ life: 1, commit: 1 }, new Uint8Array(32)))
+  say(bench, THERE, third, sealPosition({ life: 1, commit: 1 }, BOOT, new Uint8Array(32)))
   assert.deepEqual(bench.refused, ['conflict'])
   bench.linkUp(third)
   assert.ok(told(bench).every(({ of, place }) => of !== third || place.commit === 0))
@@ -134,12 +137,12 @@ test('devices wait until a region that may know was heard, or none answers', asy
   const bench = await openBench(HERE, [])
   assert.ok(await isHeard(bench), 'nobody can know')
   bench.linkUp(THERE)
-  say(bench, THERE, THERE, sealPosition({ life: 1, commit: 1 }, new Uint8Array(32)))
+  say(bench, THERE, THERE, sealPosition({ life: 1, commit: 1 }, BOOT, new Uint8Array(32)))
   await commit(bench)
   const answered = await bench.restart()
   assert.ok(!(await isHeard(answered)))
   answered.linkUp(THERE)
-  say(answered, THERE, HERE, { ...sealPosition({ life: 1, commit: 1 }, new Uint8Array(32)), life: 1 })
+  say(answered, THERE, HERE, { ...sealPosition({ life: 1, commit: 1 }, BOOT, new Uint8Array(32)), life: 1 })
   assert.ok(await isHeard(answered))
   const silent = await answered.restart()
   await silent.pass(RULE_LIMITS.notesPatienceMs - 1)

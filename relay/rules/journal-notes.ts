@@ -2,6 +2,7 @@
 // be numbered again. The disk cannot tell, but others can: regions keep for each other how far their journals had come, and
 // hand that back, before anything else, whenever a link comes up. A node that finds its own note ahead of its own journal
 // writes that down and ends, and never serves from that store again until it is restored.
+import { create } from '@bufbuild/protobuf'
 import {
   type ConvId,
   convIdBytes,
@@ -12,6 +13,7 @@ import {
   isOwnPosition,
   type JournalPlace,
   type JournalPosition,
+  JournalPositionSchema,
   NO_PLACE,
   ParleyError,
   placeOfJournal,
@@ -22,7 +24,7 @@ import {
 } from '#protocol'
 import type { Store } from '../store/types.ts'
 import { ByteReader, ByteWriter } from './bytes.ts'
-import { readNumber, rowsOf } from './conversation-rows.ts'
+import { readNumber, rowsOf, writeNumber } from './conversation-rows.ts'
 import type { RuleLimits } from './limits.ts'
 import type { RelayPorts } from './ports.ts'
 
@@ -32,6 +34,7 @@ const LIFE = 'life'
 const BEHIND = 'behind'
 const KEPT = 'k'
 const KEPT_END = 'l'
+const BOOT_BYTES = 8
 /** Regions whose notes are kept. */
 const KEPT_MAX = 4_096
 /** Regions that are looked for after a start, because they may know. */
@@ -46,12 +49,31 @@ function readPlace(row: Uint8Array): JournalPlace {
 }
 
 const writeNote = (note: JournalPosition): Uint8Array =>
-  new ByteWriter().u32(note.life).u53(Number(note.commit)).lp(note.mac).done()
+  new ByteWriter().u32(note.life).u53(Number(note.commit)).lp(note.boot).lp(note.mac).done()
 
 function readNote(row: Uint8Array): JournalPosition {
   const from = new ByteReader(row)
-  const [life, commit, mac] = [from.u32(), BigInt(from.u53()), from.lp()]
-  return { $typeName: 'parley.v1.JournalPosition', life, commit, mac }
+  const [life, commit, boot, mac] = [from.u32(), BigInt(from.u53()), from.lp(), from.lp()]
+  return { $typeName: 'parley.v1.JournalPosition', life, commit, boot, mac }
+}
+
+/**
+ * What is in this store goes on, though others may know of more; later than the life `last`, if that is known. Not while
+ * the store is served.
+ */
+export async function beginNextLife(store: Store, last = 1): Promise<number> {
+  const [life, behind] = [await store.get(NOTES, LIFE), await store.get(NOTES, BEHIND)]
+  const next = Math.max(last, life ? readNumber(life) : 1, behind ? readPlace(behind).life : 1) + 1
+  store.put(NOTES, LIFE, writeNumber(next))
+  store.delete(NOTES, BEHIND)
+  await store.flushed()
+  return next
+}
+
+/** 1 until it was restored. */
+export async function lifeOf(store: Store): Promise<number> {
+  const life = await store.get(NOTES, LIFE)
+  return life ? readNumber(life) : 1
 }
 
 export function oldBackup(lacks: JournalPlace): ParleyError {
@@ -79,7 +101,10 @@ export class JournalNotes {
   /** Of these it is not in a commit yet: it rides in the next, since one that is lost is told again. */
   readonly #unwritten = new Set<RegionId>()
   readonly #heard = Promise.withResolvers<void>()
+  readonly #boot: Uint8Array
   #life = 1
+  /** The last commit of the boots before. */
+  #startedAt = 0
   #said: JournalPosition | undefined
   #saidMs = Number.NEGATIVE_INFINITY
   #sinceMs = 0
@@ -87,6 +112,7 @@ export class JournalNotes {
 
   constructor(parts: JournalNotesParts) {
     this.#parts = parts
+    this.#boot = parts.ports.random.bytes(BOOT_BYTES)
     this.#heard.promise.catch(() => undefined)
   }
 
@@ -98,16 +124,21 @@ export class JournalNotes {
   /** Throws `old_backup` when it is known already. */
   async start(): Promise<void> {
     const { ports, store } = this.#parts
+    this.#startedAt = store.committed()
     const behind = await store.get(NOTES, BEHIND)
     if (behind) throw oldBackup(readPlace(behind))
-    const life = await store.get(NOTES, LIFE)
-    if (life) this.#life = readNumber(life)
+    this.#life = await lifeOf(store)
     for await (const [key, row] of rowsOf(store, NOTES, KEPT, KEPT_END)) {
       this.#kept.set(key.slice(KEPT.length) as RegionId, readNote(row))
     }
     this.#sinceMs = ports.clock.monotonic()
     if (this.#kept.size === 0) this.#hear()
     for (const region of [...this.#kept.keys()].slice(0, ASKED_MAX)) ports.links.want(region)
+  }
+
+  /** Of this store, from 1: one more after every restore. */
+  get life(): number {
+    return this.#life
   }
 
   keptOf(region: RegionId): JournalPlace {
@@ -123,8 +154,7 @@ export class JournalNotes {
   /** Before anything else is said on this link. */
   linkUp(region: RegionId): void {
     this.#up.add(region)
-    const nothing = { $typeName: 'parley.v1.JournalPosition', life: 0, commit: 0n, mac: new Uint8Array(0) } as const
-    this.#send(region, region, this.#kept.get(region) ?? nothing)
+    this.#send(region, region, this.#kept.get(region) ?? create(JournalPositionSchema))
     this.#send(region, this.#parts.ports.region, this.#own())
   }
 
@@ -139,8 +169,9 @@ export class JournalNotes {
 
   #own(): JournalPosition {
     const commit = this.#parts.store.committed()
+    const place = { life: this.#life, commit }
     if (this.#said?.commit !== BigInt(commit))
-      this.#said = sealPosition({ life: this.#life, commit }, this.#parts.ports.noteSecret)
+      this.#said = sealPosition(place, this.#boot, this.#parts.ports.noteSecret)
     return this.#said!
   }
 
@@ -154,14 +185,17 @@ export class JournalNotes {
   #keep(region: RegionId, note: JournalPosition): void {
     if (!this.#kept.has(region) && this.#kept.size >= KEPT_MAX) return
     if (!isAhead(placeOfJournal(note), this.keptOf(region))) return
-    this.#kept.set(region, { ...note, mac: note.mac.slice() })
+    this.#kept.set(region, { ...note, boot: note.boot.slice(), mac: note.mac.slice() })
     this.#unwritten.add(region)
   }
 
   #onOwn(from: RegionId, note: JournalPosition): void {
     const { store, ports, freeze, failed } = this.#parts
     const place = placeOfJournal(note)
-    if (isAhead(place, { life: this.#life, commit: store.committed() }) && isOwnPosition(note, ports.noteSecret)) {
+    const isOfThisBoot = Buffer.compare(note.boot, this.#boot) === 0
+    // What this boot has committed since it started says nothing about what an earlier one had.
+    const commit = isOfThisBoot ? store.committed() : this.#startedAt
+    if (isAhead(place, { life: this.#life, commit }) && isOwnPosition(note, ports.noteSecret)) {
       freeze()
       store.put(NOTES, BEHIND, writePlace(place))
       // A store that cannot take it fails by itself: it may belong to another process by now.

@@ -1,5 +1,5 @@
 import type { StoreHooks } from '../store/types.ts'
-import type { RelayEngine } from './engine.ts'
+import type { RelayEngine } from './ports.ts'
 
 /**
  * The store wants its hooks before there is an engine, the engine its store: what stands between them until `attach`.

@@ -136,7 +136,8 @@ export class Leaving {
           this.#answer(region, id, { hostRegion: regionIdBytes(conv.host), epoch: conv.epoch, beforeRegion: instead })
         } else if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
         else if (this.#core.mayComeFromElsewhere(id, region)) return
-        else if (this.#isSuccessor(region, users, epoch)) this.#answer(region, id, this.#nothing(id, epoch))
+        else if (this.#isSuccessor(region, users, epoch))
+          this.#answer(region, id, { closed: this.closeNothing(id, epoch) })
         else this.#answer(region, id, {})
       })
     })
@@ -148,10 +149,9 @@ export class Leaving {
   }
 
   /** Nothing is here, and nothing of an epoch before this one ever will be: another region is the member's home. */
-  #nothing(convId: ConvId, beforeEpoch: number): State {
+  closeNothing(convId: ConvId, beforeEpoch: number): SignedRecord {
     const { signer, clock } = this.#core.ports
-    const closed = { convId, beforeEpoch, at: NOWHERE, hash: convIdBytes(convId) }
-    return { closed: signClosed(closed, signer, clock.now()) }
+    return signClosed({ convId, beforeEpoch, at: NOWHERE, hash: convIdBytes(convId) }, signer, clock.now())
   }
 
   /** Takes nothing more from here on, and says where that is; worth something when the commit counts. */

@@ -44,7 +44,7 @@ export const RULE_LIMITS: RuleLimits = {
   sessionBacklogBytes: 256 * 1024,
   takeoverPatienceMs: 10_000,
   takeoverAgainMs: 1_000,
-  notesAgainMs: 10_000,
+  notesAgainMs: 1_000,
   notesPatienceMs: 3_000,
   held: 2_048,
   heldBytes: 64 * 1024 * 1024,

@@ -96,8 +96,11 @@ export class Moves {
   }
 
   onState(region: RegionId, conv: Conversation, epoch: number): void {
-    if (conv.feeds.has(region))
-      this.#parts.core.feeds.acknowledged(conv, region, HOST_STREAM, Math.min(epoch, conv.epoch))
+    if (!conv.feeds.has(region)) return
+    const { core, log } = this.#parts
+    core.feeds.acknowledged(conv, region, HOST_STREAM, Math.min(epoch, conv.epoch))
+    // Before it knew who hosts, it heard nothing of what is safe.
+    if (conv.hostedHere) log.hostSafe(conv, region)
   }
 
   /** To a region that believes something older. Returns the epoch that it hears of. */
@@ -154,6 +157,7 @@ export class Moves {
     store.put(conv.partition, hostKey(register.epoch), writeRecord(register.record))
     conv.movesGate = store.gate()
     conv.epoch = register.epoch
+    conv.life = core.life()
     conv.host = register.host
     const hosted = conv.hostedHere
     conv.hostedHere = register.host === ports.region
@@ -193,6 +197,13 @@ export class Moves {
     for (const conv of this.#opened)
       for (const region of [undefined, ...conv.feeds.keys()]) this.#parts.log.hostSafe(conv, region)
     this.#opened.clear()
+  }
+
+  /** It is from before the store went back: the epoch may have gone on without this, and is closed here for good. */
+  wentBack(conv: Conversation): void {
+    if (!conv.hostedHere || isClosed(conv) || this.#parts.core.life() === 1) return
+    conv.closedBefore = conv.epoch + 1
+    this.#parts.core.convs.moved(conv)
   }
 
   // --- where members live

@@ -12,7 +12,7 @@ import type {
   RegionSigner,
   UserId,
 } from '#protocol'
-import type { StoreHooks } from '../store/types.ts'
+import type { Replayed, StoreHooks } from '../store/types.ts'
 
 /** One item of a link batch. `body` is encoded by its kind (ItemKind in link.proto). */
 export type Item = { readonly conv: ConvId; readonly kind: number; readonly body: Uint8Array }
@@ -116,4 +116,25 @@ export type Relay = {
   manifestChanged(manifest: Manifest): void
   /** Somebody lives elsewhere now, as the directory knows: their conversations follow. */
   homeChanged(user: UserId): void
+}
+
+export type RelayEngine = {
+  readonly relay: Relay
+  /** To be called by the store; see RelayHooks. */
+  readonly hooks: RelayHooks
+  /**
+   * Before anything else: what the former boot's journal still owed becomes lag rows. Throws `old_backup` when the store
+   * was found to be one.
+   */
+  takeOver(replayed: readonly Replayed[]): Promise<void>
+  /** Devices wait for this: other regions may know that the store is an old backup. Rejects when they do. */
+  heard(): Promise<void>
+  /** For tests, metrics and checkers. */
+  inspect(): {
+    conversations: number
+    windowItems(region: RegionId): number
+    /** How far the journal of another region has come, as it said, as a commit of its present life. */
+    journalOf(region: RegionId): number
+    owed(): Owed
+  }
 }

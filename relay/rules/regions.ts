@@ -200,7 +200,8 @@ export class Regions {
         return
       case ItemKind.SAFE: {
         if (conv.host !== region) throw this.#deposed(conv, region, '`safe` of a region that is not the host')
-        // What this replica lacks cannot be safe: it is a member region itself.
+        // What this replica lacks cannot be safe: it is a member region itself. Unless it had it before its store went back.
+        if (conv.life < this.#core.life()) this.#afterGoingBack(conv, place(item.value))
         this.#log.safeUpTo(conv, earlier(place(item.value), conv.settled))
         return
       }
@@ -323,10 +324,16 @@ export class Regions {
   #onLogState(region: RegionId, conv: Conversation, state: LogState): void {
     if (!conv.hostedHere) throw this.#deposed(conv, region, 'this region does not host the conversation')
     const at = place(state)
-    if (at > conv.settled) throw new ParleyError('malformed', 'acknowledged more than there is')
+    if (at > conv.settled) {
+      // Of what this store has forgotten that region speaks the truth.
+      if (conv.life < this.#core.life())
+        throw new ParleyError('not_host', 'of an epoch that went on without this store')
+      throw new ParleyError('malformed', 'acknowledged more than there is')
+    }
     const { feeds } = this.#core
     const news = feeds.acknowledged(conv, region, LOG_STREAM, at)
-    this.#log.hostSafe(conv, news ? undefined : region)
+    // What was safe before somebody moved there is so for that region too, and nothing moves when it has that.
+    this.#log.hostSafe(conv, news && at > conv.safe ? undefined : region)
     // It may be what was kept for a region in which somebody lives since, though it was safe before.
     if (news) this.#log.cursorMoved(conv)
     this.#lag.acknowledged(conv, region, LOG_STREAM)
@@ -336,6 +343,20 @@ export class Regions {
       if (!feeds.missed(conv, region, LOG_STREAM, at)) this.#lag.again(conv, region, LOG_STREAM)
     }
     if (!conv.feeds.get(region)!.lag.has(LOG_STREAM)) this.#resuming.live(conv, region)
+  }
+
+  /** The store went back: the host believes that this region has more than it has. */
+  askAgain(conv: Conversation): void {
+    if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, true)
+  }
+
+  /** The host has sent what it had not dropped: what is safe and did not come is taken anew. */
+  #afterGoingBack(conv: Conversation, safe: Position): void {
+    if (safe > conv.head) this.#moving.arriving.takesAnew(conv)
+    else if (safe <= conv.settled) {
+      conv.life = this.#core.life()
+      this.#core.convs.moved(conv)
+    }
   }
 
   /** A home asks its host, by acknowledging again, how far everything is safe. */

@@ -107,6 +107,11 @@ export class Registers {
     }
   }
 
+  /** Some were handed over with a conversation: who was here before has not heard of them. */
+  cameAlong(conv: Conversation): void {
+    for (const register of conv.registers.values()) this.#tell(conv, register)
+  }
+
   /** A device comes back to a conversation. */
   tellAll(session: SessionState, conv: Conversation, member: number): void {
     for (const register of conv.registers.values()) {

@@ -43,7 +43,7 @@ function conversation(n: number): Conversation {
   const genesisBytes = directGenesis(...users)
   const members = users.map((userId) => ({ userId, region: HERE }))
   const founding = { genesisBytes, genesis: readGenesis(genesisBytes), members, host: HERE, epoch: 1 }
-  return newConversation({ ...founding, id: directConvId(...users) }, HERE)
+  return newConversation({ ...founding, id: directConvId(...users) }, HERE, 1)
 }
 
 /** The next entry of a conversation, with a part for the reader, one for another device of theirs, one for the author. */

@@ -7,14 +7,13 @@
 import { mkdir, statfs } from 'node:fs/promises'
 import { Level } from 'level'
 import { ParleyError } from '#protocol'
-import { STORE_RESERVE_BYTES } from '../limits.ts'
+import { BOOT_ID_BYTES, STORE_RESERVE_BYTES } from '../limits.ts'
 import { tablesIn, verifyTables } from './level-tables.ts'
 import { openSegments } from './segments.ts'
 import type { Backend, Journal, RangeOptions, Rows } from './types.ts'
 import { ensureWitnessed, openWitness, type Witness } from './witness.ts'
 
 const STAMP = 0x73
-const BOOT_ID_BYTES = 16
 /** What level hands over at a time when many rows are read: each time is a turn of a thread. */
 const READ_AT_ONCE_BYTES = 256 * 1024
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024

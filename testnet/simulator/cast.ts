@@ -44,8 +44,10 @@ export type SimPerson = {
   /** Where they live at first. */
   readonly region: RegionId
   /** The newest records of somebody whose versions 1, 2 … named these homes; made once. */
-  readonly records: (homes: readonly RegionId[]) => SimRecords
+  readonly records: (homes: readonly Lived[]) => SimRecords
 }
+/** What one version of somebody's records says. */
+export type Lived = { readonly region: RegionId; readonly generation: number }
 export type Cast = { readonly regions: readonly SimRegion[]; readonly people: readonly SimPerson[] }
 
 const casts = new Map<string, Cast>()
@@ -98,14 +100,15 @@ function makePerson(
     signalRegistrationId: 1,
   })
   const made = new Map<string, SimRecords>()
-  const make = (homes: readonly RegionId[]): SimRecords => {
-    const home = regions.get(homes.at(-1)!)!
+  const make = (homes: readonly Lived[]): SimRecords => {
+    const { region: lives, generation } = homes.at(-1)!
+    const home = regions.get(lives)!
     const common = {
       userId: userIdBytes(userId),
       rootEpoch: 1,
       version: homes.length,
       homeRegion: regionIdBytes(home.id),
-      homeGeneration: 1 + homes.filter((one, i) => i > 0 && one !== homes[i - 1]).length,
+      homeGeneration: generation,
     }
     const previousHash = homes.length === 1 ? new Uint8Array(0) : records(homes.slice(0, -1)).manifest.hash
     const fields = create(ManifestBodySchema, { ...common, devices: [device], previousHash })
@@ -119,8 +122,8 @@ function makePerson(
       home: openHomeRecord(record, START_MS),
     }
   }
-  const records = (homes: readonly RegionId[]): SimRecords => {
-    const history = homes.join(' ')
+  const records = (homes: readonly Lived[]): SimRecords => {
+    const history = homes.map((one) => `${one.region}${one.generation}`).join(' ')
     const known = made.get(history) ?? make(homes)
     made.set(history, known)
     return known

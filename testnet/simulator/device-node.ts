@@ -201,7 +201,8 @@ export class DeviceNode {
 
   connect(): void {
     if (!this.#device || this.#link) return
-    if (this.home.serving) this.#connect(this.#device)
+    const isKnown = !this.home.awaited.has(this.#options.person.userId)
+    if (this.home.serving && isKnown) this.#connect(this.#device)
     else this.connectSoon()
   }
 

@@ -1,7 +1,7 @@
 // Where people live: everybody's records, version by version, and where they lived before.
 import type { RegionId, UserId } from '#protocol'
 import type { FormerHome } from '#relay/rules'
-import type { SimPerson, SimRecords } from './cast.ts'
+import type { Lived, SimPerson, SimRecords } from './cast.ts'
 
 /** How often a person's manifest is replaced in one run without a move. */
 const RENEWALS_MAX = 2
@@ -9,7 +9,7 @@ const RENEWALS_MAX = 2
 type Life = {
   readonly person: SimPerson
   /** By version, from 1. */
-  readonly homes: RegionId[]
+  readonly homes: Lived[]
   readonly records: SimRecords[]
   /** By generation, from 1. */
   readonly generations: RegionId[]
@@ -24,7 +24,7 @@ export class Homes {
   constructor(people: readonly SimPerson[]) {
     this.#lives = new Map(
       people.map((person) => {
-        const homes = [person.region]
+        const homes = [{ region: person.region, generation: 1 }]
         const first = { homes, records: [person.records(homes)], generations: [person.region], gaveUp: [false] }
         return [person.userId, { person, ...first, renewals: 0 }]
       }),
@@ -45,7 +45,7 @@ export class Homes {
   }
 
   of(user: UserId): RegionId {
-    return this.#life(user).homes.at(-1)!
+    return this.#life(user).homes.at(-1)!.region
   }
 
   /** Everywhere they ever lived, by generation from 1. */
@@ -64,19 +64,20 @@ export class Homes {
   renew(user: UserId): boolean {
     const life = this.#life(user)
     if (life.renewals++ >= RENEWALS_MAX) return false
-    this.#next(life, this.of(user))
+    this.#next(life)
     return true
   }
 
+  /** Perhaps to where they lived already: a home that was restored. */
   move(user: UserId, to: RegionId, gaveUp: boolean): void {
     const life = this.#life(user)
     life.generations.push(to)
     life.gaveUp.push(gaveUp)
-    this.#next(life, to)
+    this.#next(life)
   }
 
-  #next({ person, homes, records }: Life, home: RegionId): void {
-    homes.push(home)
+  #next({ person, homes, records, generations }: Life): void {
+    homes.push({ region: generations.at(-1)!, generation: generations.length })
     records.push(person.records(homes))
   }
 }

@@ -27,6 +27,18 @@ export const MOVES_PLANTS: readonly Plant[] = [
     seeds: 400,
   },
   {
+    id: 'home-before-never-told',
+    file: 'relay/rules/former-homes.ts',
+    patches: [
+      ['this.#tellBefore(known, () => this.#answerWhenEmpty(region, known))', 'this.#answerWhenEmpty(region, known)'],
+    ],
+    explain:
+      'a home that crashed before it told the home before says that nothing is kept for somebody who has moved on',
+    checks: ['nothing-lost', 'converges'],
+    first: 28_271,
+    seeds: 10,
+  },
+  {
     id: 'old-home-never-told',
     file: 'relay/rules/former-homes.ts',
     patches: [
@@ -37,14 +49,5 @@ export const MOVES_PLANTS: readonly Plant[] = [
     checks: ['nothing-lost', 'converges'],
     first: 1_801,
     seeds: 100,
-  },
-  {
-    id: 'old-home-told-once',
-    file: 'relay/rules/former-homes.ts',
-    patches: [['if (waits && homeRegion !== ports.region) return', '']],
-    explain: 'a home before says that it keeps nothing for somebody while it does',
-    checks: ['nothing-lost', 'converges'],
-    first: 401,
-    seeds: 200,
   },
 ]

@@ -1,7 +1,9 @@
 // Bugs that the simulator must find, planted one at a time (plant-hook.ts).
+import type { Ending } from './acts.ts'
 import { CLIENT_PLANTS } from './plants-client.ts'
 import { MOVES_PLANTS } from './plants-moves.ts'
 import { RELAY_PLANTS } from './plants-relay.ts'
+import { RESTORED_PLANTS } from './plants-restored.ts'
 import { STORE_PLANTS } from './plants-store.ts'
 
 /** What to replace in which file of the rules, which of the checks has to notice, and within how many seeds. */
@@ -16,6 +18,14 @@ export type Plant = {
   readonly seeds: number
   /** The first of them, for a bug that shows rarely (1). */
   readonly first?: number
+  /** Only those whose story ends so. */
+  readonly ending?: Ending
 }
 
-export const PLANTS: readonly Plant[] = [...RELAY_PLANTS, ...MOVES_PLANTS, ...STORE_PLANTS, ...CLIENT_PLANTS]
+export const PLANTS: readonly Plant[] = [
+  ...RELAY_PLANTS,
+  ...MOVES_PLANTS,
+  ...RESTORED_PLANTS,
+  ...STORE_PLANTS,
+  ...CLIENT_PLANTS,
+]

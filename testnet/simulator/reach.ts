@@ -38,6 +38,7 @@ const MUST_REACH: readonly string[] = [
     'region destroyed',
     'disk went back',
     'old backup found',
+    'region restored',
     'device host-moved',
     'device confirmed',
   ],

@@ -1,7 +1,7 @@
 // A region of a simulated network: one disk, and the processes that have it open. The newest of them owns it; an older
 // one may not have noticed yet.
 import { type Home, type Manifest, type Random, regionIdBytes, type UserId } from '#protocol'
-import { type DirectoryPort, type LinkPort, SimulatedDisk } from '#relay/rules'
+import { beginNextLife, type DirectoryPort, type LinkPort, openStore, SimulatedDisk } from '#relay/rules'
 import { type SimRecords, type SimRegion, signerOf } from './cast.ts'
 import { Kept, watched } from './durable.ts'
 import type { Homes } from './homes.ts'
@@ -39,6 +39,10 @@ export class SimRegionNodes {
   #downUntil = 0
   /** Its disk is destroyed: no process ever starts again. */
   isGone = false
+  /** Its disk was an old backup, and it goes on from that. */
+  isRestored = false
+  /** Whose accounts are of before it was restored. */
+  readonly awaited = new Set<UserId>()
   #clock: NodeClock
 
   constructor(options: RegionOptions) {
@@ -87,13 +91,18 @@ export class SimRegionNodes {
     for (const node of this.nodes) node.homeChanged(user)
   }
 
+  /** Of an account that is no more, or not any more, there is none. */
+  #manifestOf(user: UserId): Manifest | undefined {
+    return this.awaited.has(user) ? undefined : this.recordsOf(user)?.manifest
+  }
+
   #directory(): DirectoryPort {
     // What is found is as new as the person's home has it.
     return {
       knownHome: (user): Home | undefined => this.recordsOf(user)?.home,
       findHome: async (user): Promise<Home | undefined> => this.recordsOf(user)?.home,
-      knownManifest: (user): Manifest | undefined => this.recordsOf(user)?.manifest,
-      findManifest: async (user): Promise<Manifest | undefined> => this.recordsOf(user)?.manifest,
+      knownManifest: (user): Manifest | undefined => this.#manifestOf(user),
+      findManifest: async (user): Promise<Manifest | undefined> => this.#manifestOf(user),
       learnHome: (home) => this.learn(home.userId, home.version),
       formerHome: (user) =>
         this.recordsOf(user)?.home.homeRegion === this.is.id
@@ -183,6 +192,25 @@ export class SimRegionNodes {
     const isNote = (text: string): boolean => text.includes(`k${REGION_PREFIX}`)
     const inRecords = [...records.values()].some((record) => isNote(Buffer.from(record).toString('latin1')))
     return inRecords || [...(rows.get('n')?.keys() ?? [])].some(isNote) ? Math.max(0, ...records.keys()) : undefined
+  }
+
+  /** What the operator does before the relay is started again. */
+  restore(): void {
+    const { world } = this.#options
+    const hooks = {
+      closing() {},
+      committed() {},
+      trimBelow: () => 0,
+      failed: (error: Error) => void world.failures.push(`restore: ${error.message}`),
+    }
+    const { clock } = world
+    const schedule = (callback: () => void): void => void clock.after(0, callback)
+    const restoring = openStore({ backend: this.disk.open(), hooks, clock, schedule }).then(async ({ store }) => {
+      await beginNextLife(store)
+      store.abandon()
+      this.ensure()
+    })
+    restoring.catch((error: Error) => void world.failures.push(`restore: ${error.message}`))
   }
 
   /** The disk is what was copied off it, whatever came since. */

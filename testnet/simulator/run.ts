@@ -7,6 +7,7 @@ import { Player } from './play.ts'
 import type { Reach } from './reach.ts'
 import { sceneOf } from './scene.ts'
 import { watch } from './state.ts'
+import { destroy, goBack, hasDelivered, isKnownBeyond } from './upheavals.ts'
 import { World } from './world.ts'
 
 export type Outcome = {
@@ -101,7 +102,7 @@ function tooSmall({ least, counts, people }: Scene, { said }: World, { faults }:
 async function finish(world: World, player: Player): Promise<void> {
   const { ending } = world.scene
   if (ending === 'a region is destroyed') await destroyOne(world)
-  if (ending === 'a disk goes back') await goBack(world)
+  if (ending === 'a disk goes back') await diskGoesBack(world)
   const crashAll = (): void => {
     for (const region of world.regions.values()) world.crash(region, 0)
   }
@@ -130,16 +131,17 @@ async function finish(world: World, player: Player): Promise<void> {
 async function destroyOne(world: World): Promise<void> {
   const region = [...world.regions.values()][Math.floor(world.regions.size * world.random('destroyed').fraction())]!
   talkAtLast(world)
-  if (await happens(world, () => world.hasDelivered(region))) world.destroy(region)
+  if (await happens(world, () => hasDelivered(world, region))) destroy(world, region)
 }
 
 /** Its disk is what it was earlier, and others know better. */
-async function goBack(world: World): Promise<void> {
+async function diskGoesBack(world: World): Promise<void> {
   const region = [...world.regions.values()].find(({ copied }) => copied !== undefined)
   if (!region) return
   talkAtLast(world)
-  if (await happens(world, () => world.hasDelivered(region) && world.isKnownBeyond(region, region.copied!)))
-    world.goBack(region)
+  const { copied } = region
+  if (await happens(world, () => hasDelivered(world, region) && isKnownBeyond(world, region, copied!)))
+    goBack(world, region)
 }
 
 function talkAtLast(world: World): void {

@@ -30,13 +30,12 @@ import { SimRegionNodes } from './region.ts'
 import type { RelayNode } from './relay-node.ts'
 import { finalOf, LIMITS } from './state.ts'
 import { seedOf, Trace } from './trace.ts'
+import { restore } from './upheavals.ts'
 
 /** How wrong the clock of a process may be, ms. */
 const SKEW_MS = 240_000
 /** When each other region hears of a new manifest, ms. */
 const NEWS_MS = 1_500
-/** How long people stay without a home when it is destroyed, ms. */
-const FLIGHT_MS = 1_000
 
 const NO_MOVES: readonly Moved[] = []
 
@@ -140,7 +139,7 @@ export class World {
       nameOf: (id) => this.nameOf(id),
       homesOf: (user) => this.homes.all(user),
       movesOf: (conv) => this.#moves.get(conv) ?? NO_MOVES,
-      membersOf: (conv) => this.#members.get(conv)!,
+      membersOf: (conv) => this.membersOf(conv),
       bytesOf: (conv) => convIdBytes(conv),
       kept: (region, conv, key, before) => this.regions.get(region)!.kept.has(conv, key, before),
       // Of whoever is gone nobody knows what it had.
@@ -183,6 +182,10 @@ export class World {
 
   regionAt(index: number): SimRegionNodes {
     return this.regions.get(this.cast.regions[index]!.id)!
+  }
+
+  membersOf(conv: ConvId): readonly UserId[] {
+    return this.#members.get(conv) ?? []
   }
 
   /** The direct conversation of two people. */
@@ -247,7 +250,8 @@ export class World {
   #isForgotten(conv: ConvId): boolean {
     const users = this.#members.get(conv)!
     return [...this.regions.values()].some(
-      ({ is, isGone }) => isGone && users.every((user) => this.homes.all(user).includes(is.id)),
+      ({ is, isGone, isRestored }) =>
+        (isGone || isRestored) && users.every((user) => this.homes.all(user).includes(is.id)),
     )
   }
 
@@ -260,7 +264,7 @@ export class World {
     if (error instanceof ParleyError && error.code === 'old_backup') {
       this.count('old backup found')
       this.kill(region, node)
-      this.destroy(region)
+      restore(this, region)
       return
     }
     const expected = /append failed|ENOSPC|another owner/.test(error.message)
@@ -326,53 +330,19 @@ export class World {
 
   /** Somebody's account moves to another region. `gone`: the old home is given up. */
   move(device: DeviceNode, to: SimRegionNodes, gone: boolean): boolean {
-    const { userId, name } = device.person
     if (to === device.home || !to.serving) return false
-    this.trace.note('moves', () => `${name} lives in ${to.is.name} from now on`)
+    this.trace.note('moves', () => `${device.person.name} lives in ${to.is.name} from now on`)
+    this.settle(device, to, gone)
+    return true
+  }
+
+  /** In a later generation. */
+  settle(device: DeviceNode, to: SimRegionNodes, gone: boolean): void {
+    const { userId } = device.person
     this.homes.move(userId, to.is.id, gone)
     to.welcome(userId)
     device.moveTo(to)
     this.#spread(device)
-    return true
-  }
-
-  /** Every device that lives there has everything that its home ever kept. */
-  hasDelivered(region: SimRegionNodes): boolean {
-    const locals = this.devices.filter(({ home }) => home === region)
-    for (const [conv, head] of region.kept.heads)
-      for (const device of locals)
-        if (this.#members.get(conv as ConvId)?.includes(device.person.userId) && device.cursorOf(conv as ConvId) < head)
-          return false
-    return true
-  }
-
-  /** For good; whoever lived there gives it up, and goes to live elsewhere. */
-  destroy(region: SimRegionNodes): void {
-    const random = this.random('refuge')
-    const nodes = [...region.nodes]
-    this.trace.note('destroyed', () => `${region.is.name} is destroyed`)
-    this.count('region destroyed')
-    region.destroy()
-    for (const node of nodes) this.links.nodeDied(node)
-    const others = [...this.regions.values()].filter((other) => !other.isGone)
-    for (const device of this.devices.filter(({ home }) => home === region)) {
-      const to = others[Math.floor(others.length * random.fraction())]!
-      this.clock.after(FLIGHT_MS * random.fraction(), () => this.move(device, to, true))
-    }
-  }
-
-  /** Every other region keeps that its journal has come farther than this commit. */
-  isKnownBeyond(region: SimRegionNodes, commit: number): boolean {
-    const others = [...this.regions.values()].filter((other) => other !== region && !other.isGone)
-    return others.every(({ serving }) => (serving?.inspect()?.journalOf(region.is.id) ?? 0) > commit)
-  }
-
-  /** All that came to its disk since it was copied is gone. */
-  goBack(region: SimRegionNodes): void {
-    this.crash(region, 100)
-    this.trace.note('goes back', () => `the disk of ${region.is.name} goes back to commit ${region.copied}`)
-    this.count('disk went back')
-    region.goBack()
   }
 
   async say(from: DeviceNode, to: SimPerson, text: string): Promise<void> {
