@@ -62,10 +62,10 @@ export const SOCKET_BACKLOG_MAX_BYTES = 64 * 1024 * 1024
 export const ENTRIES_TIMED_MAX = 16
 export const ENTRY_TIMING_MS = 3_000
 
-/** A profile that turned out to be an old copy registers anew by itself at most this often. */
 /** A home that says that it was restored is believed so many times in so long, ms. */
 export const COME_HOME_TIMES = 3
 export const COME_HOME_MS = 24 * 3_600_000
+/** A profile that turned out to be an old copy registers anew by itself at most this often. */
 export const REPLACE_SELF_MS = 24 * 3_600_000
 
 /** Messages that one page of history holds at most. */

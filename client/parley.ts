@@ -339,9 +339,8 @@ export class Parley extends Profile implements AsyncDisposable {
     if (this.#closed) return
     this.#emit(event)
     if (event.type === 'broken') {
-      this.#connection.stop(
-        new ParleyError('store_damaged', `the profile could not be written: ${event.error.message}`),
-      )
+      const error = new ParleyError('store_damaged', `the profile could not be written: ${event.error.message}`)
+      this.#connection.stop(error)
       this.#waiters.endAll(new ParleyError('store_damaged', 'the profile could not be written'))
     }
   }
@@ -382,7 +381,8 @@ export class Parley extends Profile implements AsyncDisposable {
   }
 
   async #replace(): Promise<Remedy> {
-    if (this.#closed || this.#replacing) return this.#closed ? 'stop' : 'later'
+    if (this.#closed) return 'stop'
+    if (this.#replacing) return 'later'
     this.#replacing = true
     try {
       const { db } = this.#profile

@@ -33,6 +33,8 @@ export type Profile = {
   readonly learn: (manifest: Manifest) => Promise<void>
 }
 
+const wasServed = (db: DeviceDb): boolean => all(db, 'conversations').some(({ cursor }) => cursor > 0)
+
 export async function remedyFor(error: ParleyError, db: DeviceDb, { clock, replace, learn }: Profile): Promise<Remedy> {
   const home = async (): Promise<Remedy> => {
     if (!(await comeHome(db, readHomeRegion(db, clock.now()), clock))) return 'later'
@@ -47,11 +49,9 @@ export async function remedyFor(error: ParleyError, db: DeviceDb, { clock, repla
     case 'home_restored':
       return home()
     case 'unknown_user':
-      // A home that served this account and has forgotten it is no place to begin as if nothing had been.
-      if (all(db, 'conversations').some(({ cursor }) => cursor > 0)) return home()
-      await registerOnceMore(db, readHomeRegion(db, clock.now()), clock)
-      return 'again'
     case 'stale_manifest':
+      // A home that served this account and has forgotten it is no place to begin as if nothing had been.
+      if (error.code === 'unknown_user' && wasServed(db)) return home()
       await registerOnceMore(db, readHomeRegion(db, clock.now()), clock)
       return 'again'
     case 'too_old':

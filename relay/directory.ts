@@ -131,7 +131,7 @@ function rulesPort(
       const account = await accounts.find(user)
       if (account) return account.home
       // Of before the store went back: perhaps they have moved since.
-      const stored = (await accounts.findStored(user))?.home
+      const stored = accounts.knownStored(user)?.home
       const found = node.directory.findHome(user)
       return stored ? ((await found.catch(() => undefined)) ?? stored) : found
     },

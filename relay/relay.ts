@@ -24,7 +24,7 @@ import { type Gateway, openGateway } from './gateway/gateway.ts'
 import { BOOT_ID_BYTES } from './limits.ts'
 import { linkAdapter, nodeStorage } from './node-adapter.ts'
 import { createPages } from './pages.ts'
-import { ensureNotLost, storeOf } from './restore.ts'
+import { ensureNotLost, markBegun, storeOf } from './restore.ts'
 import type { Relay } from './rules/ports.ts'
 import { createRelay, lateHooks, lifeOf, type RelayEngine, RULE_LIMITS } from './rules.ts'
 import { type RelaySecrets, readSecrets } from './secrets.ts'
@@ -266,6 +266,7 @@ async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assemb
   const gateway = stack.use(await openClientPort(base, parts))
   circle.gateway = gateway
   record = await makeRecord()
+  await markBegun(config)
   await node.directory.publishRegion(record)
   return { node, gateway, store, owed: () => ({ ...engine.inspect().owed() }) }
 }

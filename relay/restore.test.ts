@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { systemClock, systemRandom } from '#protocol'
 import { loadConfig } from './config.ts'
 import { initRelay } from './init.ts'
-import { ensureNotLost, restoreRelay, storeOf } from './restore.ts'
+import { ensureNotLost, markBegun, restoreRelay, storeOf } from './restore.ts'
 import { secretFiles } from './secrets.ts'
 import { openLevel } from './store/level.ts'
 
@@ -19,6 +19,8 @@ test('every restore begins a later life, also of a store that was lost, and neve
   const config = await loadConfig(dataDir, {}, new Map())
   const restore = () => restoreRelay(config, systemClock, systemRandom)
   await ensureNotLost(config, 0)
+  await ensureNotLost(config, 0)
+  await markBegun(config)
   await assert.rejects(ensureNotLost(config, 0), { code: 'old_backup' }, 'there was one, and it is empty')
   await ensureNotLost(config, 1)
   assert.equal((await restore()).life, 2)

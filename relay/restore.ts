@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type Clock, ParleyError, type Random, type RegionId } from '#protocol'
 import type { RelayConfig } from './config.ts'
 import { BOOT_ID_BYTES } from './limits.ts'
-import { beginNextLife } from './rules.ts'
+import { beginNextLife, lateHooks } from './rules.ts'
 import { readSecrets } from './secrets.ts'
 import { openLevel } from './store/level.ts'
 import { openStore } from './store/store.ts'
@@ -35,24 +35,26 @@ const mark = (config: RelayConfig, life: number): Promise<void> =>
 export async function restoreRelay(config: RelayConfig, clock: Clock, random: Random): Promise<RestoredRelay> {
   const { keys } = await readSecrets(config.dataDir, clock.now())
   const directory = storeOf(config)
-  const failed = Promise.withResolvers<never>()
-  // What the journal says is owed to others is read again by the relay: nothing of it may go.
-  const hooks = { closing() {}, committed() {}, trimBelow: () => 0, failed: failed.reject }
+  // What the journal says is owed to others is read again by the relay: nothing of it goes. A store that fails says so to
+  // whoever waits for the commit.
+  const { hooks } = lateHooks(() => undefined)
   const backend = await openLevel({ directory, bootId: random.bytes(BOOT_ID_BYTES) })
-  const { store } = await openStore({ backend, hooks, clock })
-  await using owned = store
-  const life = await Promise.race([beginNextLife(owned, (await markedLife(config)) ?? 1), failed.promise])
+  await using store = (await openStore({ backend, hooks, clock })).store
+  const life = await beginNextLife(store, (await markedLife(config)) ?? 1)
   await mark(config, life)
   return { regionId: keys.regionId, store: directory, life }
 }
 
 /** A store that is empty though the region has had one was lost. */
 export async function ensureNotLost(config: RelayConfig, committed: number): Promise<void> {
-  const marked = await markedLife(config)
-  if (marked === undefined) await mark(config, 1)
-  else if (committed === 0) {
+  if (committed === 0 && (await markedLife(config)) !== undefined) {
     throw new ParleyError('old_backup', `the store in ${storeOf(config)} is empty, and this region has had one`, {
       store: storeOf(config),
     })
   }
+}
+
+/** To be called once something was committed: a start that ended before has had no store to lose. */
+export async function markBegun(config: RelayConfig): Promise<void> {
+  if ((await markedLife(config)) === undefined) await mark(config, 1)
 }

@@ -45,12 +45,14 @@ describe('accounts', () => {
     const { userId } = person
     assert.equal(await accounts.find(userId), undefined)
     assert.equal(accounts.known(userId), undefined)
-    assert.equal((await accounts.findStored(userId))?.manifest.version, 1)
+    assert.equal(accounts.knownStored(userId)?.manifest.version, 1)
     const { manifest, head, opened } = person.first
     await assert.rejects(accounts.register(manifest, head, ''), { code: 'home_restored' })
     const newer = person.sign({ version: 2, previousHash: opened.hash })
     await assert.rejects(accounts.replaceManifest(newer.manifest, newer.head), { code: 'home_restored' })
-    assert.deepEqual(returned, [])
+    const forged = person.sign({ version: 2, previousHash: new Uint8Array(32), generation: 2 })
+    await assert.rejects(accounts.register(forged.manifest, forged.head, ''), { code: 'conflict' })
+    assert.deepEqual(returned, [], 'nothing is thrown away for who is not taken')
     const home = person.sign({ version: 2, previousHash: opened.hash, generation: 2 })
     await accounts.register(home.manifest, home.head, '', { region: before.region.regionId, gone: true })
     assert.deepEqual(returned, [userId], 'before anybody can ask for what may have been given')

@@ -51,8 +51,7 @@ export type Accounts = {
   findCommitted(user: UserId): Promise<Account | undefined>
   /** From memory only. */
   known(user: UserId): Account | undefined
-  /** Also one of before the store went back. */
-  findStored(user: UserId): Promise<Account | undefined>
+  /** From memory only, where `find` puts it: also one of before the store went back. */
   knownStored(user: UserId): Account | undefined
   /** Resolves when `counter` is committed as the last one of this device; `old_profile` when it is not above the last. */
   raiseSessionCounter(user: UserId, device: DeviceKey, counter: bigint): Promise<void>
@@ -122,13 +121,6 @@ function write(account: Account, parts: AccountsParts, cache: Cache): void {
 const current = (account: Account | undefined, { restored }: AccountsParts): Account | undefined =>
   (account?.life ?? 1) === (restored?.life ?? 1) ? account : undefined
 
-/** An account of before the store went back is only followed by one of a later generation. */
-async function comeHome(stored: Account, candidate: Account, parts: AccountsParts): Promise<void> {
-  if (current(stored, parts)) return
-  if (candidate.manifest.homeGeneration <= stored.manifest.homeGeneration) throw homeRestored(stored)
-  await parts.restored!.onReturn(candidate.manifest)
-}
-
 export const homeRestored = ({ manifest }: Account): ParleyError =>
   new ParleyError('home_restored', 'this home was restored from a backup that is older than what it has said', {
     generation: `${manifest.homeGeneration}`,
@@ -144,8 +136,10 @@ async function accept(
   ifUnknown: () => ParleyError | undefined,
 ): Promise<{ readonly account: Account; readonly what: Change }> {
   const before = await load(candidate.manifest.userId, parts, cache)
+  const comesHome = before !== undefined && !current(before, parts)
   if (before) {
-    await comeHome(before, candidate, parts)
+    // An account of before the store went back is only followed by one of a later generation.
+    if (comesHome && candidate.manifest.homeGeneration <= before.manifest.homeGeneration) throw homeRestored(before)
     if (compareManifests(before.manifest, candidate.manifest) === 'same') return { account: before, what: 'same' }
     checkSuccessor(before.manifest, candidate.manifest)
     if (!candidate.former) candidate = { ...candidate, former: before.former }
@@ -154,6 +148,7 @@ async function accept(
     if (refusal) throw refusal
   }
   if (!parts.rows.hasRoom()) throw new ParleyError('full_disk', 'no room for accounts')
+  if (comesHome) await parts.restored!.onReturn(candidate.manifest)
   write(candidate, parts, cache)
   return { account: candidate, what: before ? 'replaced' : 'registered' }
 }
@@ -205,7 +200,6 @@ export function createAccounts(parts: AccountsParts): Accounts {
       return account
     },
     known: (user) => current(cache.get(user), parts),
-    findStored: (user) => load(user, parts, cache),
     knownStored: (user) => cache.get(user),
     leave(home) {
       const { userId } = home

@@ -22,7 +22,7 @@ import { BUNDLE_PAIR_BUDGET, BUNDLE_REGION_BUDGET, BUNDLE_TARGET_BUDGET } from '
 import type { Accounts } from './accounts.ts'
 import { createBudgets } from './budgets.ts'
 import type { AccountRows } from './rows.ts'
-import { type Counts, countsOf, isLow, isNews, isOf, type Pile, type Shelf, stock, take } from './shelf.ts'
+import { type Counts, countsOf, isLow, isNews, isOf, type Shelf, stock, take, withoutOneTime } from './shelf.ts'
 import { createTurns } from './turns.ts'
 
 /** Who asks for a bundle. `region` is the authenticated one that the request came from. */
@@ -142,13 +142,7 @@ export function createPrekeys(parts: PrekeysParts): Prekeys {
         const shelf = await rows.shelf(user, number)
         if (!shelf) return
         clear(rows, user, number, shelf)
-        const none = (pile: Pile): Pile => ({ ids: [], highest: pile.highest })
-        rows.putShelf(user, number, {
-          ...shelf,
-          payloadHash: '',
-          oneTime: none(shelf.oneTime),
-          oneTimeKyber: none(shelf.oneTimeKyber),
-        })
+        rows.putShelf(user, number, withoutOneTime(shelf))
       }),
     async bundle(target, device, requester) {
       const name = `${target}/${device}`

@@ -85,6 +85,12 @@ export function stock(shelf: Shelf | undefined, prekeys: Prekeys, registration: 
   }
 }
 
+/** Ids go on rising, and no payload of before is known. */
+export function withoutOneTime(shelf: Shelf): Shelf {
+  const none = ({ highest }: Pile): Pile => ({ ids: [], highest })
+  return { ...shelf, payloadHash: '', oneTime: none(shelf.oneTime), oneTimeKyber: none(shelf.oneTimeKyber) }
+}
+
 export type Taken = {
   readonly shelf: Shelf
   readonly oneTime: number | undefined

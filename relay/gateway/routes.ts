@@ -113,7 +113,7 @@ function recoveryRoute(http: Http, parts: GatewayParts, spend: (address: string)
     async (request) => {
       spend(request.ip)
       const user = ensureUserId(request.params.userId)
-      const account = (await parts.accounts.findCommitted(user)) ?? (await parts.accounts.findStored(user))
+      const account = (await parts.accounts.findCommitted(user)) ?? parts.accounts.knownStored(user)
       if (!account) throw new ParleyError('unknown_user', 'no account of this region', { user })
       return recordsOf(account)
     },

@@ -22,14 +22,14 @@ function checkManifest(claim: SignInClaim, account: Account): void {
  */
 export async function checkProof(
   proved: SignInProved,
-  accounts: Pick<Accounts, 'find' | 'findStored' | 'known' | 'raiseSessionCounter'>,
+  accounts: Pick<Accounts, 'find' | 'known' | 'knownStored' | 'raiseSessionCounter'>,
   admission: Pick<Admission, 'turn'>,
   open: (account: Account) => void,
 ): Promise<void> {
   const { claim } = proved
   const account = await accounts.find(claim.userId)
   if (!account) {
-    const stored = await accounts.findStored(claim.userId)
+    const stored = accounts.knownStored(claim.userId)
     throw stored
       ? homeRestored(stored)
       : new ParleyError('unknown_user', 'no account of this region', { user: claim.userId })

@@ -6,7 +6,7 @@ import { type RegionId, type UserId, limits as wire } from '#protocol'
 import type { Replayed, Store } from '../store/types.ts'
 import { Arriving } from './arriving.ts'
 import { Builder } from './building.ts'
-import { type Conversation, wantsSafe } from './conversation.ts'
+import type { Conversation } from './conversation.ts'
 import { HOST_STREAM, LOG_STREAM } from './conversation-rows.ts'
 import { Conversations } from './conversations.ts'
 import { type Core, Outbox } from './core.ts'
@@ -188,7 +188,7 @@ class Engine implements RelayEngine, Relay {
   #opened(conv: Conversation): void {
     if (conv.life < this.#notes.life) this.#moves.wentBack(conv)
     if (conv.hostedHere) this.#log.hostSafe(conv, undefined)
-    else this.#askHost(conv)
+    else this.#regions.askHost(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)
     this.#registers.opened(conv)
     this.#following.check(conv)
@@ -304,14 +304,8 @@ class Engine implements RelayEngine, Relay {
       const feed = conv.feeds.get(region)
       if (!feed) continue
       feed.sent.clear()
-      if (!conv.hostedHere) this.#askHost(conv)
+      if (!conv.hostedHere) this.#regions.askHost(conv)
     }
-  }
-
-  /** What the host may believe to be known here, or has said and was not heard. */
-  #askHost(conv: Conversation): void {
-    if (conv.life < this.#notes.life) this.#regions.askAgain(conv)
-    else if (wantsSafe(conv)) this.#regions.askSafe(conv)
   }
 
   #resume(conv: Conversation, region: RegionId, stream: string): void {

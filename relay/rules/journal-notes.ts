@@ -76,7 +76,7 @@ export async function lifeOf(store: Store): Promise<number> {
   return life ? readNumber(life) : 1
 }
 
-export function oldBackup(lacks: JournalPlace): ParleyError {
+function oldBackup(lacks: JournalPlace): ParleyError {
   return new ParleyError(
     'old_backup',
     'this store is an old backup: other regions keep what this region said after it',
@@ -198,13 +198,14 @@ export class JournalNotes {
     if (isAhead(place, { life: this.#life, commit }) && isOwnPosition(note, ports.noteSecret)) {
       freeze()
       store.put(NOTES, BEHIND, writePlace(place))
+      const error = oldBackup(place)
       // A store that cannot take it fails by itself: it may belong to another process by now.
       store.flushed().then(
         () => {
-          this.#heard.reject(oldBackup(place))
-          failed(oldBackup(place))
+          this.#heard.reject(error)
+          failed(error)
         },
-        (error) => this.#heard.reject(error),
+        (reason) => this.#heard.reject(reason),
       )
     } else if (!this.#isHeard && this.#kept.has(from)) this.#hear()
   }

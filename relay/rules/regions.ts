@@ -23,7 +23,7 @@ import {
   type Submission,
   type UserId,
 } from '#protocol'
-import { type Author, authorOf, type Conversation, hashWith, isClosed, nextPlace } from './conversation.ts'
+import { type Author, authorOf, type Conversation, hashWith, isClosed, nextPlace, wantsSafe } from './conversation.ts'
 import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes, newsFor } from './founding.ts'
@@ -345,11 +345,6 @@ export class Regions {
     if (!conv.feeds.get(region)!.lag.has(LOG_STREAM)) this.#resuming.live(conv, region)
   }
 
-  /** The store went back: the host believes that this region has more than it has. */
-  askAgain(conv: Conversation): void {
-    if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, true)
-  }
-
   /** The host has sent what it had not dropped: what is safe and did not come is taken anew. */
   #afterGoingBack(conv: Conversation, safe: Position): void {
     if (safe > conv.head) this.#moving.arriving.takesAnew(conv)
@@ -359,9 +354,13 @@ export class Regions {
     }
   }
 
-  /** A home asks its host, by acknowledging again, how far everything is safe. */
-  askSafe(conv: Conversation): void {
-    if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, false)
+  /**
+   * A home asks its host, by acknowledging again, how far everything is safe; and when its store went back, for what the
+   * host believes it to have.
+   */
+  askHost(conv: Conversation): void {
+    const lacks = conv.life < this.#core.life()
+    if ((lacks || wantsSafe(conv)) && this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, lacks)
   }
 }
 

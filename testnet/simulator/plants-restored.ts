@@ -31,8 +31,8 @@ export const RESTORED_PLANTS: readonly Plant[] = [
   },
   {
     id: 'restored-replica-does-not-ask',
-    file: 'relay/rules/engine.ts',
-    patches: [['if (conv.life < this.#notes.life) this.#regions.askAgain(conv)\n    else if', 'if']],
+    file: 'relay/rules/regions.ts',
+    patches: [['const lacks = conv.life < this.#core.life()', 'const lacks = false']],
     explain: 'a restored replica waits for what its host believes it to have',
     checks: ['failure', 'one-order', 'nothing-lost', 'converges'],
     ending: 'a disk goes back',

@@ -1,7 +1,7 @@
 // A region of a simulated network: one disk, and the processes that have it open. The newest of them owns it; an older
 // one may not have noticed yet.
 import { type Home, type Manifest, type Random, regionIdBytes, type UserId } from '#protocol'
-import { beginNextLife, type DirectoryPort, type LinkPort, openStore, SimulatedDisk } from '#relay/rules'
+import { beginNextLife, type DirectoryPort, type LinkPort, lateHooks, openStore, SimulatedDisk } from '#relay/rules'
 import { type SimRecords, type SimRegion, signerOf } from './cast.ts'
 import { Kept, watched } from './durable.ts'
 import type { Homes } from './homes.ts'
@@ -197,12 +197,8 @@ export class SimRegionNodes {
   /** What the operator does before the relay is started again. */
   restore(): void {
     const { world } = this.#options
-    const hooks = {
-      closing() {},
-      committed() {},
-      trimBelow: () => 0,
-      failed: (error: Error) => void world.failures.push(`restore: ${error.message}`),
-    }
+    const failed = (error: Error): void => void world.failures.push(`restore: ${error.message}`)
+    const { hooks } = lateHooks(failed)
     const { clock } = world
     const schedule = (callback: () => void): void => void clock.after(0, callback)
     const restoring = openStore({ backend: this.disk.open(), hooks, clock, schedule }).then(async ({ store }) => {
@@ -210,7 +206,7 @@ export class SimRegionNodes {
       store.abandon()
       this.ensure()
     })
-    restoring.catch((error: Error) => void world.failures.push(`restore: ${error.message}`))
+    restoring.catch(failed)
   }
 
   /** The disk is what was copied off it, whatever came since. */
