@@ -76,7 +76,7 @@ function optionsOf() {
 type Options = ReturnType<typeof optionsOf>
 
 /** Each with a network of its own, so that nothing grows without end. */
-async function runAll({ kills, rounds, seed, plant }: Options, dir: string): Promise<Run[]> {
+async function runAll({ kills, rounds, seed, plant, keep }: Options, dir: string): Promise<Run[]> {
   const runs: Run[] = []
   const count = Math.ceil(rounds / ROUNDS)
   const hung = (): void => {
@@ -89,7 +89,7 @@ async function runAll({ kills, rounds, seed, plant }: Options, dir: string): Pro
     const done = await run({ ...options, seed: seed + i, dir: join(dir, `${seed + i}`), plant, say, hung })
     runs.push(done)
     if (done.violations.length > 0) break
-    await rm(join(dir, `${seed + i}`), { recursive: true, force: true, maxRetries: 5 })
+    if (!keep) await rm(join(dir, `${seed + i}`), { recursive: true, force: true, maxRetries: 5 })
   }
   return runs
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { cp, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Parley } from '#client'
 import { parley } from './scenarios/command-line.ts'
 import { newcomer, open, openStage, type Person, reach, type Stage, say, talkOf } from './scenarios/stage.ts'
 
@@ -24,6 +25,19 @@ async function restore(stage: Stage, region: string): Promise<void> {
   const { code, err, out } = await parley(['relay', 'restore', '--data', stage.network.region(region).dir])
   assert.equal(code, 0, err)
   assert.match(out.toString(), /goes on from what is in .*\nNext: parley relay start/)
+}
+
+/** Whose phone is gone as well, and who has but the phrase. */
+async function comesBack(stage: Stage, lost: Person, other: Person): Promise<void> {
+  const { recoveryPhrase, passphrase } = lost
+  const home = stage.network.region(lost.region).url
+  await using back = await Parley.recover(`${lost.profile}-again`, { home, recoveryPhrase, passphrase })
+  assert.equal(back.userId, lost.userId)
+  await using there = await open(other)
+  there.connect()
+  await say(back, other.userId, 'my phone is gone')
+  await say(there, lost.userId, 'here you are')
+  assert.deepEqual(talkOf(back, other.userId), ['> my phone is gone', '< here you are'])
 }
 
 test(
@@ -57,6 +71,7 @@ test(
       }
     }
     const { relay, dir } = stage.network.region('north')
+    const dan = await newcomer(stage, 'dan', 'north')
     const store = join(dir, 'store')
     await talk('before')
     for (const [, other, told] of pairs.slice(0, 2)) {
@@ -79,6 +94,7 @@ test(
     await stage.network.region('south').relay.start()
     await restore(stage, 'north')
     await relay.start()
+    await comesBack(stage, dan, ben)
     await talk('restored')
     await relay.kill()
     await rm(store, { recursive: true })

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
+import { ABOUT, type About, seedsAbout } from './simulator/about.ts'
 import { findPlant } from './simulator/find-plant.ts'
 import { PLANTS, type Plant } from './simulator/plants.ts'
 import { addReach, neverReached, type Reach } from './simulator/reach.ts'
@@ -19,6 +20,8 @@ const SHOWN_MAX = 6
 const REACH_SEEDS = 1_000
 const SHRINK_PLAYS = 1_500
 
+const KINDS = Object.keys(ABOUT) as About[]
+
 const HELP = `npm run sim -- [options]
 
 Runs the rules of relays and clients in one process, on a virtual clock, over a network, disks and processes that fail,
@@ -26,6 +29,7 @@ and checks what Parley promises. One seed is one story: at least 3 regions, 12 p
 
   --seeds N      how many seeds (1000); those that ever failed come first
   --first S      the first of them (1)
+  --about KIND   only stories in which ${KINDS.map((it) => `${ABOUT[it]} (${it})`).join(',\n                 ')}
   --seed S       only this one; the same seed ends with the same trace hash on every machine
     --trace      what happens, line by line
     --shrink     if it fails: a story as short as possible that fails in the same way, in words
@@ -37,6 +41,7 @@ and checks what Parley promises. One seed is one story: at least 3 regions, 12 p
 const OPTIONS = {
   seeds: { type: 'string', default: '1000' },
   first: { type: 'string', default: '1' },
+  about: { type: 'string' },
   seed: { type: 'string' },
   trace: { type: 'boolean', default: false },
   shrink: { type: 'boolean', default: false },
@@ -62,6 +67,12 @@ function wholeNumber(name: string, text: string): number {
   const number = Number(text)
   if (!Number.isSafeInteger(number) || number < 0) throw new Error(`--${name} takes a whole number, not "${text}"`)
   return number
+}
+
+function aboutOf(text: string | undefined): About | undefined {
+  const kind = KINDS.find((it) => it === text)
+  if (text !== undefined && !kind) throw new Error(`--about takes one of ${KINDS.join(', ')}, not "${text}"`)
+  return kind
 }
 
 function show(seed: number, violations: readonly string[]): void {
@@ -95,9 +106,9 @@ async function inShort(seed: number): Promise<boolean> {
   return false
 }
 
-async function many(first: number, count: number): Promise<boolean> {
-  const range = Array.from({ length: count }, (_, i) => first + i)
-  const seeds = [...new Set([...FAILED_ONCE, ...range])]
+async function many(first: number, count: number, about: About | undefined): Promise<boolean> {
+  const range = seedsAbout(about, first, count)
+  const seeds = about ? range : [...new Set([...FAILED_ONCE, ...range])]
   const reach: Reach = {}
   const failed: number[] = []
   const started = systemClock.monotonic()
@@ -122,7 +133,7 @@ async function many(first: number, count: number): Promise<boolean> {
     },
   })
   for (const [what, n] of Object.entries(reach).sort()) console.log(`  ${what.padEnd(44)} ${n}`)
-  const never = count < REACH_SEEDS ? [] : neverReached(reach)
+  const never = count < REACH_SEEDS || about ? [] : neverReached(reach)
   for (const what of never) console.log(`never reached: ${what}`)
   const names = failed.length > 0 ? `: ${failed.join(' ')} (to be kept in testnet/simulator/seeds.json)` : ''
   console.log(`${done} seeds, ${rate(done)}/s, ${failed.length} with violations${names}`)
@@ -166,7 +177,8 @@ async function main(): Promise<boolean> {
   }
   if (values.plant !== undefined && process.env.SIM_PLANT === undefined) return withPlant(values.plant)
   if (values.plants) return plants(values.only ? PLANTS.filter(({ id }) => id === values.only) : PLANTS)
-  if (values.seed === undefined) return many(wholeNumber('first', values.first), wholeNumber('seeds', values.seeds))
+  if (values.seed === undefined)
+    return many(wholeNumber('first', values.first), wholeNumber('seeds', values.seeds), aboutOf(values.about))
   const seed = wholeNumber('seed', values.seed)
   return values.shrink ? inShort(seed) : replay(seed)
 }

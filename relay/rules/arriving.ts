@@ -1,14 +1,9 @@
 // A conversation comes to a region: somebody lives here now. What they had elsewhere is asked for, taken page by page and
 // built up; if this region is to host it, the epoch before is ended first. Until then nobody who came is served here.
-import { create, toBinary } from '@bufbuild/protobuf'
 import {
   type Ballot,
   type ConvId,
-  epochOf,
-  FetchSchema,
-  ItemKind,
   NOWHERE,
-  nOf,
   openClosed,
   openHostRegister,
   ParleyError,
@@ -18,10 +13,8 @@ import {
   readHostRegister,
   regionIdOf,
   signHostRegister,
-  TakeoverSchema,
   type TakeoverState,
   type UserId,
-  userIdBytes,
 } from '#protocol'
 import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
@@ -145,6 +138,15 @@ export class Arriving {
     })
   }
 
+  /** A register that came meanwhile changes whom to ask, and what can be closed here: then it is begun anew. */
+  #isCurrent(coming: Coming): boolean {
+    if (this.#coming.get(coming.id) !== coming) return false
+    if ((this.#existing(coming.id)?.epoch ?? 0) === coming.epoch) return true
+    this.#drop(coming)
+    this.begin(coming.id, coming.genesis, undefined)
+    return false
+  }
+
   #drop(coming: Coming | undefined): void {
     if (!coming) return
     this.#coming.delete(coming.id)
@@ -229,7 +231,7 @@ export class Arriving {
   // --- asking
 
   #step(coming: Coming): void {
-    if (this.#coming.get(coming.id) !== coming) return
+    if (!this.#isCurrent(coming)) return
     if (coming.building) this.#fetch(coming, coming.building)
     else if (coming.forcing) this.#election.force(coming, coming.forcing)
     else this.#plan(coming)
@@ -242,7 +244,7 @@ export class Arriving {
     const plan = planOf(coming.arrival, before, patient)
     switch (plan.do) {
       case 'ask':
-        for (const region of plan.regions) this.#ask(coming, region)
+        for (const region of plan.regions) this.#asking.ask(coming, region)
         return
       case 'take':
         if (plan.closed) coming.payload = this.#election.payloadOf(coming, [plan.closed])
@@ -271,14 +273,6 @@ export class Arriving {
     }
   }
 
-  #ask(coming: Coming, region: RegionId): void {
-    if (!this.#asking.isDue(coming, region)) return
-    const epoch = coming.homes[0]!.homeGeneration
-    const userId = coming.awaited.map(userIdBytes)
-    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, genesis: coming.genesis, userId }))
-    this.#asking.send(region, coming, ItemKind.TAKEOVER, body)
-  }
-
   onState(region: RegionId, id: ConvId, state: TakeoverState): void {
     const coming = this.#coming.get(id)
     if (!coming || coming.building || coming.forcing || !coming.arrival.candidates.includes(region)) return
@@ -297,7 +291,7 @@ export class Arriving {
   onBallot(region: RegionId, id: ConvId, ballot: Ballot): void {
     const coming = this.#coming.get(id)
     if (!coming?.forcing || coming.building || ballot.epoch !== coming.arrival.opens) return
-    this.#guarded(coming, () => this.#election.onBallot(region, coming, ballot))
+    this.#guarded(coming, () => this.#isCurrent(coming) && this.#election.onBallot(region, coming, ballot))
   }
 
   /** Decided for ever: what the cut keeps comes from who has it. */
@@ -327,9 +321,7 @@ export class Arriving {
       this.#step(coming)
       return
     }
-    if (!this.#asking.isDue(coming, `page ${after}`)) return
-    const body = toBinary(FetchSchema, create(FetchSchema, { epoch: epochOf(after), n: nOf(after) }))
-    this.#asking.send(from, coming, ItemKind.FETCH, body)
+    this.#asking.fetch(coming, from, after)
   }
 
   onRange(region: RegionId, id: ConvId, range: Range): void {
@@ -339,7 +331,7 @@ export class Arriving {
     const { after } = building
     this.#guarded(coming, () =>
       this.#parts.builder.page(building, range, this.#existing(id), (done) => {
-        if (coming.building !== building || this.#coming.get(id) !== coming) return
+        if (coming.building !== building || !this.#isCurrent(coming)) return
         this.#guarded(coming, () => {
           building.heardMs = this.#parts.core.ports.clock.monotonic()
           if (done) this.#finish(coming)

@@ -1,6 +1,21 @@
 // What is known of one conversation that comes here, and asking about it: not too often, and after the commit that what
 // is asked was computed from.
-import { type ConvId, encodeIntro, type Home, ItemKind, NOWHERE, type RegionId, type UserId } from '#protocol'
+import { create, toBinary } from '@bufbuild/protobuf'
+import {
+  type ConvId,
+  encodeIntro,
+  epochOf,
+  FetchSchema,
+  type Home,
+  ItemKind,
+  NOWHERE,
+  nOf,
+  type Position,
+  type RegionId,
+  TakeoverSchema,
+  type UserId,
+  userIdBytes,
+} from '#protocol'
 import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
 import type { Conversation } from './conversation.ts'
@@ -15,6 +30,8 @@ export type Coming = {
   readonly homes: readonly Home[]
   /** What is here already: it stays in memory meanwhile. */
   readonly existing: Conversation | undefined
+  /** Of that one, when this was begun; 0 for none. */
+  readonly epoch: number
   /** Those who came. */
   readonly awaited: readonly UserId[]
   /** This region is to host it, once it has what those others had where they lived. */
@@ -33,6 +50,7 @@ export const newComing = (
   init: Pick<Coming, 'id' | 'genesis' | 'users' | 'homes' | 'existing' | 'awaited' | 'arrival' | 'hostsLater'>,
 ): Coming => ({
   ...init,
+  epoch: init.existing?.epoch ?? 0,
   ...{ asked: new Map(), forcing: undefined, round: 0, payload: undefined, building: undefined },
 })
 
@@ -112,6 +130,22 @@ export class Asking {
   constructor(core: Core, againMs: number) {
     this.#core = core
     this.#againMs = againMs
+  }
+
+  /** What that region has of it, and for those who came. */
+  ask(coming: Coming, region: RegionId): void {
+    if (!this.isDue(coming, region)) return
+    const epoch = coming.homes[0]!.homeGeneration
+    const userId = coming.awaited.map(userIdBytes)
+    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, genesis: coming.genesis, userId }))
+    this.send(region, coming, ItemKind.TAKEOVER, body)
+  }
+
+  /** The page behind that place. */
+  fetch(coming: Coming, region: RegionId, after: Position): void {
+    if (!this.isDue(coming, `page ${after}`)) return
+    const body = toBinary(FetchSchema, create(FetchSchema, { epoch: epochOf(after), n: nOf(after) }))
+    this.send(region, coming, ItemKind.FETCH, body)
   }
 
   /** After the commit that it was computed from: a round is kept before it is spoken of. */

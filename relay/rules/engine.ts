@@ -119,6 +119,7 @@ class Engine implements RelayEngine, Relay {
       { streams: limits.lagStreams, turnBytes: limits.lagTurnBytes, againMs: limits.lagAgainMs },
       this.#pace,
       (conv, region, stream, maxBytes, done) => this.#sendStream(conv, region, stream, maxBytes, done),
+      (conv) => this.#following.check(conv),
     )
     this.#submissions = new Submissions(this.#core, this.#log, this.#senders, limits)
     this.#registers = new Registers(this.#core, this.#senders, this.#introductions)

@@ -35,16 +35,19 @@ export class LagServer {
   readonly #clock: Clock
   readonly #limits: LagLimits
   readonly #send: SendStream
+  readonly #check: (conv: Conversation) => void
   readonly #pace: CatchUpPace
   /** The one whose turn is next first. */
   readonly #queues = new Map<RegionId, Queue>()
 
-  constructor(core: Core, limits: LagLimits, pace: CatchUpPace, send: SendStream) {
+  /** `check`: it is looked at whether those for whom it is kept still live there. */
+  constructor(core: Core, limits: LagLimits, pace: CatchUpPace, send: SendStream, check: (conv: Conversation) => void) {
     this.#core = core
     this.#clock = core.ports.clock
     this.#limits = limits
     this.#pace = pace
     this.#send = send
+    this.#check = check
   }
 
   #queue(region: RegionId): Queue {
@@ -123,8 +126,15 @@ export class LagServer {
 
   #enqueue(region: RegionId, queue: Queue, key: string): void {
     const { conv: id, stream } = readLagKey(key)
-    this.#core.convs.with(id, (conv) => {
-      if (!conv?.feeds.has(region) || this.#queues.get(region) !== queue || queue.serving.has(key)) return
+    const { convs, store } = this.#core
+    convs.with(id, (conv) => {
+      if (this.#queues.get(region) !== queue || queue.serving.has(key)) return
+      if (conv) this.#check(conv)
+      // A conversation that moves is built up anew, and may owe this region nothing any more.
+      if (!conv?.feeds.get(region)?.lag.has(stream)) {
+        store.delete(feedPartition(region), key)
+        return
+      }
       pin(conv)
       queue.waiting.push({ conv, stream })
       this.run(region)

@@ -104,7 +104,8 @@ export class Log {
 
   /** `safe` is a signal: said again whenever a device comes back to a conversation. */
   repeatSafe(conv: Conversation, author: Author, session: SessionState): void {
-    if (author.toldSafe === 0) author.toldSafe = safeK(author, conv.safe)
+    // More may have become so while the author lived elsewhere.
+    author.toldSafe = Math.max(author.toldSafe, safeK(author, conv.safe))
     if (author.toldSafe > 0) this.#core.sessions.safe(session, conv.id, author.toldSafe)
   }
 

@@ -8,7 +8,7 @@ export const RESTORED_PLANTS: readonly Plant[] = [
     patches: [['if (isAhead(place, { life: this.#life, commit }) && isOwn', 'if (place.life < 0 && isOwn']],
     explain: 'a store that went back is served as if nothing had been',
     checks: ['failure', 'one-order', 'nothing-lost', 'no-duplicate', 'converges'],
-    ending: 'a disk goes back',
+    about: 'restored',
     seeds: 100,
   },
   {
@@ -17,7 +17,7 @@ export const RESTORED_PLANTS: readonly Plant[] = [
     patches: [['    conv.closedBefore = conv.epoch + 1\n    this.#parts.core.convs.moved(conv)\n', '']],
     explain: 'a restored host goes on numbering in an epoch of which it has forgotten the end',
     checks: ['failure', 'one-order', 'nothing-lost', 'no-duplicate', 'converges'],
-    ending: 'a disk goes back',
+    about: 'restored',
     seeds: 100,
   },
   {
@@ -26,7 +26,7 @@ export const RESTORED_PLANTS: readonly Plant[] = [
     patches: [['const isBehind = isOld && others', 'const isBehind = !isOld && others']],
     explain: 'a restored host ends the epoch at what it has itself, though others have more',
     checks: ['failure', 'one-order', 'nothing-lost', 'no-duplicate', 'converges'],
-    ending: 'a disk goes back',
+    about: 'restored',
     seeds: 100,
   },
   {
@@ -35,7 +35,7 @@ export const RESTORED_PLANTS: readonly Plant[] = [
     patches: [['const lacks = conv.life < this.#core.life()', 'const lacks = false']],
     explain: 'a restored replica waits for what its host believes it to have',
     checks: ['failure', 'one-order', 'nothing-lost', 'converges'],
-    ending: 'a disk goes back',
+    about: 'restored',
     seeds: 100,
   },
 ]

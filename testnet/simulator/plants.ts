@@ -1,5 +1,5 @@
 // Bugs that the simulator must find, planted one at a time (plant-hook.ts).
-import type { Ending } from './acts.ts'
+import type { About } from './about.ts'
 import { CLIENT_PLANTS } from './plants-client.ts'
 import { MOVES_PLANTS } from './plants-moves.ts'
 import { RELAY_PLANTS } from './plants-relay.ts'
@@ -18,8 +18,8 @@ export type Plant = {
   readonly seeds: number
   /** The first of them, for a bug that shows rarely (1). */
   readonly first?: number
-  /** Only those whose story ends so. */
-  readonly ending?: Ending
+  /** Only those that tell such a story. */
+  readonly about?: About
 }
 
 export const PLANTS: readonly Plant[] = [
