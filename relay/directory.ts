@@ -127,13 +127,13 @@ function rulesPort(
   }
   return {
     knownHome: (user) => local(user)?.home ?? node.directory.knownHome(user) ?? accounts.knownStored(user)?.home,
-    async findHome(user) {
+    async findHome(user, found = { fresh: false }) {
       const account = await accounts.find(user)
       if (account) return account.home
       // Of before the store went back: perhaps they have moved since.
       const stored = accounts.knownStored(user)?.home
-      const found = node.directory.findHome(user)
-      return stored ? ((await found.catch(() => undefined)) ?? stored) : found
+      const home = node.directory.findHome(user, found)
+      return stored ? ((await home.catch(() => undefined)) ?? stored) : home
     },
     knownManifest: (user) => local(user)?.manifest ?? strangers.get(user),
     async findManifest(user, home) {

@@ -18,7 +18,7 @@ import {
 } from '#protocol'
 import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
-import type { Conversation } from './conversation.ts'
+import { type Conversation, isClosed } from './conversation.ts'
 import type { Core } from './core.ts'
 import { introduce } from './introductions.ts'
 import type { RelayPorts } from './ports.ts'
@@ -92,7 +92,10 @@ export function startOf(
   const hosts = host.homeRegion === here && isNewer && isHome
   // Of a conversation that may have gone on without this store nobody who lives here has anything until it has come.
   const isOld = hosts && existing !== undefined && existing.life < life
-  const came = users.filter((_, m) => homes[m]!.homeRegion === here && (isOld || existing?.members[m]?.local !== true))
+  // It was closed for another region, where whoever decides lived meanwhile: what came to be there is not known here.
+  const wasAway = hosts && existing?.hostedHere === true && isClosed(existing)
+  const isHere = (m: number): boolean => existing?.members[m]?.local === true && !(m === 0 && wasAway)
+  const came = users.filter((_, m) => homes[m]!.homeRegion === here && (isOld || !isHere(m)))
   if (!hosts && came.length === 0) return undefined
   const formerOf = (user: UserId): RegionId[] => {
     const former = directory.formerHome(user)

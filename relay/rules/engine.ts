@@ -30,6 +30,7 @@ import { Registers } from './registers.ts'
 import { CatchUpPace, Resuming } from './resuming.ts'
 import { Senders, type Sent } from './senders.ts'
 import { Sessions } from './sessions.ts'
+import { SilentRegions } from './silent-regions.ts'
 import { Submissions } from './submissions.ts'
 
 /** `failed`: reading the store failed or an invariant broke; the process must end. */
@@ -61,6 +62,7 @@ class Engine implements RelayEngine, Relay {
   readonly #arriving: Arriving
   readonly #following: Following
   readonly #formerHomes: FormerHomes
+  readonly #silent: SilentRegions
   readonly #notes: JournalNotes
   readonly #keptWalk: KeptWalk
   #depth = 0
@@ -133,6 +135,7 @@ class Engine implements RelayEngine, Relay {
       check: (conv) => this.#following.check(conv),
     })
     this.#following = new Following({ ...common, moves: this.#moves, arriving: this.#arriving })
+    this.#silent = new SilentRegions(this.#core, limits.lookUpAgainMs, (conv) => this.#following.check(conv))
     this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#following.homeChanged(user))
     const parts = {
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
@@ -298,6 +301,7 @@ class Engine implements RelayEngine, Relay {
     this.#introductions.reset(region)
     this.#lag.reset(region)
     this.#formerHomes.linkUp(region)
+    this.#silent.linkUp(region)
     this.#resuming.reset(region)
     this.#core.feeds.heard(region)
     for (const conv of this.#core.convs.loaded()) {
@@ -369,6 +373,7 @@ class Engine implements RelayEngine, Relay {
     for (const region of feeds.destinations()) {
       if (!this.#ports.links.isUp(region)) {
         this.#ports.links.want(region)
+        this.#silent.look(region)
         continue
       }
       this.#lag.sweep(region)

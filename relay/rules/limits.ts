@@ -22,6 +22,8 @@ export type RuleLimits = {
   readonly takeoverPatienceMs: number
   /** How often it asks, ms. */
   readonly takeoverAgainMs: number
+  /** After so long without a link it is looked up where those live for whom something is kept, ms; then ever more rarely. */
+  readonly lookUpAgainMs: number
   /** How often regions are told how far the journal has come, and how long after a start one of them is waited for, ms. */
   readonly notesAgainMs: number
   readonly notesPatienceMs: number
@@ -44,6 +46,7 @@ export const RULE_LIMITS: RuleLimits = {
   sessionBacklogBytes: 256 * 1024,
   takeoverPatienceMs: 10_000,
   takeoverAgainMs: 1_000,
+  lookUpAgainMs: 60_000,
   notesAgainMs: 1_000,
   notesPatienceMs: 3_000,
   held: 2_048,

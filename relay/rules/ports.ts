@@ -51,8 +51,11 @@ export type FormerHome = { readonly region: RegionId; readonly gone: boolean }
 /** Verified records. `known*` answer from memory, synchronously; `find*` may ask the DHT and other regions. */
 export type DirectoryPort = {
   knownHome(user: UserId): Home | undefined
-  /** Of somebody who lives here the account is known from then on, for as long as it is asked for now and then. */
-  findHome(user: UserId): Promise<Home | undefined>
+  /**
+   * Of somebody who lives here the account is known from then on, for as long as it is asked for now and then. `fresh`: of
+   * others the DHT is asked, whatever is known.
+   */
+  findHome(user: UserId, found?: { readonly fresh: boolean }): Promise<Home | undefined>
   knownManifest(user: UserId): Manifest | undefined
   /** At least as new as the home record says. */
   findManifest(user: UserId, home: Home): Promise<Manifest | undefined>

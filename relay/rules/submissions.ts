@@ -54,6 +54,12 @@ export type SubmissionLimits = {
   readonly heldBytes: number
 }
 
+/**
+ * Closed for another region in which whoever decides about the host lived meanwhile, and they are back: the register of that
+ * region has yet to come, and takes with it what would be kept for them here until then.
+ */
+const isLeftBy = (conv: Conversation, { member }: Author): boolean => member === 0 && conv.hostedHere && isClosed(conv)
+
 export class Submissions {
   readonly #core: Core
   readonly #log: Log
@@ -82,6 +88,10 @@ export class Submissions {
     const { k, tag, rev, kind } = submission
     const size = sizeOfSubmission(submission)
     const outcome = homeTake(author, { k, tag, rev, kind, size }, this.#room(author))
+    if (isLeftBy(conv, author) && (outcome.do === 'take' || outcome.do === 'replace')) {
+      this.#tell(session, conv, waitVerdict({ k, rev }, 'closing', 'this conversation moves', 1_000), 0)
+      return
+    }
     if (outcome.do === 'take' || outcome.do === 'replace') {
       this.#keep(conv, author, submission, size)
       return

@@ -85,6 +85,14 @@ export class SimRegionNodes {
     return true
   }
 
+  /** The DHT has the newest; of its own people a region believes nobody but itself. */
+  lookUp(user: UserId): void {
+    const { homes } = this.#options
+    if (this.recordsOf(user)?.home.homeRegion === this.is.id) return
+    this.#options.world.count('looked up anew')
+    this.learn(user, homes.version(user))
+  }
+
   /** Somebody registers here who lived elsewhere. */
   welcome(user: UserId): void {
     this.learn(user, this.#options.homes.version(user))
@@ -100,7 +108,10 @@ export class SimRegionNodes {
     // What is found is as new as the person's home has it.
     return {
       knownHome: (user): Home | undefined => this.recordsOf(user)?.home,
-      findHome: async (user): Promise<Home | undefined> => this.recordsOf(user)?.home,
+      findHome: async (user, found): Promise<Home | undefined> => {
+        if (found?.fresh) this.lookUp(user)
+        return this.recordsOf(user)?.home
+      },
       knownManifest: (user): Manifest | undefined => this.#manifestOf(user),
       findManifest: async (user): Promise<Manifest | undefined> => this.#manifestOf(user),
       learnHome: (home) => this.learn(home.userId, home.version),

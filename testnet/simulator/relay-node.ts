@@ -34,6 +34,7 @@ export const TINY_RULES: RuleLimits = {
   catchUpTickBytes: 2_000,
   lagAgainMs: 800,
   takeoverAgainMs: 400,
+  lookUpAgainMs: 700,
   takeoverPatienceMs: 1_500,
   notesAgainMs: 500,
   notesPatienceMs: 250,

@@ -313,7 +313,7 @@ export class World {
   }
 
   /** The home knows the newest records of somebody at once, other regions a little later. */
-  #spread(device: DeviceNode): Random {
+  #spread(device: DeviceNode, most = NEWS_MS): Random {
     const { userId, name } = device.person
     const version = this.homes.version(userId)
     const home = this.homes.of(userId)
@@ -323,7 +323,7 @@ export class World {
       const waitMs = region.is.id === home ? 0 : NEWS_MS * random.fraction()
       // Of its own people a region believes itself, not what others say in the directory: it has to be told.
       if (region.is.id !== home && lived.includes(region.is.id)) continue
-      this.clock.after(waitMs, () => region.learn(userId, version))
+      if (waitMs < most) this.clock.after(waitMs, () => region.learn(userId, version))
     }
     return random
   }
@@ -342,7 +342,8 @@ export class World {
     this.homes.move(userId, to.is.id, gone)
     to.welcome(userId)
     device.moveTo(to)
-    this.#spread(device)
+    // Most hear of it only when they ask, or are told.
+    this.#spread(device, NEWS_MS / 3)
   }
 
   async say(from: DeviceNode, to: SimPerson, text: string): Promise<void> {

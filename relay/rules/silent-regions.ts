@@ -1,0 +1,66 @@
+// A region that does not come back may be gone, and those for whom something is kept here may live elsewhere since. Their
+// new home asks for conversations that they know of; of what somebody new to them has written it cannot know. So it is
+// looked up where they live, a few at a time and ever more rarely.
+import type { Clock, RegionId } from '#protocol'
+import type { Conversation } from './conversation.ts'
+import { feedPartition, POSITION_KEY, readLagKey } from './conversation-rows.ts'
+import type { Core } from './core.ts'
+
+/** Streams of which the readers are looked up in one go. */
+const PER_SWEEP = 8
+/** Rounds come ever more rarely, up to so many times less often. */
+const RARER_MAX = 32
+
+type Round = { after: string; dueMs: number; rarer: number; reading: boolean }
+
+export class SilentRegions {
+  readonly #core: Core
+  readonly #clock: Clock
+  readonly #againMs: number
+  readonly #check: (conv: Conversation) => void
+  readonly #rounds = new Map<RegionId, Round>()
+
+  /** `check`: what it means for a conversation that somebody lives elsewhere. */
+  constructor(core: Core, againMs: number, check: (conv: Conversation) => void) {
+    this.#core = core
+    this.#clock = core.ports.clock
+    this.#againMs = againMs
+    this.#check = check
+  }
+
+  linkUp(region: RegionId): void {
+    this.#rounds.delete(region)
+  }
+
+  /** There is no link to it; asked again and again for as long as there is none. */
+  look(region: RegionId): void {
+    const now = this.#clock.monotonic()
+    let round = this.#rounds.get(region)
+    if (!round) {
+      round = { after: POSITION_KEY, dueMs: now + this.#againMs, rarer: 1, reading: false }
+      this.#rounds.set(region, round)
+    }
+    if (!round.reading && round.dueMs <= now) this.#page(region, round)
+  }
+
+  #page(region: RegionId, round: Round): void {
+    round.reading = true
+    const options = { from: `${round.after}\0`, to: undefined, limit: PER_SWEEP, reverse: false }
+    this.#core.load(this.#core.store.range(feedPartition(region), options), (rows) => {
+      round.reading = false
+      for (const id of new Set(rows.map(([key]) => readLagKey(key).conv)))
+        this.#core.convs.with(id, (conv) => conv && this.#lookUp(conv, region))
+      round.after = rows[PER_SWEEP - 1]?.[0] ?? POSITION_KEY
+      if (rows.length === PER_SWEEP) return
+      round.dueMs = this.#clock.monotonic() + this.#againMs * round.rarer
+      round.rarer = Math.min(2 * round.rarer, RARER_MAX)
+    })
+  }
+
+  #lookUp(conv: Conversation, region: RegionId): void {
+    const { convs, load, ports } = this.#core
+    const users = conv.members.flatMap((member) => (member.region === region ? [member.userId] : []))
+    const found = users.map((user) => ports.directory.findHome(user, { fresh: true }).catch(() => undefined))
+    load(Promise.all(found), () => convs.with(conv.id, (now) => now && this.#check(now)))
+  }
+}
