@@ -119,7 +119,8 @@ function hostPlan(arrival: Arrival, before: RegionId | undefined, patient: boole
   if (host === arrival.here && arrival.hosted)
     return silent.length > 0 && patient ? { do: 'ask', regions: silent } : { do: 'own' }
   const answer = host === undefined ? undefined : arrival.answers.get(host)
-  if (host !== undefined && answer?.host === host && answer.closed)
+  // Whoever lived elsewhere for a moment may have made that region host meanwhile, with a statement of the same host.
+  if (host !== undefined && answer?.host === host && answer.closed && !isIncomplete(arrival))
     return { do: 'take', from: host, closed: answer.closed }
   if (silent.length > 0 && patient) return { do: 'ask', regions: silent }
   // Nobody spoke of it, and the one who would have hosted it says that there is nothing, or else the others do.

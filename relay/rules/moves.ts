@@ -115,6 +115,16 @@ export class Moves {
     return conv.epoch
   }
 
+  /** A region sends what is for somebody who lives elsewhere by now: it has not heard of that. */
+  sayWhoLeft(conv: Conversation, region: RegionId): void {
+    const { core, introductions } = this.#parts
+    const { directory, links } = core.ports
+    const homes = conv.members.map(({ userId }) => directory.findHome(userId).catch(() => undefined))
+    core.load(Promise.all(homes), () => {
+      if (links.isUp(region)) introductions.again(region, conv)
+    })
+  }
+
   /** Takes a register that may be followed; what it cuts off goes in the same commit. */
   follow(conv: Conversation, register: HostRegister, then: () => void = () => undefined): void {
     if (register.epoch <= conv.epoch) return

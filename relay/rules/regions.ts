@@ -88,6 +88,8 @@ export class Regions {
   readonly #unverified = new Map<string, Submission[][]>()
   /** Replicas that owe their host an acknowledgement of what they had already. */
   readonly #again = new Set<Conversation>()
+  /** What came in this turn for somebody who lives elsewhere. */
+  readonly #missent = new Map<Conversation, RegionId>()
   /** Items of a region refused since the last sweep. */
   readonly #refused = new Map<RegionId, number>()
 
@@ -126,7 +128,10 @@ export class Regions {
     this.#with(region, item.conv, (conv) => {
       if (!conv) throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
       if (!conv.feeds.has(region) && this.#moving.moves.tell(conv, region) > 0) return
-      if (!conv.feeds.has(region)) throw new ParleyError('not_member', 'no member of this conversation lives there')
+      if (!conv.feeds.has(region)) {
+        if (!livesHere(conv, this.#core.ports.region)) this.#missent.set(conv, region)
+        throw new ParleyError('not_member', 'no member of this conversation lives there')
+      }
       this.#about(region, conv, said)
     })
   }
@@ -180,7 +185,11 @@ export class Regions {
   }
 
   #about(region: RegionId, conv: Conversation, item: AboutItem): void {
-    if (isDeposed(conv, region) || (item.kind === ItemKind.LOG && this.#moving.moves.isLeaving(conv))) return
+    if (isDeposed(conv, region)) return
+    if (item.kind === ItemKind.LOG && this.#moving.moves.isLeaving(conv)) {
+      this.#missent.set(conv, region)
+      return
+    }
     switch (item.kind) {
       case ItemKind.SUBMISSIONS:
         this.#onSubmissions(region, conv, this.#author(region, conv, item.value.author), item.value.items)
@@ -318,6 +327,8 @@ export class Regions {
   flush(): void {
     for (const conv of this.#again) if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, false)
     this.#again.clear()
+    for (const [conv, region] of this.#missent) this.#moving.moves.sayWhoLeft(conv, region)
+    this.#missent.clear()
     this.#core.ports.links.flush()
   }
 
