@@ -35,7 +35,7 @@ export type ArrivingParts = {
   readonly leaving: Leaving
   readonly builder: Builder
   readonly submissions: Submissions
-  readonly limits: Pick<RuleLimits, 'takeoverAgainMs' | 'takeoverPatienceMs'>
+  readonly limits: Pick<RuleLimits, 'takeoverAgainMs' | 'takeoverPatienceMs' | 'lookUpAgainMs'>
   /** Those who came are served from now on. */
   readonly arrived: (conv: Conversation, users: readonly UserId[]) => void
   /** It is looked at whether something else has to come, or to go. */
@@ -53,7 +53,7 @@ export class Arriving {
   constructor(parts: ArrivingParts) {
     this.#parts = parts
     const { core, leaving, limits } = parts
-    this.#asking = new Asking(core, limits.takeoverAgainMs)
+    this.#asking = new Asking(core, limits)
     this.#election = new Election({
       ...{ core, leaving, asking: this.#asking },
       existing: (id) => this.#existing(id),
@@ -232,6 +232,7 @@ export class Arriving {
 
   #step(coming: Coming): void {
     if (!this.#isCurrent(coming)) return
+    if (this.#isLate(coming)) this.#asking.lookUp(coming, () => this.begin(coming.id, coming.genesis, undefined))
     if (coming.building) this.#fetch(coming, coming.building)
     else if (coming.forcing) this.#election.force(coming, coming.forcing)
     else this.#plan(coming)

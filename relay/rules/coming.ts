@@ -21,6 +21,7 @@ import type { Building } from './building.ts'
 import { type Conversation, isClosed } from './conversation.ts'
 import type { Core } from './core.ts'
 import { introduce } from './introductions.ts'
+import type { RuleLimits } from './limits.ts'
 import type { RelayPorts } from './ports.ts'
 
 export type Coming = {
@@ -126,13 +127,19 @@ export function startOf(
   return { awaited, arrival, hostsLater }
 }
 
+/** Conversations whose members are looked up at a time. */
+const LOOKING_UP_MAX = 8
+
+type AskingLimits = Pick<RuleLimits, 'takeoverAgainMs' | 'lookUpAgainMs'>
+
 export class Asking {
   readonly #core: Core
-  readonly #againMs: number
+  readonly #limits: AskingLimits
+  #lookingUp = 0
 
-  constructor(core: Core, againMs: number) {
+  constructor(core: Core, limits: AskingLimits) {
     this.#core = core
-    this.#againMs = againMs
+    this.#limits = limits
   }
 
   /** What that region has of it, and for those who came. */
@@ -172,10 +179,21 @@ export class Asking {
       if (region !== here && links.isUp(region)) introduce(links, region, { id, genesis, homeRecords })
   }
 
-  /** Not more often than every AGAIN ms. */
-  isDue(coming: Coming, what: string): boolean {
+  /** Whoever is asked does not answer: perhaps members do not live there any more. */
+  lookUp(coming: Coming, found: () => void): void {
+    if (this.#lookingUp >= LOOKING_UP_MAX || !this.isDue(coming, 'homes', this.#limits.lookUpAgainMs)) return
+    this.#lookingUp++
+    const { load, ports } = this.#core
+    const homes = coming.users.map((user) => ports.directory.findHome(user, { fresh: true }).catch(() => undefined))
+    load(Promise.all(homes), () => {
+      this.#lookingUp--
+      found()
+    })
+  }
+
+  isDue(coming: Coming, what: string, everyMs = this.#limits.takeoverAgainMs): boolean {
     const now = this.#core.ports.clock.monotonic()
-    if (now - (coming.asked.get(what) ?? Number.NEGATIVE_INFINITY) < this.#againMs) return false
+    if (now - (coming.asked.get(what) ?? Number.NEGATIVE_INFINITY) < everyMs) return false
     coming.asked.set(what, now)
     return true
   }

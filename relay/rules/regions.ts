@@ -122,7 +122,10 @@ export class Regions {
       return
     }
     if (isMoving(said)) {
-      this.#with(region, item.conv, (conv) => takeMoving(this.#moving, region, item.conv, conv, said))
+      this.#with(region, item.conv, (conv) => {
+        takeMoving(this.#moving, region, item.conv, conv, said)
+        if (said.kind === ItemKind.HOST_REGISTERS_STATE && conv?.hostedHere) this.#logTo(conv, region)
+      })
       return
     }
     this.#with(region, item.conv, (conv) => {
@@ -330,6 +333,17 @@ export class Regions {
     for (const [conv, region] of this.#missent) this.#moving.moves.sayWhoLeft(conv, region)
     this.#missent.clear()
     this.#core.ports.links.flush()
+  }
+
+  /** It knows who hosts: the log, which waited for that, goes on. */
+  #logTo(conv: Conversation, region: RegionId): void {
+    const feed = conv.feeds.get(region)
+    if (!feed) return
+    if (!feed.lag.has(LOG_STREAM)) this.#resuming.live(conv, region)
+    else {
+      this.#lag.lagged(region)
+      this.#lag.run(region)
+    }
   }
 
   #onLogState(region: RegionId, conv: Conversation, state: LogState): void {

@@ -16,7 +16,7 @@ import {
   unpackSubmission,
 } from '#protocol'
 import { type Author, type Conversation, type FeedState, findHeld, type Held, type Register } from './conversation.ts'
-import { heldKey, LOG_STREAM, readEntries, readHeld, registerStream } from './conversation-rows.ts'
+import { HOST_STREAM, heldKey, LOG_STREAM, readEntries, readHeld, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { feedOf } from './feeds.ts'
 import { forwardable } from './home.ts'
@@ -34,6 +34,11 @@ export type Sent = (sent: number, bytes: number) => void
 
 /** Up to where a log was sent since the link came up. */
 export const sentOf = (feed: FeedState): number => feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0
+
+/** Who hosts is heard before anything that the host says: without it that would be taken for what another one says. */
+const knowsHost = ({ epoch }: Conversation, { acked, lag, window, gathered }: FeedState): boolean =>
+  (acked.get(HOST_STREAM) ?? 0) >= epoch ||
+  !(lag.has(HOST_STREAM) || window.has(HOST_STREAM) || gathered.has(HOST_STREAM))
 
 type SubmissionBatch = { conv: Conversation; author: Author; items: Submission[]; bytes: number }
 
@@ -68,7 +73,7 @@ export class Senders {
   pumpLog(conv: Conversation, region: RegionId, maxBytes: number, done?: Sent): void {
     const feed = feedOf(conv, region)
     const from = sentOf(feed)
-    if (feed.reading.has(LOG_STREAM) || from >= conv.settled || !this.hasRoom(region)) {
+    if (feed.reading.has(LOG_STREAM) || from >= conv.settled || !knowsHost(conv, feed) || !this.hasRoom(region)) {
       done?.(from, 0)
       return
     }
