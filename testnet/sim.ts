@@ -4,14 +4,16 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
 import { ABOUT, type About, seedsAbout } from './simulator/about.ts'
+import type { Scene } from './simulator/acts.ts'
 import { findPlant } from './simulator/find-plant.ts'
 import { PLANTS, type Plant } from './simulator/plants.ts'
 import { addReach, neverReached, type Reach } from './simulator/reach.ts'
-import { runSeed } from './simulator/run.ts'
+import { runScene } from './simulator/run.ts'
 import { runSeeds } from './simulator/run-seeds.ts'
 import { sceneOf } from './simulator/scene.ts'
 import FAILED_ONCE from './simulator/seeds.json' with { type: 'json' }
 import { shrink, tell } from './simulator/shrink.ts'
+import { STORIES, storyOf } from './simulator/stories.ts'
 
 const PROCESSES = 2
 const PROGRESS_MS = 10_000
@@ -33,6 +35,7 @@ and checks what Parley promises. One seed is one story: at least 3 regions, 12 p
   --seed S       only this one; the same seed ends with the same trace hash on every machine
     --trace      what happens, line by line
     --shrink     if it fails: a story as short as possible that fails in the same way, in words
+    --story      of this seed the kept story, as it was shrunk when it failed
     --plays N    how often it may be played for that (${SHRINK_PLAYS})
   --plants       looks for planted bugs, each within its number of seeds; --only ID for one of them
   --plant ID     runs with this bug in place
@@ -45,6 +48,7 @@ const OPTIONS = {
   seed: { type: 'string' },
   trace: { type: 'boolean', default: false },
   shrink: { type: 'boolean', default: false },
+  story: { type: 'boolean', default: false },
   plays: { type: 'string', default: `${SHRINK_PLAYS}` },
   plants: { type: 'boolean', default: false },
   plant: { type: 'string' },
@@ -76,16 +80,18 @@ function aboutOf(text: string | undefined): About | undefined {
 }
 
 function show(seed: number, violations: readonly string[]): void {
-  console.log(`seed ${seed}: ${violations.length} violations; in short: npm run sim -- --seed ${seed} --shrink`)
+  const kept = STORIES.some((story) => story.seed === seed) ? ' [--story]' : ''
+  console.log(`seed ${seed}: ${violations.length} violations; in short: npm run sim -- --seed ${seed} --shrink${kept}`)
   for (const what of violations.slice(0, SHOWN_MAX)) console.log(`  ${what}`)
   if (violations.length > SHOWN_MAX) console.log(`  … and ${violations.length - SHOWN_MAX} more`)
 }
 
+const sceneFor = (seed: number): Scene => (values.story ? storyOf(seed) : sceneOf(seed))
+
 /** One seed, here. */
 async function replay(seed: number): Promise<boolean> {
-  const outcome = await runSeed(seed, {
-    ...(values.trace && { show: (line: string) => console.log(line) }),
-  })
+  const told = values.trace ? (line: string) => console.log(line) : undefined
+  const outcome = await runScene(sceneFor(seed), told)
   const { violations, traceHash, reach } = outcome
   const faults = Object.entries(reach).filter(([what]) => what.startsWith('act ')).length
   if (violations.length > 0) show(seed, violations)
@@ -96,7 +102,7 @@ async function replay(seed: number): Promise<boolean> {
 
 async function inShort(seed: number): Promise<boolean> {
   const plays = wholeNumber('plays', values.plays)
-  const shrunk = await shrink(sceneOf(seed), { plays, progress: (line) => console.log(`  ${line}`) })
+  const shrunk = await shrink(sceneFor(seed), { plays, progress: (line) => console.log(`  ${line}`) })
   if (!shrunk) {
     console.log(`seed ${seed}: all promises held, there is nothing to shrink`)
     return true
@@ -108,7 +114,7 @@ async function inShort(seed: number): Promise<boolean> {
 
 async function many(first: number, count: number, about: About | undefined): Promise<boolean> {
   const range = seedsAbout(about, first, count)
-  const seeds = about ? range : [...new Set([...FAILED_ONCE, ...range])]
+  const seeds = about ? range : [...STORIES, ...new Set([...FAILED_ONCE, ...range])]
   const reach: Reach = {}
   const failed: number[] = []
   const started = systemClock.monotonic()

@@ -1,5 +1,5 @@
 // npm run stress: a real relay under pressure, and what it does to memory, to honest people, and to the health page.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -192,6 +192,7 @@ async function main(): Promise<boolean> {
   if (!(attackMs >= 1_000) || chosen.length === 0) throw new Error(HELP)
   if (values.list) for (const { id, title } of ROWS) console.log(`${id.padEnd(18)}${title}`)
   if (values.list) return true
+  if (values.profiles) await mkdir(values.profiles, { recursive: true })
   const dir = await mkdtemp(join(tmpdir(), 'parley-stress-'))
   const started = systemClock.monotonic()
   const results: RowResult[] = []

@@ -80,6 +80,8 @@ class Engine implements RelayEngine, Relay {
     this.#limits = limits
     this.#failed = failed
     this.#sweptMs = ports.clock.monotonic()
+    const opened = (conv: Conversation): void => this.#opened(conv)
+    const check = (conv: Conversation): void => this.#following.check(conv)
     const recordsOf = (conv: Conversation) => recordsOfMembers(ports, conv)
     const load: Core['load'] = (reading, then) => this.#load(reading, then)
     const send = (region: RegionId, item: Item): void => ports.links.send(region, item)
@@ -89,15 +91,7 @@ class Engine implements RelayEngine, Relay {
       ports,
       store,
       inboxes,
-      convs: new Conversations(
-        store,
-        inboxes,
-        ports.region,
-        limits.conversations,
-        load,
-        (conv) => this.#opened(conv),
-        lifeOf,
-      ),
+      convs: new Conversations(store, inboxes, ports.region, limits.conversations, load, opened, lifeOf),
       sessions: new Sessions(limits.sessionBacklogBytes, recordsOf),
       feeds: this.#openFeeds(ports, store),
       outbox: new Outbox(() => store.committed(), send),
@@ -121,7 +115,7 @@ class Engine implements RelayEngine, Relay {
       { streams: limits.lagStreams, turnBytes: limits.lagTurnBytes, againMs: limits.lagAgainMs },
       this.#pace,
       (conv, region, stream, maxBytes, done) => this.#sendStream(conv, region, stream, maxBytes, done),
-      (conv) => this.#following.check(conv),
+      check,
     )
     this.#submissions = new Submissions(this.#core, this.#log, this.#senders, limits)
     this.#registers = new Registers(this.#core, this.#senders, this.#introductions)
@@ -132,10 +126,10 @@ class Engine implements RelayEngine, Relay {
       ...{ ...common, submissions: this.#submissions, moves: this.#moves, leaving, limits },
       builder: new Builder(this.#core, this.#log),
       arrived: (conv, users) => this.#devices.arrived(conv, users),
-      check: (conv) => this.#following.check(conv),
+      check,
     })
     this.#following = new Following({ ...common, moves: this.#moves, arriving: this.#arriving })
-    this.#silent = new SilentRegions(this.#core, limits.lookUpAgainMs, (conv) => this.#following.check(conv))
+    this.#silent = new SilentRegions(this.#core, limits.lookUpAgainMs, check)
     this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#following.homeChanged(user))
     const parts = {
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },

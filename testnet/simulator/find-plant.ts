@@ -2,6 +2,7 @@
 import { seedsAbout } from './about.ts'
 import type { Plant } from './plants.ts'
 import { runSeeds } from './run-seeds.ts'
+import { storyOf } from './stories.ts'
 
 export type Finding = { readonly seed: number; readonly what: string; readonly tried: number }
 
@@ -10,7 +11,7 @@ export async function findPlant(plant: Plant): Promise<Finding | undefined> {
   let finding: Finding | undefined
   let tried = 0
   await runSeeds({
-    seeds: seedsAbout(plant.about, plant.first ?? 1, plant.seeds),
+    seeds: plant.story ? [storyOf(plant.story)] : seedsAbout(plant.about, plant.first ?? 1, plant.seeds),
     processes: 1,
     plant: plant.id,
     outcome: ({ seed, violations }) => {

@@ -18,6 +18,8 @@ export type Plant = {
   readonly seeds: number
   /** The first of them, for a bug that shows rarely (1). */
   readonly first?: number
+  /** None of them, but the kept story of this one. */
+  readonly story?: number
   /** Only those that tell such a story. */
   readonly about?: About
 }

@@ -36,7 +36,7 @@ export const TINY_RULES: RuleLimits = {
   takeoverAgainMs: 400,
   lookUpAgainMs: 700,
   takeoverPatienceMs: 1_500,
-  notesAgainMs: 500,
+  notesAgainMs: 1_500,
   notesPatienceMs: 250,
   sessionBacklogBytes: 2_000,
   held: 24,

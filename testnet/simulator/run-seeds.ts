@@ -1,6 +1,7 @@
 // Runs many seeds in a few processes: each is sent a few at a time, so that none waits for the slowest.
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import type { Scene } from './acts.ts'
 import type { Outcome } from './run.ts'
 
 const SHARD = fileURLToPath(new URL('./shard.ts', import.meta.url))
@@ -15,7 +16,7 @@ const AHEAD = 2
 const FLAGS = ['--max-semi-space-size=64', '--single-threaded-gc', '--stack-trace-limit=1']
 
 export type SeedsOptions = {
-  readonly seeds: readonly number[]
+  readonly seeds: readonly (number | Scene)[]
   readonly processes: number
   /** Id of a bug to plant. */
   readonly plant?: string
@@ -42,7 +43,7 @@ export async function runSeeds({ seeds, processes, plant, outcome }: SeedsOption
 
 function runShard(
   plant: string | undefined,
-  next: () => number | undefined,
+  next: () => number | Scene | undefined,
   outcome: SeedsOptions['outcome'],
   enough: () => void,
 ): Promise<void> {

@@ -37,7 +37,15 @@ export function destroy(world: World, region: SimRegionNodes): void {
   for (const device of localsOf(world, region)) {
     const to = others[Math.floor(others.length * random.fraction())]!
     world.clock.after(FLIGHT_MS * random.fraction(), () => world.move(device, to, true))
+    world.clock.after(FLIGHT_MS * random.fraction(), () => beginTalk(world, device))
   }
+}
+
+/** Somebody elsewhere writes to them for the first time: of that conversation they know nothing when they flee. */
+function beginTalk(world: World, { person, home }: DeviceNode): void {
+  const isNew = (from: DeviceNode): boolean => from.cursorOf(world.convOf(from.person.userId, person.userId)) === 0
+  const from = world.devices.find((device) => device.fate === 'alive' && device.home !== home && isNew(device))
+  if (from) void world.say(from, person, `${from.person.name}>${person.name} for the first time`)
 }
 
 /** Every other region keeps that its journal has come farther than this commit. */
