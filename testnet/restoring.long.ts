@@ -84,6 +84,8 @@ test(
     await cp(store, `${store}.backup`, { recursive: true })
     await relay.start()
     await talk('after the backup', pairs.slice(2))
+    // Others are told each second how far the journal has come, and at every link-up: a relay that is ready has told them.
+    await relay.restart()
     await relay.kill()
     await rm(store, { recursive: true })
     await rename(`${store}.backup`, store)

@@ -1,6 +1,7 @@
 // How a refusal looks over HTTP.
 import { ParleyError, type RefusalCode } from '#protocol'
 
+/** None is 421: whoever fetches repeats such a request by themselves, and fails at that when it has a body. */
 const STATUS: { readonly [code in RefusalCode]: number } = {
   malformed: 400,
   too_large: 413,
@@ -16,9 +17,9 @@ const STATUS: { readonly [code in RefusalCode]: number } = {
   wrong_audience: 403,
   replayed: 403,
   old_profile: 403,
-  not_home: 421,
-  home_restored: 421,
-  not_host: 421,
+  not_home: 409,
+  home_restored: 409,
+  not_host: 409,
   not_member: 403,
   unknown_user: 404,
   unknown_device: 404,
