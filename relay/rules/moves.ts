@@ -228,7 +228,10 @@ export class Moves {
     const isLeft = !livesHere(conv, here)
     for (const [m, member] of conv.members.entries()) {
       // Member 0 of a direct conversation lives where it is hosted, until a register says otherwise.
-      const region = m === 0 ? conv.host : (directory.knownHome(member.userId)?.homeRegion ?? member.region)
+      const known = m === 0 ? conv.host : (directory.knownHome(member.userId)?.homeRegion ?? member.region)
+      // Who comes is at home here when what they had elsewhere has been asked for, not before.
+      const isNew = m > 0 && known === here && member.region !== here && !core.isAwaited(conv.id, member.userId)
+      const region = isNew ? member.region : known
       // Who comes back to a region that was left brings everything along: what it remembers is no conversation.
       if (region === here) member.takenBy = undefined
       const isNeeded = !conv.hostedHere || member.inbox !== undefined

@@ -36,7 +36,8 @@ export type Sent = (sent: number, bytes: number) => void
 export const sentOf = (feed: FeedState): number => feed.sent.get(LOG_STREAM) ?? feed.acked.get(LOG_STREAM) ?? 0
 
 /** Who hosts is heard before anything that the host says: without it that would be taken for what another one says. */
-const knowsHost = ({ epoch }: Conversation, { acked, lag, window, gathered }: FeedState): boolean =>
+const knowsHost = ({ epoch, moves }: Conversation, { acked, lag, window, gathered }: FeedState): boolean =>
+  moves.length === 0 ||
   (acked.get(HOST_STREAM) ?? 0) >= epoch ||
   !(lag.has(HOST_STREAM) || window.has(HOST_STREAM) || gathered.has(HOST_STREAM))
 
