@@ -13,7 +13,7 @@ import {
   type UserId,
 } from '#protocol'
 import { type Author, advance, type Conversation, hashWith, heldAt, pin, unpin } from './conversation.ts'
-import { dropHandedOver, heldKey, LOG_STREAM } from './conversation-rows.ts'
+import { dropHandedOver, handedOverKey, heldKey, LOG_STREAM } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { type SessionState, setView } from './sessions.ts'
 
@@ -42,7 +42,10 @@ export class Log {
     const before = conv.head
     advance(conv, author, header, entry, hash)
     convs.changed(conv)
-    store.append(conv.partition, before, header.at, entry)
+    // One that was left here had this already, and who it was built up from had not.
+    const isKnown = !conv.hostedHere && header.at <= store.lastOf(conv.partition)
+    if (isKnown) this.#putBeside(conv, header.at, entry)
+    else store.append(conv.partition, before, header.at, entry)
     const fresh = this.#fresh.get(conv)
     if (fresh) fresh.entries.push(entry)
     else this.#fresh.set(conv, { before, entries: [entry] })
@@ -52,6 +55,14 @@ export class Log {
     else if (conv.members[header.member]!.local) feeds.acknowledged(conv, conv.host, author.stream, author.last)
     if (conv.members[header.member]!.local) this.#tellSequenced(conv, author, entry)
     this.#core.counts.sequenced++
+  }
+
+  /** As what is handed over: a log does not go back. */
+  #putBeside(conv: Conversation, at: Position, entry: Uint8Array): void {
+    const { store, convs } = this.#core
+    store.put(conv.partition, handedOverKey(at), entry)
+    conv.handedOver = at
+    convs.moved(conv)
   }
 
   #tellSequenced(conv: Conversation, author: Author, entry: Uint8Array): void {

@@ -78,6 +78,11 @@ export class HotLog {
     return this.#places.length - this.#start
   }
 
+  /** The last place that it ever had. */
+  get last(): number {
+    return this.#last
+  }
+
   append(at: number, entry: Uint8Array): void {
     if (at <= this.#last) throw new Error(`a log cannot take place ${at} after ${this.#last}`)
     if (at < this.#freshFrom) {

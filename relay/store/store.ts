@@ -123,6 +123,10 @@ class JournalledStore implements Store {
     this.#commits.append(log, before, at, entry)
   }
 
+  lastOf(log: string): number {
+    return this.#memory.logs.find(log)?.last ?? 0
+  }
+
   trim(log: string, low: number, last: number): void {
     this.#commits.trim(log, low, last)
   }

@@ -73,6 +73,8 @@ export type Store = AsyncDisposable & {
    * only rise. `before` is the place that was the last so far, 0 if the log never had one.
    */
   append(log: string, before: number, at: number, entry: Uint8Array): void
+  /** Of a log in memory the last place that it ever had, else 0: nothing up to there can be appended any more. */
+  lastOf(log: string): number
   /** Entries up to `low` are gone. `last`: where the log ends. What is trimmed before a checkpoint never touches rows. */
   trim(log: string, low: number, last: number): void
   /**
