@@ -43,6 +43,11 @@ export class Introductions {
     })
   }
 
+  /** Somebody lives there since: what was said before was said to a region that had no use for it. */
+  anew(region: RegionId, conv: Conversation): void {
+    this.#done.get(region)?.delete(conv.id)
+  }
+
   /** A new link knows nothing. */
   reset(region: RegionId): void {
     this.#done.delete(region)

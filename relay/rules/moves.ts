@@ -223,7 +223,7 @@ export class Moves {
    * that keeps what they have not got yet, until everything was handed over to where they live now.
    */
   settle(conv: Conversation): void {
-    const { core, lag } = this.#parts
+    const { core, lag, introductions } = this.#parts
     const { directory, region: here } = core.ports
     const isLeft = !livesHere(conv, here)
     for (const [m, member] of conv.members.entries()) {
@@ -249,7 +249,10 @@ export class Moves {
       lag.forget(conv, region)
       conv.feeds.delete(region)
     }
-    for (const region of owed) conv.feeds.set(region, newFeedState(region))
+    for (const region of owed) {
+      conv.feeds.set(region, newFeedState(region))
+      introductions.anew(region, conv)
+    }
     if (conv.hostedHere) {
       for (const region of owed) this.#oweLog(conv, region, acked.get(region) ?? NOWHERE)
       // Whom it waited for may be no member region any more: what is safe is said anew.
