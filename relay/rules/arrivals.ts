@@ -64,12 +64,9 @@ export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arri
   return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }
 }
 
-/**
- * These may keep what is nowhere else, for somebody who came, unless the home before this one has taken it from them. They
- * come before those who were known before: what has gone from there to the host need not be kept there any more.
- */
+/** These may keep what is nowhere else, for somebody who came, unless the home before this one has taken it from them. */
 export function requiring(arrival: Arrival, regions: readonly RegionId[]): Arrival {
-  const required = [...new Set([...regions.filter((region) => region !== arrival.here), ...arrival.required])]
+  const required = [...new Set([...arrival.required, ...regions.filter((region) => region !== arrival.here)])]
   return { ...arrival, candidates: [...new Set([...required, ...arrival.candidates])], required }
 }
 

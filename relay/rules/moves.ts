@@ -251,7 +251,7 @@ export class Moves {
     }
     for (const region of owed) {
       conv.feeds.set(region, newFeedState(region))
-      introductions.anew(region, conv)
+      if (!acked.has(region)) introductions.anew(region, conv)
     }
     if (conv.hostedHere) {
       for (const region of owed) this.#oweLog(conv, region, acked.get(region) ?? NOWHERE)
