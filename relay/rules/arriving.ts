@@ -23,7 +23,7 @@ import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { Election, ROUNDS } from './forcing.ts'
-import { foundingOf, membersOf } from './founding.ts'
+import { findHomes, foundingOf, membersOf } from './founding.ts'
 import type { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
 import { livesHere, type Moves } from './moves.ts'
@@ -129,8 +129,7 @@ export class Arriving {
   #read(id: ConvId, users: readonly UserId[], then: () => void): void {
     const { core } = this.#parts
     this.#unread.set(id, users)
-    const reading = users.map((user) => core.ports.directory.findHome(user).catch(() => undefined))
-    core.load(Promise.all(reading), () => {
+    core.load(findHomes(core.ports, users), () => {
       core.convs.with(id, () => {
         this.#unread.delete(id)
         then()

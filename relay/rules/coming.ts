@@ -20,6 +20,7 @@ import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
 import { type Conversation, isClosed } from './conversation.ts'
 import type { Core } from './core.ts'
+import { findHomes } from './founding.ts'
 import { introduce } from './introductions.ts'
 import type { RuleLimits } from './limits.ts'
 import type { RelayPorts } from './ports.ts'
@@ -184,8 +185,7 @@ export class Asking {
     if (this.#lookingUp >= LOOKING_UP_MAX || !this.isDue(coming, 'homes', this.#limits.lookUpAgainMs)) return
     this.#lookingUp++
     const { load, ports } = this.#core
-    const homes = coming.users.map((user) => ports.directory.findHome(user, { fresh: true }).catch(() => undefined))
-    load(Promise.all(homes), () => {
+    load(findHomes(ports, coming.users, { fresh: true }), () => {
       this.#lookingUp--
       found()
     })

@@ -24,7 +24,7 @@ import type { Arriving } from './arriving.ts'
 import { authorOf, type Conversation, memberOf, pin, unpin } from './conversation.ts'
 import { inboxPartition, readEntries } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { ensureLocal, foundingOf, learnHomes, membersOf } from './founding.ts'
+import { ensureLocal, findHomes, foundingOf, learnHomes, membersOf } from './founding.ts'
 import { isDeviceOf } from './host.ts'
 import { readInboxRow } from './inbox.ts'
 import type { Log } from './log.ts'
@@ -191,7 +191,7 @@ export class Devices {
   #lookUp(session: SessionState, id: ConvId, genesis: Uint8Array): void {
     const { ports, convs, load } = this.#core
     const users = membersOf(id, genesis).filter((user) => !ports.directory.knownHome(user))
-    load(Promise.all(users.map((user) => ports.directory.findHome(user).catch(() => undefined))), () => {
+    load(findHomes(ports, users), () => {
       if (!this.#core.sessions.isOpen(session)) return
       convs.with(id, (conv) => {
         const now = this.#served(session, conv) ?? this.#found(id, genesis)

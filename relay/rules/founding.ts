@@ -16,7 +16,7 @@ import {
   userIdOf,
 } from '#protocol'
 import type { Founding } from './conversation-rows.ts'
-import type { DirectoryPort } from './ports.ts'
+import type { DirectoryPort, RelayPorts } from './ports.ts'
 
 /** Later epochs begin with their host registers, whatever the home generation. */
 const FIRST_EPOCH = 1
@@ -46,6 +46,14 @@ export function learnHomes(records: readonly HomeRecord[], directory: DirectoryP
   }
   return moved
 }
+
+/** Where each of them lives, `undefined` for whom that cannot be found; `fresh` as in the port. */
+export const findHomes = (
+  { directory }: Pick<RelayPorts, 'directory'>,
+  users: readonly UserId[],
+  found?: { readonly fresh: boolean },
+): Promise<(Home | undefined)[]> =>
+  Promise.all(users.map((user) => directory.findHome(user, found).catch(() => undefined)))
 
 /** The newest home records of the members, if somebody who knows these does not know them all. */
 export function newsFor(

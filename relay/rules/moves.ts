@@ -36,6 +36,7 @@ import {
 import type { Core } from './core.ts'
 import { rolledBack } from './cuts.ts'
 import { type EpochView, following, writeRecord } from './epochs.ts'
+import { findHomes } from './founding.ts'
 import type { Introductions } from './introductions.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
@@ -118,10 +119,9 @@ export class Moves {
   /** A region sends what is for somebody who lives elsewhere by now: it has not heard of that. */
   sayWhoLeft(conv: Conversation, region: RegionId): void {
     const { core, introductions } = this.#parts
-    const { directory, links } = core.ports
-    const homes = conv.members.map(({ userId }) => directory.findHome(userId).catch(() => undefined))
-    core.load(Promise.all(homes), () => {
-      if (links.isUp(region)) introductions.again(region, conv)
+    const users = conv.members.map(({ userId }) => userId)
+    core.load(findHomes(core.ports, users), () => {
+      if (core.ports.links.isUp(region)) introductions.again(region, conv)
     })
   }
 

@@ -5,6 +5,7 @@ import type { Clock, RegionId } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import { feedPartition, POSITION_KEY, readLagKey } from './conversation-rows.ts'
 import type { Core } from './core.ts'
+import { findHomes } from './founding.ts'
 
 /** Streams of which the readers are looked up in one go. */
 const PER_SWEEP = 8
@@ -60,7 +61,6 @@ export class SilentRegions {
   #lookUp(conv: Conversation, region: RegionId): void {
     const { convs, load, ports } = this.#core
     const users = conv.members.flatMap((member) => (member.region === region ? [member.userId] : []))
-    const found = users.map((user) => ports.directory.findHome(user, { fresh: true }).catch(() => undefined))
-    load(Promise.all(found), () => convs.with(conv.id, (now) => now && this.#check(now)))
+    load(findHomes(ports, users, { fresh: true }), () => convs.with(conv.id, (now) => now && this.#check(now)))
   }
 }

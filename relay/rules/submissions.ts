@@ -88,12 +88,10 @@ export class Submissions {
     const { k, tag, rev, kind } = submission
     const size = sizeOfSubmission(submission)
     const outcome = homeTake(author, { k, tag, rev, kind, size }, this.#room(author))
-    if (isLeftBy(conv, author) && (outcome.do === 'take' || outcome.do === 'replace')) {
-      this.#tell(session, conv, waitVerdict({ k, rev }, 'closing', 'this conversation moves', 1_000), 0)
-      return
-    }
     if (outcome.do === 'take' || outcome.do === 'replace') {
-      this.#keep(conv, author, submission, size)
+      if (isLeftBy(conv, author))
+        this.#tell(session, conv, waitVerdict({ k, rev }, 'closing', 'this conversation moves', 1_000), 0)
+      else this.#keep(conv, author, submission, size)
       return
     }
     const stop = outcome.do === 'held' && outcome.stop ? fromBinary(VerdictSchema, outcome.stop) : undefined

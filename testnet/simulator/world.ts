@@ -312,7 +312,7 @@ export class World {
     this.clock.after(300 * random.fraction(), () => device.learn(records))
   }
 
-  /** The home knows the newest records of somebody at once, other regions a little later. */
+  /** The home knows the newest records of somebody at once, other regions a little later; after `most` ms no other one. */
   #spread(device: DeviceNode, most = NEWS_MS): Random {
     const { userId, name } = device.person
     const version = this.homes.version(userId)
