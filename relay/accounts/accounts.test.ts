@@ -179,7 +179,7 @@ describe('accounts', () => {
   it('keeps where somebody lived before, until their account is replaced and renewed too', async () => {
     const first = await start()
     const person = makePerson(first.region.regionId)
-    const former = { region: makeRegion().regionId, gone: true }
+    const former = { region: makeRegion().regionId, gone: true, generation: 0 }
     await first.accounts.register(person.first.manifest, person.first.head, '', former)
     const second = person.sign({ version: 2, previousHash: person.first.opened.hash, devices: [person.device.entry] })
     assert.deepEqual((await first.accounts.replaceManifest(second.manifest, second.head)).former, former)
@@ -194,7 +194,7 @@ describe('accounts', () => {
     const first = await start()
     const { region, disk } = first
     const person = makePerson(region.regionId)
-    const former = { region: makeRegion().regionId, gone: false }
+    const former = { region: makeRegion().regionId, gone: false, generation: 0 }
     const { home } = await first.accounts.register(person.first.manifest, person.first.head, '', former)
     const older = { ...home, version: 0 }
     const newer = { ...home, version: 2, homeGeneration: 2, homeRegion: makeRegion().regionId }

@@ -38,7 +38,7 @@ export type Accounts = {
     manifest: SignedRecord,
     head: SignedRecord,
     address: string,
-    former?: FormerHome | undefined,
+    former?: Omit<FormerHome, 'generation'> | undefined,
   ): Promise<Account>
   /** A newer manifest of an account that lives here; `unknown_user` otherwise. */
   replaceManifest(manifest: SignedRecord, head: SignedRecord): Promise<Account>
@@ -159,7 +159,7 @@ export function createAccounts(parts: AccountsParts): Accounts {
   const change = async (
     manifest: SignedRecord,
     head: SignedRecord,
-    former: FormerHome | undefined,
+    before: Omit<FormerHome, 'generation'> | undefined,
     ifUnknown: (user: UserId) => ParleyError | undefined,
   ): Promise<Account> => {
     const now = parts.clock.now()
@@ -171,7 +171,7 @@ export function createAccounts(parts: AccountsParts): Accounts {
     const candidate = {
       manifest: opened,
       home: countersignHead(head, parts.keys, now),
-      former,
+      former: before && { ...before, generation: opened.homeGeneration - 1 },
       ...(life && { life }),
     }
     checkHead(candidate.manifest, candidate.home, parts.keys.regionId)

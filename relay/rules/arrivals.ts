@@ -54,14 +54,16 @@ export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arri
   const answers = new Map(arrival.answers).set(from, answer)
   const { host, before } = answer
   const isOther = (region: RegionId | undefined): region is RegionId => region !== undefined && region !== arrival.here
-  // Where it should have come from is as good as who should have it.
-  const preferred = arrival.candidates.flatMap((region) => (region === from ? [from, before].filter(isOther) : region))
+  // Where it should have come from is as good as who should have it, and better if what came here has gone on from there.
+  const instead = answer.beforeKeeps ? [before, from] : [from, before]
+  const preferred = arrival.candidates.flatMap((region) => (region === from ? instead.filter(isOther) : region))
   const candidates = [...new Set([...preferred, ...[host].filter(isOther)])]
   if (!isOther(before)) return { ...arrival, answers, candidates }
-  if (answer.beforeKeeps) return requiring({ ...arrival, answers, candidates }, [before])
+  if (answer.beforeKeeps)
+    return { ...arrival, answers, candidates, required: [...new Set([...arrival.required, before])] }
   if (before === host) return { ...arrival, answers, candidates }
-  const instead = (regions: readonly RegionId[]): RegionId[] => regions.map((r) => (r === from ? before : r))
-  return { ...arrival, answers, candidates, others: instead(arrival.others), required: instead(arrival.required) }
+  const there = (regions: readonly RegionId[]): RegionId[] => regions.map((r) => (r === from ? before : r))
+  return { ...arrival, answers, candidates, others: there(arrival.others), required: there(arrival.required) }
 }
 
 /** These may keep what is nowhere else, for somebody who came, unless the home before this one has taken it from them. */

@@ -23,11 +23,13 @@ import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { Election, ROUNDS } from './forcing.ts'
-import { findHomes, foundingOf, membersOf } from './founding.ts'
+import { foundingOf, membersOf } from './founding.ts'
 import type { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
-import { livesHere, type Moves } from './moves.ts'
+import type { Moves } from './moves.ts'
+import { livesHere, stayed } from './residence.ts'
 import type { Submissions } from './submissions.ts'
+import { Unread } from './unread.ts'
 
 export type ArrivingParts = {
   readonly core: Core
@@ -45,14 +47,14 @@ export type ArrivingParts = {
 export class Arriving {
   readonly #parts: ArrivingParts
   readonly #coming = new Map<ConvId, Coming>()
-  /** Of whom not even that is known: their accounts are being read. */
-  readonly #unread = new Map<ConvId, readonly UserId[]>()
+  readonly #unread: Unread
   readonly #asking: Asking
   readonly #election: Election
 
   constructor(parts: ArrivingParts) {
     this.#parts = parts
     const { core, leaving, limits } = parts
+    this.#unread = new Unread(core)
     this.#asking = new Asking(core, limits)
     this.#election = new Election({
       ...{ core, leaving, asking: this.#asking },
@@ -62,7 +64,7 @@ export class Arriving {
   }
 
   isAwaited(id: ConvId, user: UserId): boolean {
-    return this.#coming.get(id)?.awaited.includes(user) === true || this.#unread.get(id)?.includes(user) === true
+    return this.#coming.get(id)?.awaited.includes(user) === true || this.#unread.awaits(id, user)
   }
 
   /** Something of it is on its way, or asked for. */
@@ -114,27 +116,7 @@ export class Arriving {
   /** Starts or goes on, if there is something to take over at all. */
   begin(id: ConvId, genesis: Uint8Array, hint: RegionId | undefined): void {
     const users = membersOf(id, genesis)
-    const { directory, region: here } = this.#parts.core.ports
-    const existing = this.#existing(id)
-    const unread = users.filter((user, m) => {
-      const home = directory.knownHome(user)
-      if (existing?.members[m]?.local || directory.knownManifest(user)) return false
-      return !home || home.homeRegion === here
-    })
-    if (unread.length === 0) this.#begin(id, genesis, users, hint)
-    else if (!this.#unread.has(id)) this.#read(id, unread, () => this.#begin(id, genesis, users, hint))
-  }
-
-  /** Where somebody of this region lived before is known once their account has been read. */
-  #read(id: ConvId, users: readonly UserId[], then: () => void): void {
-    const { core } = this.#parts
-    this.#unread.set(id, users)
-    core.load(findHomes(core.ports, users), () => {
-      core.convs.with(id, () => {
-        this.#unread.delete(id)
-        then()
-      })
-    })
+    this.#unread.first(id, users, this.#existing(id), () => this.#begin(id, genesis, users, hint))
   }
 
   /** A register that came meanwhile changes whom to ask, and what can be closed here: then it is begun anew. */
@@ -146,6 +128,14 @@ export class Arriving {
     return false
   }
 
+  /** What did not fit comes again, no more often than it is asked for. */
+  #again(coming: Coming, failedMs: number): void {
+    const { core, limits } = this.#parts
+    if (core.ports.clock.monotonic() - failedMs < limits.takeoverAgainMs) return
+    this.#drop(coming)
+    this.begin(coming.id, coming.genesis, undefined)
+  }
+
   #drop(coming: Coming | undefined): void {
     if (!coming) return
     this.#coming.delete(coming.id)
@@ -155,7 +145,7 @@ export class Arriving {
   /** `asHost`: what members had in their own former homes has been asked for. */
   #begin(id: ConvId, genesis: Uint8Array, users: readonly UserId[], hint: RegionId | undefined, asHost = false): void {
     const { core } = this.#parts
-    const { directory } = core.ports
+    const { directory, region: here } = core.ports
     const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
     if (homes.length < users.length) return
     const before = this.#coming.get(id)
@@ -168,6 +158,7 @@ export class Arriving {
     this.#drop(before)
     const started = startOf({ users, homes, existing, hint, asHost, life: core.life() }, core.ports)
     if (!started) {
+      if (existing) stayed(existing, homes, here)
       if (before && !existing) this.#asking.sayWhoMoved(before, homes)
       return
     }
@@ -221,9 +212,9 @@ export class Arriving {
       step()
     } catch (error) {
       if (!(error instanceof ParleyError)) throw error
-      this.#parts.core.ports.events.refused(error.code)
-      this.#drop(coming)
-      this.begin(coming.id, coming.genesis, undefined)
+      const { events, clock } = this.#parts.core.ports
+      events.refused(error.code)
+      coming.failedMs = clock.monotonic()
     }
   }
 
@@ -231,6 +222,10 @@ export class Arriving {
 
   #step(coming: Coming): void {
     if (!this.#isCurrent(coming)) return
+    if (coming.failedMs !== undefined) {
+      this.#again(coming, coming.failedMs)
+      return
+    }
     if (this.#isLate(coming)) this.#asking.lookUp(coming, () => this.begin(coming.id, coming.genesis, undefined))
     if (coming.building) this.#fetch(coming, coming.building)
     else if (coming.forcing) this.#election.force(coming, coming.forcing)
@@ -370,7 +365,7 @@ export class Arriving {
 
   #conversation(coming: Coming): Conversation {
     const { core, builder } = this.#parts
-    const { id, genesis, users, homes, building, arrival } = coming
+    const { id, genesis, homes, building, arrival } = coming
     const existing = this.#existing(id)
     if (!building) {
       const founding = foundingOf(id, genesis, (user) => core.ports.directory.knownHome(user))
@@ -383,7 +378,11 @@ export class Arriving {
       return existing
     }
     const answer = arrival.answers.get(building.from)
-    const members = users.map((userId, m) => ({ userId, region: homes[m]!.homeRegion }))
+    const members = homes.map(({ userId, homeRegion, homeGeneration }) => ({
+      userId,
+      region: homeRegion,
+      since: homeGeneration,
+    }))
     const said = answer?.host ?? building.from
     // Whoever was told of a move to here, and not that it went on, believes that it is hosted here: there is no register.
     const host = said === arrival.here && !coming.payload ? homes[0]!.homeRegion : said

@@ -20,7 +20,6 @@ import {
   readHeader,
   type Snapshot,
   type Submissions,
-  type UserId,
 } from '#protocol'
 import { authorOf, type Conversation, findHeld, nextPlace, putHeld } from './conversation.ts'
 import {
@@ -36,6 +35,7 @@ import {
 } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { writeRecord } from './epochs.ts'
+import type { Resident } from './founding.ts'
 import { applySnapshot, ensureFits, mergeEntries } from './handover.ts'
 import type { Log } from './log.ts'
 
@@ -64,7 +64,7 @@ export const newBuilding = (id: ConvId, from: RegionId, heardMs: number): Buildi
 /** Who and where the members are, and who hosted what was taken. */
 export type Site = {
   readonly genesisBytes: Uint8Array
-  readonly members: readonly { readonly userId: UserId; readonly region: RegionId }[]
+  readonly members: readonly Resident[]
   readonly host: RegionId
   readonly epoch: number
 }
@@ -136,12 +136,23 @@ export class Builder {
     }
     const conv = newConversation(founding, ports.region, this.#core.isOrphaned(founding) ? 1 : this.#core.life())
     applySnapshot(conv, snapshot, building.head)
+    const left = convs.get(building.id)
+    if (left) this.#clear(left)
     conv.activityMs = building.activityMs
     conv.handedOver = building.handedOver
     this.#putMoves(conv, moves)
     convs.adopt(conv)
     this.#takeRest(conv, snapshot)
     return conv
+  }
+
+  /** It was left, and whoever comes back came before all of it had gone. */
+  #clear(left: Conversation): void {
+    const { store } = this.#core
+    if (left.low < left.head) store.trim(left.partition, left.head, left.head)
+    dropHandedOver(store, left, left.handedOver)
+    for (const author of left.authors.values())
+      for (const { k } of author.run) store.delete(left.partition, heldKey(author, k))
   }
 
   #putMoves(conv: Conversation, moves: readonly HostRegister[]): void {
@@ -167,7 +178,7 @@ export class Builder {
     const snapshot = building.snapshot!
     const low = snapshot.low ? positionOf(snapshot.low.epoch, snapshot.low.n) : NOWHERE
     if (placeBehind(conv.head, conv.moves) <= low) {
-      this.#ensureRead(conv)
+      this.#ensureRead(conv, building.from)
       this.#startOver(conv, building, snapshot)
     }
     for (const entry of building.tail) {
@@ -188,13 +199,16 @@ export class Builder {
   }
 
   /** No region makes this one forget what its people have not got. */
-  #ensureRead(conv: Conversation): void {
+  #ensureRead(conv: Conversation, from: RegionId): void {
     const { ports, inboxes, life } = this.#core
+    const { directory } = ports
     // Of a store that went back nobody knows what has been read since.
     if (conv.life < life()) return
     for (const member of conv.members) {
-      const livesHere = ports.directory.knownHome(member.userId)?.homeRegion === ports.region
-      if (livesHere && inboxes.lowest(conv, member) < conv.head)
+      const livesHere = directory.knownHome(member.userId)?.homeRegion === ports.region
+      // Where they lived since it is known what they have got.
+      const isBack = !member.local && directory.formerHome(member.userId)?.region === from
+      if (livesHere && !isBack && inboxes.lowest(conv, member) < conv.head)
         throw new ParleyError('conflict', 'a handover without what has not been read here')
     }
   }

@@ -18,12 +18,13 @@ import {
 } from '#protocol'
 import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
-import { type Conversation, isClosed } from './conversation.ts'
+import type { Conversation } from './conversation.ts'
 import type { Core } from './core.ts'
 import { findHomes } from './founding.ts'
 import { introduce } from './introductions.ts'
 import type { RuleLimits } from './limits.ts'
 import type { RelayPorts } from './ports.ts'
+import { wasAway } from './residence.ts'
 
 export type Coming = {
   readonly id: ConvId
@@ -45,6 +46,8 @@ export type Coming = {
   payload: Uint8Array | undefined
   building: Building | undefined
   readonly asked: Map<string, number>
+  /** When something that came did not fit; it is begun anew some time later. */
+  failedMs: number | undefined
 }
 
 /** Nothing of it has come yet, and nobody was asked. */
@@ -53,7 +56,7 @@ export const newComing = (
 ): Coming => ({
   ...init,
   epoch: init.existing?.epoch ?? 0,
-  ...{ asked: new Map(), forcing: undefined, round: 0, payload: undefined, building: undefined },
+  ...{ asked: new Map(), forcing: undefined, round: 0, payload: undefined, building: undefined, failedMs: undefined },
 })
 
 /** All of it, from its host. Undefined when it is not known where members live. */
@@ -94,9 +97,10 @@ export function startOf(
   const hosts = host.homeRegion === here && isNewer && isHome
   // Of a conversation that may have gone on without this store nobody who lives here has anything until it has come.
   const isOld = hosts && existing !== undefined && existing.life < life
-  // It was closed for another region, where whoever decides lived meanwhile: what came to be there is not known here.
-  const wasAway = hosts && existing?.hostedHere === true && isClosed(existing)
-  const isHere = (m: number): boolean => existing?.members[m]?.local === true && !(m === 0 && wasAway)
+  const isHere = (m: number): boolean => {
+    const member = existing?.members[m]
+    return member?.local === true && !wasAway(member, directory.formerHome(member.userId))
+  }
   const came = users.filter((_, m) => homes[m]!.homeRegion === here && (isOld || !isHere(m)))
   if (!hosts && came.length === 0) return undefined
   const formerOf = (user: UserId): RegionId[] => {

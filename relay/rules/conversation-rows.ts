@@ -15,7 +15,6 @@ import {
   convIdBytes,
   earlier,
   entryPosition,
-  type Genesis,
   NOWHERE,
   nextPlace,
   ParleyError,
@@ -39,6 +38,7 @@ import {
   type Register,
 } from './conversation.ts'
 import { readStored } from './epochs.ts'
+import type { Founding } from './founding.ts'
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
 
@@ -82,16 +82,6 @@ export function writeNumber(value: number): Uint8Array {
 }
 export const readNumber = (bytes: Uint8Array): number => new ByteReader(bytes).u53()
 
-/** Who the members are and where they live: what makes a conversation, checked before it comes here. */
-export type Founding = {
-  readonly id: ConvId
-  readonly genesisBytes: Uint8Array
-  readonly genesis: Genesis
-  readonly members: readonly { readonly userId: UserId; readonly region: RegionId }[]
-  readonly host: RegionId
-  readonly epoch: number
-}
-
 export function newFeedState(region: RegionId): FeedState {
   return {
     region,
@@ -117,6 +107,7 @@ export function newConversation(founding: Founding, here: RegionId, life: number
     members: founding.members.map((m) => ({
       ...m,
       local: m.region === here,
+      since: m.since ?? 1,
       inbox: undefined,
       inboxStored: false,
       inboxDirty: false,
@@ -152,7 +143,7 @@ export function newConversation(founding: Founding, here: RegionId, life: number
   }
 }
 
-const STATE_VERSION = 3
+const STATE_VERSION = 4
 
 export function writeState(conv: Conversation, here: RegionId): Uint8Array {
   const out = new ByteWriter().u8(STATE_VERSION).lp(conv.genesisBytes).u32(conv.members.length)
@@ -170,7 +161,7 @@ const hasMoved = (conv: Conversation, here: RegionId): boolean =>
   conv.life > 1 ||
   conv.closedBefore > 0 ||
   conv.handedOver > NOWHERE ||
-  conv.members.some((member) => isAwaited(member, here))
+  conv.members.some((member) => member.since > 1 || isAwaited(member, here))
 
 function writeBallot(out: ByteWriter, number: BallotNumber | undefined): void {
   out.u32(number?.round ?? 0)
@@ -189,6 +180,7 @@ function writeMoved(out: ByteWriter, conv: Conversation, here: RegionId): void {
   writeBallot(out, acceptor.promised)
   writeBallot(out, acceptor.accepted?.number)
   out.lp(acceptor.accepted?.value ?? new Uint8Array(0)).u32(life)
+  for (const { since } of members) out.u32(since)
 }
 
 function readMoved(from: ByteReader, conv: Conversation): void {
@@ -200,6 +192,7 @@ function readMoved(from: ByteReader, conv: Conversation): void {
   const value = from.lp().slice()
   conv.acceptor = { promised, accepted: number && { number, value } }
   conv.life = from.u32()
+  for (const member of conv.members) member.since = from.u32()
 }
 
 /** 64 bytes: so many need no memory of their own. */

@@ -12,6 +12,7 @@ import {
   NOWHERE,
   nextOf,
   nOf,
+  ParleyError,
   type Position,
   nextPlace as placeBehind,
   positionOf,
@@ -61,6 +62,8 @@ export type Member = {
   /** When `delivered` was told the last time, and when it is due again; ms, monotonic. */
   deliveredMs: number
   deliveredDueMs: number | undefined
+  /** Home generation in which a local member came to be so. */
+  since: number
   /** Their new home has said that it has taken everything from here. */
   takenBy: RegionId | undefined
 }
@@ -218,6 +221,12 @@ export function nextPlace(conv: Conversation): Position {
 /** The hash of the log with this entry as the next. */
 export function hashWith(conv: Conversation, entry: Uint8Array): Uint8Array {
   return chainHash(conv.moves.length > 0 ? hashBefore(conv.head, conv.hash, conv.moves) : conv.hash, entry)
+}
+
+/** Throws when the host says another one. */
+export function checkHash(conv: Conversation, hash: Uint8Array, said: Uint8Array): void {
+  if (said.length === 0 || Buffer.compare(hash, said) === 0) return
+  throw new ParleyError('conflict', 'the host has another history than it sent before', { conversation: conv.id })
 }
 
 /**

@@ -5,7 +5,6 @@ import type { Store } from '../store/types.ts'
 import type { Author, Conversation, Register } from './conversation.ts'
 import {
   blockKey,
-  type Founding,
   HEAD_KEY,
   KEPT,
   loadConversation,
@@ -17,6 +16,7 @@ import {
   writeState,
 } from './conversation-rows.ts'
 import { owesDelivered } from './delivered.ts'
+import type { Founding } from './founding.ts'
 import type { Inboxes } from './inboxes.ts'
 
 /** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
@@ -177,7 +177,10 @@ export class Conversations {
 
   #isKept(conv: Conversation): boolean {
     const inboxes = this.#inboxes
-    return conv.retiring || conv.low < conv.head || owesDelivered(conv, inboxes) || inboxes.waitsForNobody(conv)
+    if (conv.retiring || conv.low < conv.head || owesDelivered(conv, inboxes) || inboxes.waitsForNobody(conv))
+      return true
+    for (const { run } of conv.authors.values()) if (run.length > 0) return true
+    return false
   }
 
   #listKept(conv: Conversation): void {

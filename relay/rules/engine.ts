@@ -114,8 +114,11 @@ class Engine implements RelayEngine, Relay {
       this.#core,
       { streams: limits.lagStreams, turnBytes: limits.lagTurnBytes, againMs: limits.lagAgainMs },
       this.#pace,
-      (conv, region, stream, maxBytes, done) => this.#sendStream(conv, region, stream, maxBytes, done),
-      check,
+      {
+        send: (conv, region, stream, maxBytes, done) => this.#sendStream(conv, region, stream, maxBytes, done),
+        check,
+        unheard: (conv, region) => this.#introductions.anew(region, conv),
+      },
     )
     this.#submissions = new Submissions(this.#core, this.#log, this.#senders, limits)
     this.#registers = new Registers(this.#core, this.#senders, this.#introductions)
@@ -207,6 +210,8 @@ class Engine implements RelayEngine, Relay {
     this.#core.feeds.committed(commit)
     this.#core.outbox.committed(commit)
     for (const conv of this.#core.convs.committed(commit)) {
+      // What came from elsewhere was safe, and may have been read, before it was written here.
+      if (conv.low < conv.settled && conv.settled <= conv.safe) this.#log.cursorMoved(conv)
       if (!conv.hostedHere) {
         this.#regions.acknowledge(conv)
         continue

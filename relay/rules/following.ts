@@ -5,7 +5,8 @@ import type { Conversation } from './conversation.ts'
 import { collect, inboxPartition, rowsOf } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import type { Introductions } from './introductions.ts'
-import { livesHere, type Moves } from './moves.ts'
+import type { Moves } from './moves.ts'
+import { isServed, livesHere } from './residence.ts'
 
 export type FollowingParts = {
   readonly core: Core
@@ -31,7 +32,7 @@ export class Following {
     if (
       hosts ||
       arriving.isComing(conv.id) ||
-      homes.some((home, m) => home?.homeRegion === here && !conv.members[m]!.local)
+      homes.some((home, m) => home?.homeRegion === here && !isServed(conv.members[m]!, home))
     )
       arriving.begin(conv.id, conv.genesisBytes, undefined)
     moves.follows(conv)

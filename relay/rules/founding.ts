@@ -4,6 +4,7 @@ import {
   type ConvId,
   convIdOfGenesis,
   decode,
+  type Genesis,
   type Home,
   HomeBodySchema,
   type HomeRecord,
@@ -15,8 +16,20 @@ import {
   type UserId,
   userIdOf,
 } from '#protocol'
-import type { Founding } from './conversation-rows.ts'
 import type { DirectoryPort, RelayPorts } from './ports.ts'
+
+/** `since`: the home generation, 1 if nothing is said. */
+export type Resident = { readonly userId: UserId; readonly region: RegionId; readonly since?: number }
+
+/** Who the members are and where they live: what makes a conversation, checked before it comes here. */
+export type Founding = {
+  readonly id: ConvId
+  readonly genesisBytes: Uint8Array
+  readonly genesis: Genesis
+  readonly members: readonly Resident[]
+  readonly host: RegionId
+  readonly epoch: number
+}
 
 /** Later epochs begin with their host registers, whatever the home generation. */
 const FIRST_EPOCH = 1
@@ -86,7 +99,7 @@ export function foundingOf(id: ConvId, genesisBytes: Uint8Array, homeOf: (user: 
     id,
     genesisBytes: genesisBytes.slice(),
     genesis: readGenesis(genesisBytes),
-    members: homes.map((h) => ({ userId: h.userId, region: h.homeRegion })),
+    members: homes.map((h) => ({ userId: h.userId, region: h.homeRegion, since: h.homeGeneration })),
     host: homes[0]!.homeRegion,
     epoch: FIRST_EPOCH,
   }

@@ -27,27 +27,30 @@ type Queue = {
   readonly serving: Map<string, Serving>
 }
 
-/** Sends up to `maxBytes` of a stream and tells the point reached. */
-export type SendStream = (conv: Conversation, region: RegionId, stream: string, maxBytes: number, done: Sent) => void
+export type LagHooks = {
+  /** Sends up to `maxBytes` of a stream and tells the point reached. */
+  readonly send: (conv: Conversation, region: RegionId, stream: string, maxBytes: number, done: Sent) => void
+  /** It is looked at whether those for whom it is kept still live there. */
+  readonly check: (conv: Conversation) => void
+  /** What was sent is not acknowledged: perhaps that region does not know what it is about. */
+  readonly unheard: (conv: Conversation, region: RegionId) => void
+}
 
 export class LagServer {
   readonly #core: Core
   readonly #clock: Clock
   readonly #limits: LagLimits
-  readonly #send: SendStream
-  readonly #check: (conv: Conversation) => void
+  readonly #hooks: LagHooks
   readonly #pace: CatchUpPace
   /** The one whose turn is next first. */
   readonly #queues = new Map<RegionId, Queue>()
 
-  /** `check`: it is looked at whether those for whom it is kept still live there. */
-  constructor(core: Core, limits: LagLimits, pace: CatchUpPace, send: SendStream, check: (conv: Conversation) => void) {
+  constructor(core: Core, limits: LagLimits, pace: CatchUpPace, hooks: LagHooks) {
     this.#core = core
     this.#clock = core.ports.clock
     this.#limits = limits
     this.#pace = pace
-    this.#send = send
-    this.#check = check
+    this.#hooks = hooks
   }
 
   #queue(region: RegionId): Queue {
@@ -129,7 +132,7 @@ export class LagServer {
     const { convs, store } = this.#core
     convs.with(id, (conv) => {
       if (this.#queues.get(region) !== queue || queue.serving.has(key)) return
-      if (conv) this.#check(conv)
+      if (conv) this.#hooks.check(conv)
       // A conversation that moves is built up anew, and may owe this region nothing any more.
       if (!conv?.feeds.get(region)?.lag.has(stream)) {
         store.delete(feedPartition(region), key)
@@ -155,7 +158,7 @@ export class LagServer {
     const serving: Serving = { conv, stream, upTo: Number.POSITIVE_INFINITY, sinceMs: this.#clock.monotonic() }
     queue.serving.set(name, serving)
     const pieceIs = this.#pace.piece(this.#limits.turnBytes)
-    this.#send(conv, region, stream, this.#limits.turnBytes, (upTo, bytes) => {
+    this.#hooks.send(conv, region, stream, this.#limits.turnBytes, (upTo, bytes) => {
       pieceIs(bytes)
       if (queue.serving.get(name) !== serving || conv.feeds.get(region) !== feed) return
       serving.upTo = upTo
@@ -206,6 +209,7 @@ export class LagServer {
       if (now - serving.sinceMs < this.#limits.againMs) continue
       queue.serving.delete(name)
       feedOf(serving.conv, region).sent.delete(serving.stream)
+      this.#hooks.unheard(serving.conv, region)
       unpin(serving.conv)
     }
     if (queue.serving.size === 0 && queue.waiting.length === 0) queue.cursor ??= ''

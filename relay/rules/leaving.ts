@@ -38,7 +38,8 @@ import { heldKey, readEntries, readHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { membersOf } from './founding.ts'
 import { fillEntry, snapshotOf } from './handover.ts'
-import { livesHere, type Moves } from './moves.ts'
+import type { Moves } from './moves.ts'
+import { isServed, livesHere } from './residence.ts'
 
 /** Entries of one page. */
 const PAGE_BYTES = 128 * 1024
@@ -193,7 +194,7 @@ export class Leaving {
     this.#moves.follows(conv)
     const { directory, region: here } = this.#core.ports
     const homes = conv.members.map(({ userId }) => directory.knownHome(userId))
-    if (conv.members.some(({ local }, m) => homes[m]?.homeRegion === here && !local)) return
+    if (conv.members.some((member, m) => homes[m]?.homeRegion === here && !isServed(member, homes[m]))) return
     const isLeft = !conv.feeds.has(region) && homes.every((home) => home?.homeRegion !== region)
     const came = homes.some((home) => home?.homeRegion === here && home.homeGeneration > 1)
     if (isLeft || came) this.handedOver(conv, region)

@@ -1,6 +1,7 @@
 // Lives of a store: one more after every restore. What began in an earlier one may have gone on without it.
-import type { Founding } from './conversation-rows.ts'
+
 import type { Core } from './core.ts'
+import type { Founding } from './founding.ts'
 import type { RelayPorts } from './ports.ts'
 
 type Lives = Pick<Core, 'life' | 'isOrphaned'> & {

@@ -40,6 +40,7 @@ import { findHomes } from './founding.ts'
 import type { Introductions } from './introductions.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
+import { livesHere } from './residence.ts'
 import type { Submissions } from './submissions.ts'
 
 export type MoveParts = {
@@ -49,10 +50,6 @@ export type MoveParts = {
   readonly submissions: Submissions
   readonly introductions: Introductions
 }
-
-/** A member lives here, though what they had elsewhere may still be on its way. */
-export const livesHere = (conv: Conversation, here: RegionId): boolean =>
-  conv.members.some(({ region }) => region === here)
 
 export function viewOf(conv: Conversation): EpochView {
   const { genesis } = conv
@@ -123,6 +120,11 @@ export class Moves {
     core.load(findHomes(core.ports, users), () => {
       if (core.ports.links.isUp(region)) introductions.again(region, conv)
     })
+  }
+
+  /** To the host: it may not have heard of who came here lately. */
+  sayWhoCame(conv: Conversation): void {
+    if (conv.members.some(({ local, since }) => local && since > 1)) this.#parts.introductions.before(conv.host, conv)
   }
 
   /** Takes a register that may be followed; what it cuts off goes in the same commit. */
@@ -239,7 +241,9 @@ export class Moves {
       const stays = isLeft ? region === here : keeps
       if (!stays && region !== here && member.region === here) core.inboxes.leave(conv, member)
       if (!stays) member.region = region
+      const wasLocal = member.local
       member.local = member.region === here && !core.isAwaited(conv.id, member.userId)
+      if (member.local && !wasLocal) member.since = directory.knownHome(member.userId)?.homeGeneration ?? 1
     }
     const owed = new Set(conv.members.map(({ region }) => region).filter((region) => region !== here))
     if (!livesHere(conv, here)) owed.clear()

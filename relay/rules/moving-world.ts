@@ -174,7 +174,7 @@ export class MovingWorld {
     phone.home = to
     this.#left[member]!.add(from).delete(to)
     const bench = this.benches.get(to)!
-    bench.former.set(phone.side.userId, { region: from, gone })
+    bench.former.set(phone.side.userId, { region: from, gone, generation: home.homeGeneration })
     await this.learn(to, member)
   }
 

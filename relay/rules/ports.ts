@@ -45,8 +45,13 @@ export type DeviceSession = {
   close(reason: ParleyError | undefined): void
 }
 
-/** `gone`: the person says that it will not answer any more; what only it had is given up. */
-export type FormerHome = { readonly region: RegionId; readonly gone: boolean }
+export type FormerHome = {
+  readonly region: RegionId
+  /** The person says that it will not answer any more; what only it had is given up. */
+  readonly gone: boolean
+  /** The last home generation in which they lived there. */
+  readonly generation: number
+}
 
 /** Verified records. `known*` answer from memory, synchronously; `find*` may ask the DHT and other regions. */
 export type DirectoryPort = {

@@ -20,19 +20,25 @@ import {
   type RelayItem,
   readHeader,
   type StreamKey,
-  type Submission,
   type UserId,
 } from '#protocol'
-import { type Author, authorOf, type Conversation, hashWith, isClosed, nextPlace, wantsSafe } from './conversation.ts'
+import {
+  type Author,
+  authorOf,
+  type Conversation,
+  checkHash,
+  hashWith,
+  isClosed,
+  nextPlace,
+  wantsSafe,
+} from './conversation.ts'
 import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, foundingOf, learnHomes, newsFor } from './founding.ts'
-import { isDeviceOf } from './host.ts'
 import { introduce } from './introductions.ts'
 import type { JournalNotes } from './journal-notes.ts'
 import type { LagServer } from './lag-server.ts'
 import type { Log } from './log.ts'
-import { livesHere } from './moves.ts'
 import {
   isDeposed,
   isMoving,
@@ -45,12 +51,12 @@ import {
 } from './moving-items.ts'
 import type { Item } from './ports.ts'
 import type { Registers } from './registers.ts'
+import { livesHere } from './residence.ts'
 import type { Resuming } from './resuming.ts'
 import type { Senders } from './senders.ts'
 import type { Submissions } from './submissions.ts'
+import { Unverified } from './unverified.ts'
 
-/** Batches of submissions of one device that wait for its manifest; beyond it they are asked for again. */
-const UNVERIFIED_MAX = 16
 /** Items of one region that may be refused between two sweeps before its link is cut. */
 const REFUSED_MAX = 1_000
 /** No honest node says this, whatever it believes. */
@@ -85,7 +91,7 @@ export class Regions {
   readonly #notes: JournalNotes
   readonly #moving: MovingParts
   readonly #moved: (users: readonly UserId[]) => void
-  readonly #unverified = new Map<string, Submission[][]>()
+  readonly #unverified: Unverified
   /** Replicas that owe their host an acknowledgement of what they had already. */
   readonly #again = new Set<Conversation>()
   /** What came in this turn for somebody who lives elsewhere. */
@@ -97,6 +103,7 @@ export class Regions {
     this.#core = core
     this.#log = parts.log
     this.#submissions = parts.submissions
+    this.#unverified = new Unverified(core, parts.submissions)
     this.#senders = parts.senders
     this.#registers = parts.registers
     this.#lag = parts.lag
@@ -132,7 +139,7 @@ export class Regions {
       if (!conv) throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
       if (!conv.feeds.has(region) && this.#moving.moves.tell(conv, region) > 0) return
       if (!conv.feeds.has(region)) {
-        if (!livesHere(conv, this.#core.ports.region)) this.#missent.set(conv, region)
+        this.#missent.set(conv, region)
         throw new ParleyError('not_member', 'no member of this conversation lives there')
       }
       this.#about(region, conv, said)
@@ -195,7 +202,7 @@ export class Regions {
     }
     switch (item.kind) {
       case ItemKind.SUBMISSIONS:
-        this.#onSubmissions(region, conv, this.#author(region, conv, item.value.author), item.value.items)
+        this.#unverified.take(region, conv, this.#author(region, conv, item.value.author), item.value.items)
         return
       case ItemKind.SUBMISSION_STATE: {
         if (conv.host !== region) throw this.#deposed(conv, region, 'a verdict of a region that is not the host')
@@ -251,39 +258,6 @@ export class Regions {
     return authorOf(conv, key.member, key)
   }
 
-  /** The host needs the author's manifest before it can take anything; what comes meanwhile waits. */
-  #onSubmissions(region: RegionId, conv: Conversation, author: Author, items: Submission[]): void {
-    const { directory } = this.#core.ports
-    const user = conv.members[author.member]!.userId
-    const manifest = directory.knownManifest(user)
-    if (manifest && isDeviceOf(manifest, author)) {
-      this.#submissions.fromRegion(conv, author, region, items)
-      return
-    }
-    const name = `${conv.id}${author.key}`
-    const waiting = this.#unverified.get(name)
-    if (waiting) {
-      if (waiting.length < UNVERIFIED_MAX) waiting.push(items)
-      return
-    }
-    const home = directory.knownHome(user)
-    if (!home) throw new ParleyError('unknown_user', 'submissions of somebody whose home is not known here')
-    this.#unverified.set(name, [items])
-    this.#core.load(
-      directory.findManifest(user, home).catch(() => undefined),
-      () => {
-        const batches = this.#unverified.get(name) ?? []
-        this.#unverified.delete(name)
-        if (!directory.knownManifest(user)) return
-        this.#core.convs.with(conv.id, (now) => {
-          for (const batch of batches)
-            if (now?.hostedHere && now.feeds.has(region))
-              this.#submissions.fromRegion(now, authorOf(now, author.member, author), region, batch)
-        })
-      },
-    )
-  }
-
   /** A replica takes only the next of the log; older is acknowledged again, newer is a gap. */
   #onLog(region: RegionId, conv: Conversation, log: { entry: Uint8Array[]; headHash: Uint8Array }): void {
     if (conv.host !== region)
@@ -313,6 +287,7 @@ export class Regions {
   #sendLogState(conv: Conversation, at: Position, gap: boolean): void {
     const kind = ItemKind.LOG_STATE
     const value = { $typeName: 'parley.v1.LogState', epoch: epochOf(at), n: nOf(at), gap } as const
+    this.#moving.moves.sayWhoCame(conv)
     this.#core.ports.links.send(conv.host, { conv: conv.id, kind, body: encodeItem({ kind, value }) })
   }
 
@@ -387,11 +362,6 @@ export class Regions {
     const lacks = conv.life < this.#core.life()
     if ((lacks || wantsSafe(conv)) && this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, lacks)
   }
-}
-
-function checkHash(conv: Conversation, hash: Uint8Array, said: Uint8Array): void {
-  if (said.length === 0 || Buffer.compare(hash, said) === 0) return
-  throw new ParleyError('conflict', 'the host has another history than it sent before', { conversation: conv.id })
 }
 
 function place(at: { epoch: number; n: number }): Position {

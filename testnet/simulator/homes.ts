@@ -57,7 +57,7 @@ export class Homes {
   former(user: UserId, here: RegionId, version: number): FormerHome | undefined {
     const { generations, gaveUp } = this.#life(user)
     const at = generations.lastIndexOf(here, this.records(user, version)!.home.homeGeneration - 1)
-    return at > 0 ? { region: generations[at - 1]!, gone: gaveUp[at]! } : undefined
+    return at > 0 ? { region: generations[at - 1]!, gone: gaveUp[at]!, generation: at } : undefined
   }
 
   /** False when it was replaced often enough. */
