@@ -58,6 +58,11 @@ export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arri
   const instead = answer.beforeKeeps ? [before, from] : [from, before]
   const preferred = arrival.candidates.flatMap((region) => (region === from ? instead.filter(isOther) : region))
   const candidates = [...new Set([...preferred, ...[host].filter(isOther)])]
+  // What came there had not come here before: it is with whom that was to come from.
+  if (before === arrival.here && answer.beforeKeeps) {
+    const first = arrival.required.filter((region) => region !== from)
+    return { ...arrival, answers, candidates: [...new Set([...first, ...candidates])] }
+  }
   if (!isOther(before)) return { ...arrival, answers, candidates }
   if (answer.beforeKeeps)
     return { ...arrival, answers, candidates, required: [...new Set([...arrival.required, before])] }

@@ -107,7 +107,7 @@ export function newConversation(founding: Founding, here: RegionId, life: number
     members: founding.members.map((m) => ({
       ...m,
       local: m.region === here,
-      since: m.since ?? 1,
+      since: m.region === here ? (m.since ?? 1) : 0,
       inbox: undefined,
       inboxStored: false,
       inboxDirty: false,

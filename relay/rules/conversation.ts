@@ -62,7 +62,7 @@ export type Member = {
   /** When `delivered` was told the last time, and when it is due again; ms, monotonic. */
   deliveredMs: number
   deliveredDueMs: number | undefined
-  /** Home generation in which a local member came to be so. */
+  /** Home generation in which they came to be served here the last time; 0 if they never were. */
   since: number
   /** Their new home has said that it has taken everything from here. */
   takenBy: RegionId | undefined

@@ -39,7 +39,7 @@ import type { Core } from './core.ts'
 import { membersOf } from './founding.ts'
 import { fillEntry, snapshotOf } from './handover.ts'
 import type { Moves } from './moves.ts'
-import { isServed, livesHere } from './residence.ts'
+import { isServed, livesHere, wasAway } from './residence.ts'
 
 /** Entries of one page. */
 const PAGE_BYTES = 128 * 1024
@@ -94,13 +94,21 @@ export class Leaving {
     })
   }
 
-  /** A region that keeps something for one who lives over there now, and was here for too short a time to get it. */
+  /**
+   * A region that keeps something for one who lives over there now, and was here for too short a time to get it. The asker
+   * itself, when that had not got it either.
+   */
   async #lacking(members: readonly Member[], newHome: RegionId): Promise<RegionId | undefined> {
     const { directory, region: here } = this.#core.ports
-    for (const { userId, region } of members) {
-      if (region === here || directory.knownHome(userId)?.homeRegion !== newHome) continue
-      const keeping = (await this.#core.keeping(userId)).find((former) => former !== newHome)
+    for (const member of members) {
+      const { userId, region } = member
+      if (directory.knownHome(userId)?.homeRegion !== newHome) continue
+      const former = await directory.findFormerHome(userId)
+      const neverCame = wasAway(member, former)
+      if (region === here && !neverCame) continue
+      const keeping = (await this.#core.keeping(userId)).find((one) => one !== newHome)
       if (keeping) return keeping
+      if (neverCame && former?.region === newHome) return newHome
     }
     return undefined
   }
