@@ -121,7 +121,8 @@ test('any history of manifests is one valid chain', () => {
           if (what === 'remove' && devices.length > 1) devices = devices.slice(0, -1)
           if (what === 'move') home = { ...home, homeRegion: home.homeRegion === north ? south : north }
           if (what === 'fallback') home = { ...home, fallbackRegions: [south] }
-          signed = succeedManifest(account, last, { devices, home })
+          const changed = devices === last.devices ? undefined : devices
+          signed = succeedManifest(account, last, { devices: changed, home })
         }
         const next = openManifest(signed.manifest, START_MS)
         assert.equal(next.userId, last.userId)
@@ -131,6 +132,8 @@ test('any history of manifests is one valid chain', () => {
           next.rootEpoch === last.rootEpoch ? last.version + 1 : 1,
         )
         assert.deepEqual(next.previousHash, last.hash)
+        const isSame = what !== 'recover' && devices === last.devices
+        assert.equal(next.devicesSince, isSame ? last.devicesSince : next.version)
         assert.equal(next.homeGeneration - last.homeGeneration, next.homeRegion === last.homeRegion ? 0 : 1)
         const registrations = next.devices.map((device) => `${device.registrationEpoch}.${device.registrationVersion}`)
         assert.equal(new Set(registrations).size, registrations.length)

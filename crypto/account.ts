@@ -76,6 +76,7 @@ type ManifestFields = Version &
   HomeChoice & {
     readonly userId: UserId
     readonly devices: readonly Device[]
+    readonly devicesSince: number
     readonly homeGeneration: number
     readonly previousHash: Uint8Array
   }
@@ -142,9 +143,10 @@ function signManifest(account: AccountKeys, fields: ManifestFields): SignedManif
     fallbackRegions: fields.fallbackRegions.map(regionIdBytes),
     homeGeneration: fields.homeGeneration,
   }
+  const { devices, devicesSince, previousHash } = fields
   const payload = toBinary(
     ManifestBodySchema,
-    create(ManifestBodySchema, { ...home, devices: [...fields.devices], previousHash: fields.previousHash }),
+    create(ManifestBodySchema, { ...home, devices: [...devices], devicesSince, previousHash }),
   )
   const headPayload = toBinary(HomeBodySchema, create(HomeBodySchema, { ...home, manifestHash: sha256(payload) }))
   return {
@@ -163,6 +165,7 @@ export function createAccount(rootKey: SigningKey, home: HomeChoice, random: Ran
     ...home,
     userId: account.userId,
     devices: [describeDevice(device)],
+    devicesSince: first.version,
     homeGeneration: 1,
     previousHash: new Uint8Array(0),
   })
@@ -186,6 +189,7 @@ export function recoverAccount(rootKey: SigningKey, previous: Manifest, home: Ho
     ...home,
     userId: account.userId,
     devices: [describeDevice(device)],
+    devicesSince: next.version,
     homeGeneration: generationAfter(previous, home),
     previousHash: previous.hash,
   })
@@ -207,12 +211,14 @@ export function succeedManifest(
     })
   }
   const home = change.home ?? { homeRegion: previous.homeRegion, fallbackRegions: previous.fallbackRegions }
+  const version = previous.version + 1
   return signManifest(account, {
     ...home,
     userId: account.userId,
     rootEpoch: account.rootEpoch,
-    version: previous.version + 1,
+    version,
     devices: change.devices ?? previous.devices,
+    devicesSince: change.devices ? version : previous.devicesSince,
     homeGeneration: generationAfter(previous, home),
     previousHash: previous.hash,
   })

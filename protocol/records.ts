@@ -56,6 +56,8 @@ const HASH_BYTES = 32
 export type Manifest = Version & {
   readonly userId: UserId
   readonly devices: readonly Device[]
+  /** The version, of this root epoch, since which the devices are these: what was encrypted for it is for all of them. */
+  readonly devicesSince: number
   readonly homeRegion: RegionId
   readonly fallbackRegions: readonly RegionId[]
   readonly homeGeneration: number
@@ -98,6 +100,14 @@ function checkDevices(devices: readonly Device[], of: Version): void {
   }
 }
 
+function checkDevicesSince({ devices, devicesSince, version, rootEpoch }: ManifestBody): void {
+  const isLater = devices.some(
+    (device) => device.registrationEpoch === rootEpoch && device.registrationVersion > devicesSince,
+  )
+  if (devicesSince > version || (devicesSince > 0 && isLater))
+    throw new ParleyError('malformed', `manifest ${version} with devices of version ${devicesSince}`)
+}
+
 function checkPrevious(body: ManifestBody): void {
   const length = body.previousHash.length
   const first = body.version === 1
@@ -124,6 +134,7 @@ export function openManifest(received: SignedRecord, nowMs: number): Manifest {
   ensureRoot(userId, userIdOfRootKey(record.grant!.rootKey))
   ensureEpoch(body, granted)
   checkDevices(body.devices, body)
+  checkDevicesSince(body)
   checkPrevious(body)
   checkWhere(body)
   return {
@@ -131,6 +142,7 @@ export function openManifest(received: SignedRecord, nowMs: number): Manifest {
     rootEpoch: body.rootEpoch,
     version: body.version,
     devices: body.devices,
+    devicesSince: body.devicesSince || body.version,
     homeRegion: regionIdOf(body.homeRegion),
     fallbackRegions: body.fallbackRegions.map(regionIdOf),
     homeGeneration: body.homeGeneration,

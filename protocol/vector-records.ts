@@ -95,6 +95,17 @@ function badDevices({ ana }: Cast): VectorCase[] {
       'malformed',
       made({ devices: [deviceEntry(ana, { registrationVersion: 2 })] }),
     ),
+    refused('devices of a later version', 'malformed', made({ devicesSince: 2 })),
+    refused(
+      'devices of a version before one of them was registered',
+      'malformed',
+      made({
+        version: 3,
+        previousHash: filled(32, 9),
+        devicesSince: 1,
+        devices: [deviceEntry(ana, { registrationVersion: 2 })],
+      }),
+    ),
     refused(
       'a device key of the wrong length',
       'malformed',
@@ -126,6 +137,7 @@ export function manifestVectors(cast: Cast): VectorFile {
           devices: [deviceEntry(ana), second],
           fallbackRegions: [region],
           previousHash: filled(32, 9),
+          devicesSince: 4,
         }),
       ),
       refused(

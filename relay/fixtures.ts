@@ -84,6 +84,7 @@ export type Person = {
       version: number
       previousHash: Uint8Array
       devices: Device[]
+      devicesSince: number
       home: RegionId
       generation: number
     }>,
@@ -114,6 +115,7 @@ export function makePerson(region: RegionId): Person {
       version = 1,
       previousHash = new Uint8Array(0),
       devices = [device.entry],
+      devicesSince = version,
       home = region,
     } = options
     const grantEpoch = options.grantEpoch ?? rootEpoch
@@ -128,7 +130,10 @@ export function makePerson(region: RegionId): Person {
       homeRegion: regionIdBytes(home),
       homeGeneration: options.generation ?? 1,
     }
-    const payload = toBinary(ManifestBodySchema, create(ManifestBodySchema, { ...where, devices, previousHash }))
+    const payload = toBinary(
+      ManifestBodySchema,
+      create(ManifestBodySchema, { ...where, devices, devicesSince, previousHash }),
+    )
     const headPayload = toBinary(HomeBodySchema, create(HomeBodySchema, { ...where, manifestHash: sha256(payload) }))
     const manifest = signRecord('parley/manifest/v1', payload, key, granted)
     const head = signRecord('parley/home/v1', headPayload, key, granted)

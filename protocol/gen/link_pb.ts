@@ -652,7 +652,7 @@ export type TakeoverState = Message<"parley.v1.TakeoverState"> & {
   closed?: SignedRecord | undefined;
 
   /**
-   * where the member lived before, when nothing has come from there yet
+   * where the member lived before, when nothing has come from there yet; may be the asker
    *
    * @generated from field: bytes before_region = 4;
    */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Manifest, openHomeRecord, ParleyError, SimulatedClock, type UserId } from '#protocol'
+import { type Device, type Manifest, openHomeRecord, ParleyError, SimulatedClock, type UserId } from '#protocol'
 import { makeDevice, makePerson, makeRegion, makeStore } from '../fixtures.ts'
 import { COUNTERSIGNED_FOR_MS } from '../limits.ts'
 import { type Change, createAccounts, type Policy, type Restored } from './accounts.ts'
@@ -141,15 +141,37 @@ describe('accounts', () => {
       for (const { manifest, head } of all)
         await assert.rejects(accounts.replaceManifest(manifest, head), code(expected))
     }
-    const second = person.sign({ version: 2, previousHash, generation: 2 })
-    await assert.rejects(accounts.replaceManifest(second.manifest, person.first.head), code('conflict'), 'another head')
-    await accounts.replaceManifest(second.manifest, second.head)
-    const back = person.sign({ version: 3, previousHash: second.opened.hash, generation: 1 })
+    const moved = person.sign({ version: 2, previousHash, generation: 2 })
+    await assert.rejects(accounts.replaceManifest(moved.manifest, person.first.head), code('conflict'), 'another head')
+    await accounts.replaceManifest(moved.manifest, moved.head)
+    const back = person.sign({ version: 3, previousHash: moved.opened.hash, generation: 1 })
     await assert.rejects(
       accounts.replaceManifest(back.manifest, back.head),
       code('too_old'),
       'home generation went back',
     )
+  })
+
+  it('refuses one that says its devices are older than they are', async () => {
+    const { region, accounts, store } = await start()
+    await using _store = store
+    const person = makePerson(region.regionId)
+    const first = person.device.entry
+    await accounts.register(person.first.manifest, person.first.head, '')
+    let previousHash = person.first.opened.hash
+    const next = async (version: number, devicesSince: number, devices: Device[]): Promise<void> => {
+      const signed = person.sign({ version, previousHash, devices, devicesSince })
+      await accounts.replaceManifest(signed.manifest, signed.head)
+      previousHash = signed.opened.hash
+    }
+    const second = makeDevice(2, { rootEpoch: 1, version: 2 }).entry
+    await assert.rejects(next(2, 1, [first, second]), code('malformed'), 'one is new')
+    await next(2, 2, [first, second])
+    await assert.rejects(next(3, 2, [first]), code('conflict'), 'one is gone')
+    await next(3, 3, [first])
+    await assert.rejects(next(4, 1, [first]), code('conflict'), 'one was there in between')
+    await next(4, 3, [first])
+    assert.equal(accounts.known(person.userId)?.manifest.devicesSince, 3)
   })
 
   it('of two concurrent successors takes one', async () => {

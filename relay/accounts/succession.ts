@@ -46,6 +46,21 @@ function checkDevice(device: Device, current: Manifest): void {
   }
 }
 
+/** What says that its devices are those of a manifest before it has the same ones. */
+function checkSame(current: Manifest, next: Manifest): void {
+  if (next.rootEpoch !== current.rootEpoch || next.devicesSince > current.version) return
+  const names = ({ devices }: Manifest): string =>
+    devices
+      .map(
+        ({ number, registrationEpoch, registrationVersion }) => `${number}.${registrationEpoch}.${registrationVersion}`,
+      )
+      .sort()
+      .join()
+  if (names(current) !== names(next) || next.devicesSince < current.devicesSince) {
+    throw new ParleyError('conflict', 'a manifest with other devices than it says', { since: `${next.devicesSince}` })
+  }
+}
+
 /** Whether `next`, newer than `current`, is its rightful successor; throws what is wrong. */
 export function checkSuccessor(current: Manifest, next: Manifest): void {
   const direct = next.rootEpoch === current.rootEpoch && next.version === current.version + 1
@@ -58,6 +73,7 @@ export function checkSuccessor(current: Manifest, next: Manifest): void {
     throw new ParleyError('too_old', 'the home generation went back', { generation: `${current.homeGeneration}` })
   }
   for (const device of next.devices) checkDevice(device, current)
+  checkSame(current, next)
 }
 
 /** The head (what the DHT shows) must say what the manifest says, and both must name this region as home. */

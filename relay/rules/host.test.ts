@@ -47,7 +47,10 @@ function hosting(): { conv: Conversation; author: Author } {
   return { conv, author }
 }
 
-const version = (manifest: Manifest, rootEpoch: number, v: number): Manifest => ({ ...manifest, rootEpoch, version: v })
+const version = (manifest: Manifest, rootEpoch: number, v: number): Manifest => ({
+  ...manifest,
+  ...{ rootEpoch, version: v, devicesSince: v },
+})
 const manifests = [version(pair.host.manifest, 2, 3), version(pair.other.manifest, 2, 3)]
 const known = (member: number): Manifest | undefined => manifests[member]
 const encryptedFor = (a: [number, number], b: [number, number] | undefined): Submission['encryptedFor'] =>
@@ -116,6 +119,16 @@ const ELSEWHERE: Record<Exclude<Place, 'next'>, string> = {
   'below the window': 'past 300',
   beyond: 'behind 301',
 }
+
+test('what was encrypted for the same devices is good, whichever manifest it names', () => {
+  const moved = manifests.map((manifest) => ({ ...manifest, version: 9 }))
+  const outcomes = ([2, 3, 9] as const).map((named) => {
+    const { conv, author } = hosting()
+    const submission = submissionOf(pair, LAST + 1, { encryptedFor: encryptedFor([2, 9], [2, named]) })
+    return words(hostTake(conv, author, submission, (member) => moved[member]))
+  })
+  assert.deepEqual(outcomes, ['stale 1:2.9', 'append', 'append'])
+})
 
 test('every place of a k answers every submission as the table says', () => {
   const wrong: string[] = []

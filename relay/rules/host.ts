@@ -37,7 +37,7 @@ export function isDeviceOf(manifest: Manifest, device: DeviceKey): boolean {
 
 type Outdated = Version & { readonly member: number }
 
-/** Whom the author encrypted for as older manifests than the newest ones: it has to encrypt again. */
+/** Whom the author encrypted for as they were before their devices changed: it has to encrypt again. */
 function outdated(conv: Conversation, submission: Submission, manifestOf: ManifestOf): readonly Outdated[] {
   let newest: Outdated[] | undefined
   for (let member = 0; member < conv.members.length; member++) {
@@ -51,8 +51,9 @@ function outdated(conv: Conversation, submission: Submission, manifestOf: Manife
 
 const NONE: readonly Outdated[] = []
 
-function isFor(submission: Submission, member: number, manifest: Version): boolean {
-  for (const named of submission.encryptedFor) if (named.member === member) return compareVersions(named, manifest) >= 0
+function isFor(submission: Submission, member: number, { rootEpoch, devicesSince }: Manifest): boolean {
+  const devices = { rootEpoch, version: devicesSince }
+  for (const named of submission.encryptedFor) if (named.member === member) return compareVersions(named, devices) >= 0
   return false
 }
 

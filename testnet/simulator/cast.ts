@@ -111,7 +111,10 @@ function makePerson(
       homeGeneration: generation,
     }
     const previousHash = homes.length === 1 ? new Uint8Array(0) : records(homes.slice(0, -1)).manifest.hash
-    const fields = create(ManifestBodySchema, { ...common, devices: [device], previousHash })
+    // A renewal stands for other devices: what was encrypted before has to be encrypted again.
+    const renewed = homes.findLastIndex((one, at) => homes[at - 1]?.generation === one.generation)
+    const devicesSince = Math.max(renewed + 1, 1)
+    const fields = create(ManifestBodySchema, { ...common, devices: [device], devicesSince, previousHash })
     const body = toBinary(ManifestBodySchema, fields)
     const homeBody = toBinary(HomeBodySchema, create(HomeBodySchema, { ...common, manifestHash: sha256(body) }))
     const head = signRecord('parley/home/v1', homeBody, key, by)
