@@ -45,12 +45,24 @@ export type Plan =
   /** It is hosted here already, in an earlier epoch, or was and nobody else can have it: end that one. */
   | { readonly do: 'own' }
 
+/** Regions that are asked about one conversation, whatever others name. */
+const CANDIDATES_MAX = 16
+
 export function newArrival(init: Omit<Arrival, 'answers'>): Arrival {
   const candidates = [...new Set(init.candidates)].filter((region) => region !== init.here)
   return { ...init, candidates, answers: new Map() }
 }
 
-export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arrival {
+/** Whoever is named just now has as much time to answer as the others had. */
+export function onAnswer(arrival: Arrival, from: RegionId, answer: Answer, nowMs: number): Arrival {
+  const next = withAnswer(arrival, from, answer)
+  const candidates = next.candidates.slice(0, CANDIDATES_MAX)
+  const required = next.required.filter((region) => candidates.includes(region))
+  const isLonger = candidates.length > arrival.candidates.length
+  return { ...next, candidates, required, sinceMs: isLonger ? nowMs : arrival.sinceMs }
+}
+
+function withAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arrival {
   const answers = new Map(arrival.answers).set(from, answer)
   const { host, before } = answer
   const isOther = (region: RegionId | undefined): region is RegionId => region !== undefined && region !== arrival.here
@@ -130,6 +142,8 @@ function hostPlan(arrival: Arrival, before: RegionId | undefined, patient: boole
   if (host !== undefined && answer?.host === host && answer.closed && !isIncomplete(arrival))
     return { do: 'take', from: host, closed: answer.closed }
   if (silent.length > 0 && patient) return { do: 'ask', regions: silent }
+  // It is not gone: it closes when it has heard who is to follow.
+  if (host !== undefined && answer?.host === host && patient) return { do: 'ask', regions: [host] }
   // Nobody spoke of it, and the one who would have hosted it says that there is nothing, or else the others do.
   const isNowhere = said === undefined && !arrival.hasSome
   if (isNowhere && answer?.closed) return { do: 'begin', closed: [answer.closed] }

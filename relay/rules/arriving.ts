@@ -11,14 +11,13 @@ import {
   type Range,
   type RegionId,
   readHostRegister,
-  regionIdOf,
   signHostRegister,
   type TakeoverState,
   type UserId,
 } from '#protocol'
 import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
-import { Asking, type Coming, comingAnew, newComing, startOf } from './coming.ts'
+import { Asking, answerOf, type Coming, comingAnew, newComing, startOf } from './coming.ts'
 import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
@@ -271,15 +270,10 @@ export class Arriving {
   onState(region: RegionId, id: ConvId, state: TakeoverState): void {
     const coming = this.#coming.get(id)
     if (!coming || coming.building || coming.forcing || !coming.arrival.candidates.includes(region)) return
-    const closed =
-      state.closed && coming.arrival.opens > 0 && openClosed(state.closed, this.#parts.core.ports.clock.now())
-    if (closed && (closed.convId !== id || closed.region !== region || closed.beforeEpoch !== coming.arrival.opens))
-      throw new ParleyError('conflict', 'a statement about something else')
-    const host = state.hostRegion.length > 0 ? regionIdOf(state.hostRegion) : undefined
-    const before = state.beforeRegion.length > 0 ? regionIdOf(state.beforeRegion) : undefined
-    const { epoch, beforeKeeps } = state
-    coming.arrival = onAnswer(coming.arrival, region, { host, epoch, closed: closed || undefined, before, beforeKeeps })
-    coming.asked.delete(host ?? region)
+    const { clock } = this.#parts.core.ports
+    const answer = answerOf(coming, region, state, clock.now())
+    coming.arrival = onAnswer(coming.arrival, region, answer, clock.monotonic())
+    coming.asked.delete(answer.host ?? region)
     this.#guarded(coming, () => this.#step(coming))
   }
 
@@ -336,7 +330,17 @@ export class Arriving {
     )
   }
 
+  /** What comes has gone on through epochs of which nobody told this region: it follows them first, and begins anew. */
+  #followsFirst(coming: Coming): boolean {
+    const existing = this.#existing(coming.id)
+    if (!existing || !coming.building) return false
+    const newer = this.#parts.builder.newerMoves(existing, coming.building)
+    for (const register of newer) this.#parts.moves.followNext(existing, register)
+    return newer.length > 0
+  }
+
   #finish(coming: Coming): void {
+    if (this.#followsFirst(coming)) return
     const { core, moves } = this.#parts
     const conv = this.#conversation(coming)
     this.#drop(coming)

@@ -111,6 +111,8 @@ export class Builder {
 
   #put(building: Building, entry: Uint8Array, known: Uint8Array | undefined, existing: Conversation | undefined): void {
     const at = entryPosition(entry)
+    // What everybody got while it was being read over there is not kept anew.
+    if (at <= lowOf(building.snapshot!)) return
     if (existing && at > existing.head) {
       building.tail.push(entry)
       return
@@ -173,10 +175,17 @@ export class Builder {
     return moves
   }
 
+  /** Host registers of epochs later than any that is known here; none when what is here is not gone on with. */
+  newerMoves(conv: Conversation, { id, snapshot }: Building): HostRegister[] {
+    const low = lowOf(snapshot!)
+    if (placeBehind(conv.head, conv.moves) <= low) return []
+    return this.#movesOf(id, conv.genesisBytes, snapshot!).filter(({ epoch }) => epoch > conv.epoch)
+  }
+
   /** One that is here gets what it lacks. */
   extend(conv: Conversation, building: Building): void {
     const snapshot = building.snapshot!
-    const low = snapshot.low ? positionOf(snapshot.low.epoch, snapshot.low.n) : NOWHERE
+    const low = lowOf(snapshot)
     if (placeBehind(conv.head, conv.moves) <= low) {
       this.#ensureRead(conv, building.from)
       this.#startOver(conv, building, snapshot)
@@ -264,6 +273,8 @@ export class Builder {
     }
   }
 }
+
+const lowOf = ({ low }: Snapshot): Position => (low ? positionOf(low.epoch, low.n) : NOWHERE)
 
 const sameHeader = (a: Uint8Array, b: Uint8Array): boolean =>
   Buffer.compare(a.subarray(0, HEADER_BYTES), b.subarray(0, HEADER_BYTES)) === 0

@@ -10,13 +10,17 @@ import {
   ItemKind,
   NOWHERE,
   nOf,
+  openClosed,
+  ParleyError,
   type Position,
   type RegionId,
+  regionIdOf,
   TakeoverSchema,
+  type TakeoverState,
   type UserId,
   userIdBytes,
 } from '#protocol'
-import { type Arrival, type Forcing, newArrival } from './arrivals.ts'
+import { type Answer, type Arrival, type Forcing, newArrival } from './arrivals.ts'
 import type { Building } from './building.ts'
 import type { Conversation } from './conversation.ts'
 import type { Core } from './core.ts'
@@ -73,6 +77,16 @@ export function comingAnew(
     awaited: users.filter((_, m) => conv.members[m]!.local),
     arrival: newArrival({ opens: 0, here, hosted: false, hasSome: true, ...from }),
   })
+}
+
+/** Throws `conflict` when it answers something else. */
+export function answerOf({ id, arrival }: Coming, from: RegionId, state: TakeoverState, nowMs: number): Answer {
+  const closed = state.closed && arrival.opens > 0 ? openClosed(state.closed, nowMs) : undefined
+  if (closed && (closed.convId !== id || closed.region !== from || closed.beforeEpoch !== arrival.opens))
+    throw new ParleyError('conflict', 'a statement about something else')
+  const regionOf = (bytes: Uint8Array): RegionId | undefined => (bytes.length > 0 ? regionIdOf(bytes) : undefined)
+  const { epoch, beforeKeeps } = state
+  return { host: regionOf(state.hostRegion), epoch, closed, before: regionOf(state.beforeRegion), beforeKeeps }
 }
 
 type Known = {

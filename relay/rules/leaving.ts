@@ -33,7 +33,7 @@ import {
   userIdOf,
 } from '#protocol'
 import { type AcceptorAnswer, type BallotNumber, newAcceptor, onAccept, onPrepare } from './ballots.ts'
-import { type Author, type Conversation, type Member, pin, unpin } from './conversation.ts'
+import { type Author, type Conversation, pin, unpin } from './conversation.ts'
 import { heldKey, readEntries, readHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { membersOf } from './founding.ts'
@@ -85,8 +85,7 @@ export class Leaving {
     this.#moves.follows(conv)
     const { convs, load, ports } = this.#core
     const lacks = new Set(asked.userId.map(userIdOf))
-    const wanted = conv.members.filter(({ userId }) => lacks.has(userId))
-    load(this.#lacking(wanted, region), (before) => {
+    load(this.#lacking(conv, lacks, region), (before) => {
       convs.with(id, (now) => {
         if (now && livesHere(now, ports.region)) this.#answerWith(region, now, users, asked.epoch, before)
         else this.#answerWithout(region, id, users, asked.epoch)
@@ -98,17 +97,24 @@ export class Leaving {
    * A region that keeps something for one who lives over there now, and was here for too short a time to get it. The asker
    * itself, when that had not got it either.
    */
-  async #lacking(members: readonly Member[], newHome: RegionId): Promise<RegionId | undefined> {
+  async #lacking(
+    { members, host }: Conversation,
+    lacks: ReadonlySet<UserId>,
+    newHome: RegionId,
+  ): Promise<RegionId | undefined> {
     const { directory, region: here } = this.#core.ports
     for (const member of members) {
       const { userId, region } = member
-      if (directory.knownHome(userId)?.homeRegion !== newHome) continue
+      if (!lacks.has(userId) || directory.knownHome(userId)?.homeRegion !== newHome) continue
       const former = await directory.findFormerHome(userId)
       const neverCame = wasAway(member, former)
       if (region === here && !neverCame) continue
       const keeping = (await this.#core.keeping(userId)).find((one) => one !== newHome)
       if (keeping) return keeping
-      if (neverCame && former?.region === newHome) return newHome
+      if (!neverCame || former?.gone) continue
+      if (former?.region === newHome) return newHome
+      // Their home before kept nothing when it heard of this one; as host it went on.
+      if (member === members[0] && host !== here && host !== newHome) return host
     }
     return undefined
   }

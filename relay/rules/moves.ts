@@ -80,11 +80,13 @@ export class Moves {
   /** Throws what is wrong with one; what is known already is acknowledged again. */
   onRegisters(region: RegionId, conv: Conversation, items: readonly SignedRecord[]): void {
     const now = this.#parts.core.ports.clock.now()
-    for (const record of items) {
-      const register = openHostRegister(record, now)
-      if (following(viewOf(conv), conv.moves, register) === 'follow') this.follow(conv, register)
-    }
+    for (const record of items) this.followNext(conv, openHostRegister(record, now))
     this.#acknowledge(region, conv)
+  }
+
+  /** Throws what is wrong with it; one that is known already changes nothing. */
+  followNext(conv: Conversation, register: HostRegister): void {
+    if (following(viewOf(conv), conv.moves, register) === 'follow') this.follow(conv, register)
   }
 
   #acknowledge(region: RegionId, conv: Conversation): void {
