@@ -17,7 +17,7 @@ import {
 } from '#protocol'
 import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
-import { Asking, answerOf, type Coming, comingAnew, newComing, startOf } from './coming.ts'
+import { Asking, answerOf, type Coming, comingAnew, hostBefore, newComing, startOf } from './coming.ts'
 import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
@@ -75,6 +75,11 @@ export class Arriving {
   movedOn(user: UserId): void {
     for (const coming of [...this.#coming.values()])
       if (coming.users.includes(user)) this.begin(coming.id, coming.genesis, undefined)
+  }
+
+  /** A region that speaks of it before it has come hears what became of it. */
+  spokeOf(id: ConvId, region: RegionId): void {
+    this.#coming.get(id)?.spoke.add(region)
   }
 
   isProposing(id: ConvId): boolean {
@@ -149,6 +154,7 @@ export class Arriving {
     if (homes.length < users.length) return
     const before = this.#coming.get(id)
     const same = before?.homes.every((home, i) => home.homeGeneration === homes[i]!.homeGeneration)
+    if (hint) this.spokeOf(id, hint)
     if (before && same && !asHost) {
       this.#guarded(before, () => this.#step(before))
       return
@@ -158,10 +164,11 @@ export class Arriving {
     const started = startOf({ users, homes, existing, hint, asHost, life: core.life() }, core.ports)
     if (!started) {
       if (existing) stayed(existing, homes, here)
-      if (before && !existing) this.#asking.sayWhoMoved(before, homes)
+      if (before) this.#asking.sayWhoMoved(before, homes)
       return
     }
     const coming = newComing({ id, genesis: genesis.slice(), users, homes, existing, ...started })
+    for (const region of [...(before?.spoke ?? []), ...(hint ? [hint] : [])]) coming.spoke.add(region)
     this.#comes(coming)
     const keeping = Promise.all(coming.awaited.map(core.keeping))
     core.load(Promise.all([core.store.get(ROUNDS, id), keeping]), ([row, regions]) => {
@@ -364,12 +371,13 @@ export class Arriving {
     core.convs.changed(conv)
     arrived(conv, coming.awaited)
     if (coming.building) this.#parts.leaving.handedOver(conv, coming.building.from)
+    for (const region of coming.spoke) this.#parts.leaving.remind(conv, region)
     if (coming.hostsLater) this.#parts.check(conv)
   }
 
   #conversation(coming: Coming): Conversation {
     const { core, builder } = this.#parts
-    const { id, genesis, homes, building, arrival } = coming
+    const { id, genesis, homes, building } = coming
     const existing = this.#existing(id)
     if (!building) {
       const founding = foundingOf(id, genesis, (user) => core.ports.directory.knownHome(user))
@@ -381,15 +389,11 @@ export class Arriving {
       builder.extend(existing, building)
       return existing
     }
-    const answer = arrival.answers.get(building.from)
     const members = homes.map(({ userId, homeRegion, homeGeneration }) => ({
       userId,
       region: homeRegion,
       since: homeGeneration,
     }))
-    const said = answer?.host ?? building.from
-    // Whoever was told of a move to here, and not that it went on, believes that it is hosted here: there is no register.
-    const host = said === arrival.here && !coming.payload ? homes[0]!.homeRegion : said
-    return builder.build(building, { genesisBytes: genesis, members, host, epoch: answer?.epoch || 1 })
+    return builder.build(building, { genesisBytes: genesis, members, ...hostBefore(coming, building.from) })
   }
 }

@@ -43,6 +43,8 @@ export type Coming = {
   readonly awaited: readonly UserId[]
   /** This region is to host it, once it has what those others had where they lived. */
   readonly hostsLater: boolean
+  /** Regions that spoke of it meanwhile: they hear what became of it. */
+  readonly spoke: Set<RegionId>
   arrival: Arrival
   forcing: Forcing | undefined
   round: number
@@ -60,7 +62,15 @@ export const newComing = (
 ): Coming => ({
   ...init,
   epoch: init.existing?.epoch ?? 0,
-  ...{ asked: new Map(), forcing: undefined, round: 0, payload: undefined, building: undefined, failedMs: undefined },
+  ...{
+    spoke: new Set(),
+    asked: new Map(),
+    forcing: undefined,
+    round: 0,
+    payload: undefined,
+    building: undefined,
+    failedMs: undefined,
+  },
 })
 
 /** All of it, from its host. Undefined when it is not known where members live. */
@@ -87,6 +97,19 @@ export function answerOf({ id, arrival }: Coming, from: RegionId, state: Takeove
   const regionOf = (bytes: Uint8Array): RegionId | undefined => (bytes.length > 0 ? regionIdOf(bytes) : undefined)
   const { epoch, beforeKeeps } = state
   return { host: regionOf(state.hostRegion), epoch, closed, before: regionOf(state.beforeRegion), beforeKeeps }
+}
+
+/** Who hosts what comes from there, or did, as that region says. */
+export function hostBefore(
+  { arrival, homes, payload }: Coming,
+  from: RegionId,
+): { readonly host: RegionId; readonly epoch: number } {
+  const answer = arrival.answers.get(from)
+  const [said, epoch] = [answer?.host ?? from, answer?.epoch || 1]
+  if (said !== arrival.here || payload) return { host: said, epoch }
+  // Whoever was told of a move to here believes that it is hosted here: there is no register, and nobody hosts without.
+  const decides = homes[0]!.homeRegion
+  return { host: decides === arrival.here ? from : decides, epoch }
 }
 
 type Known = {
@@ -190,11 +213,11 @@ export class Asking {
     outbox.after(store.gate(), region, { conv: coming.id, kind, body })
   }
 
-  /** Somebody moved on before anything had come: who is about to send it here would not hear of that elsewhere. */
-  sayWhoMoved({ id, genesis }: Coming, homes: readonly Home[]): void {
+  /** Somebody moved on before anything had come: those who were asked for it would not hear of that elsewhere. */
+  sayWhoMoved({ id, genesis, arrival }: Coming, homes: readonly Home[]): void {
     const { links, region: here } = this.#core.ports
     const homeRecords = homes.map(({ record }) => record)
-    for (const region of new Set(homes.map(({ homeRegion }) => homeRegion)))
+    for (const region of new Set([...arrival.candidates, ...homes.map(({ homeRegion }) => homeRegion)]))
       if (region !== here && links.isUp(region)) introduce(links, region, { id, genesis, homeRecords })
   }
 

@@ -151,6 +151,9 @@ export class Leaving {
           this.#answer(region, id, { hostRegion: regionIdBytes(conv.host), epoch: conv.epoch, beforeRegion: instead })
         } else if (before) this.#answer(region, id, { beforeRegion: regionIdBytes(before) })
         else if (this.#core.mayComeFromElsewhere(id, region)) return
+        // The asker itself was to bring it here: that it is not here says nothing.
+        else if (found.some((former) => former && !former.gone && former.region === region))
+          this.#answer(region, id, { beforeRegion: regionIdBytes(region), beforeKeeps: true })
         else if (this.#isSuccessor(region, users, epoch))
           this.#answer(region, id, { closed: this.closeNothing(id, epoch) })
         else this.#answer(region, id, {})

@@ -177,6 +177,7 @@ export class Regions {
     this.#moved(learnHomes(intro.homeRecords, ports.directory, ports.clock.now()))
     this.#with(region, id, (conv) => {
       if (conv?.members.some(({ local }) => local)) {
+        this.#moving.arriving.spokeOf(id, region)
         this.#moving.leaving.remind(conv, region)
         return
       }
