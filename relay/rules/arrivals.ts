@@ -147,6 +147,8 @@ function hostPlan(arrival: Arrival, before: RegionId | undefined, patient: boole
   // Nobody spoke of it, and the one who would have hosted it says that there is nothing, or else the others do.
   const isNowhere = said === undefined && !arrival.hasSome
   if (isNowhere && answer?.closed) return { do: 'begin', closed: [answer.closed] }
+  // It was to come there from here, and nothing is here, nor anywhere else.
+  if (isNowhere && answer?.before === arrival.here && silent.length === 0) return { do: 'own' }
   const acceptors = othersThan(host, arrival.others)
   const nothing = acceptors.flatMap((region) => arrival.answers.get(region)?.closed ?? [])
   if (isNowhere && nothing.length >= majorityOf(acceptors)) return { do: 'begin', closed: nothing }

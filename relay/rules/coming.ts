@@ -106,10 +106,11 @@ export function hostBefore(
 ): { readonly host: RegionId; readonly epoch: number } {
   const answer = arrival.answers.get(from)
   const [said, epoch] = [answer?.host ?? from, answer?.epoch || 1]
-  if (said !== arrival.here || payload) return { host: said, epoch }
-  // Whoever was told of a move to here believes that it is hosted here: there is no register, and nobody hosts without.
-  const decides = homes[0]!.homeRegion
-  return { host: decides === arrival.here ? from : decides, epoch }
+  const { homeRegion, homeGeneration } = homes[0]!
+  if (said !== arrival.here || payload || (homeRegion === said && homeGeneration === 1)) return { host: said, epoch }
+  // Whoever was told of a move to here believes that it is hosted here: there is no register, and nobody hosts a later
+  // epoch than the first without.
+  return { host: homeRegion === said ? from : homeRegion, epoch }
 }
 
 type Known = {
