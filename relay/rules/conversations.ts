@@ -31,6 +31,7 @@ export class Conversations {
   readonly #loaded = new Map<ConvId, Conversation>()
   readonly #loading = new Map<ConvId, Step[]>()
   readonly #dirty = new Set<Conversation>()
+  readonly #holding = new Set<Conversation>()
   readonly #inboxes: Inboxes
   /** Heads of the commits under way: what is settled when they count. */
   readonly #heads: { commit: number; conv: Conversation; head: Conversation['head'] }[] = []
@@ -161,8 +162,15 @@ export class Conversations {
     return register
   }
 
+  /** Something is held of it, or nothing any more: whether it is listed as kept goes with the next commit. */
+  holds(conv: Conversation): void {
+    this.#holding.add(conv)
+  }
+
   /** Writes what changed into the commit that is being closed. */
   closing(commit: number): void {
+    for (const conv of this.#holding) this.#listKept(conv)
+    this.#holding.clear()
     for (const conv of this.#dirty) {
       if (conv.stateDirty) this.#store.put(conv.partition, STATE_KEY, writeState(conv, this.#here))
       this.#store.put(conv.partition, HEAD_KEY, writeHead(conv))

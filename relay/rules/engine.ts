@@ -131,7 +131,7 @@ class Engine implements RelayEngine, Relay {
       arrived: (conv, users) => this.#devices.arrived(conv, users),
       check,
     })
-    this.#following = new Following({ ...common, moves: this.#moves, arriving: this.#arriving })
+    this.#following = new Following({ ...common, moves: this.#moves, arriving: this.#arriving, kept: this.#keptWalk })
     this.#silent = new SilentRegions(this.#core, limits.lookUpAgainMs, check)
     this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#following.homeChanged(user))
     const parts = {

@@ -5,6 +5,7 @@ import type { Conversation } from './conversation.ts'
 import { collect, inboxPartition, rowsOf } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import type { Introductions } from './introductions.ts'
+import type { KeptWalk } from './kept-walk.ts'
 import type { Moves } from './moves.ts'
 import { isServed, livesHere } from './residence.ts'
 
@@ -13,6 +14,7 @@ export type FollowingParts = {
   readonly moves: Moves
   readonly introductions: Introductions
   readonly arriving: Arriving
+  readonly kept: KeptWalk
 }
 
 export class Following {
@@ -53,9 +55,10 @@ export class Following {
 
   /** Somebody lives elsewhere now: what is in use, and what waits to be delivered, is looked at. */
   homeChanged(user: UserId): void {
-    const { core, arriving } = this.#parts
+    const { core, arriving, kept } = this.#parts
     const home = core.ports.directory.knownHome(user)
     if (!home) return
+    kept.again()
     if (home.homeRegion !== core.ports.region) {
       for (const session of [...core.sessions.ofUser(user)])
         core.sessions.close(session, new ParleyError('not_home', 'this account moved', { home: home.homeRegion }))

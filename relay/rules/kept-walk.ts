@@ -10,29 +10,40 @@ const PER_SWEEP = 32
 
 /**
  * After a restart nobody may come back to a conversation that could be trimmed: each is looked at once, and again when a
- * link has come up over which it can be asked what is safe.
+ * link has come up over which it can be asked what is safe, or when somebody lives elsewhere, whose new home may have said
+ * that it has everything before this region knew of that.
  */
 export class KeptWalk {
   readonly #core: Core
   #from: string | undefined = ''
+  #again = false
+  #reading = false
 
   constructor(core: Core) {
     this.#core = core
   }
 
+  /** From the beginning; one that is under way goes to its end first. */
   again(): void {
-    this.#from = ''
+    if (this.#from === undefined && !this.#reading) this.#from = ''
+    else this.#again = true
   }
 
   next(look: (conv: Conversation) => void): void {
     const from = this.#from
     if (from === undefined) return
     this.#from = undefined
+    this.#reading = true
     const options = { from, to: undefined, limit: PER_SWEEP, reverse: false }
     this.#core.load(this.#core.store.range(KEPT, options), (rows) => {
+      this.#reading = false
       for (const [id] of rows) this.#core.convs.with(id as ConvId, (conv) => conv && look(conv))
       const last = rows[rows.length - 1]
-      if (rows.length === PER_SWEEP && last) this.#from ??= `${last[0]}\0`
+      if (rows.length === PER_SWEEP && last) this.#from = `${last[0]}\0`
+      else if (this.#again) {
+        this.#again = false
+        this.#from = ''
+      }
     })
   }
 }

@@ -146,6 +146,7 @@ export class Log {
       if (author.run.length === 0) continue
       const upTo = Math.min(safeK(author, conv.safe), author.last)
       const count = heldAt(author, upTo + 1)
+      if (count > 0) this.#core.convs.holds(conv)
       for (const held of author.run.splice(0, count)) {
         this.#core.store.delete(conv.partition, heldKey(author, held.k))
       }

@@ -135,6 +135,7 @@ export class Submissions {
   #wait(conv: Conversation, author: Author, held: Held, bytes: Uint8Array): void {
     const known = findHeld(author, held.k) !== undefined
     putHeld(author, held)
+    this.#core.convs.holds(conv)
     const row = writeHeld(held, bytes)
     if (known) this.#core.store.put(conv.partition, heldKey(author, held.k), row)
     else this.#core.store.create(conv.partition, heldKey(author, held.k), row)
@@ -203,6 +204,7 @@ export class Submissions {
 
   #forget(conv: Conversation, author: Author, held: Held): void {
     author.run.splice(author.run.indexOf(held), 1)
+    this.#core.convs.holds(conv)
     this.#core.store.delete(conv.partition, heldKey(author, held.k))
   }
 
