@@ -210,6 +210,12 @@ describe('accounts', () => {
     const { accounts, store } = await start({ disk: first.disk, region: first.region })
     await using _store = store
     assert.deepEqual((await accounts.find(person.userId))?.former, former)
+    const toBeTold = await store.range('m', { from: 'u', to: 'v', limit: 9, reverse: false })
+    assert.deepEqual(
+      toBeTold.map(([key]) => key),
+      [`u${former.region} ${person.userId}`],
+      'that it has to hear of it is as durable as the account',
+    )
   })
 
   it('gives an account up for a newer home record only, in memory or not', async () => {

@@ -109,10 +109,12 @@ async function load(user: UserId, parts: AccountsParts, cache: Cache): Promise<A
   return account
 }
 
-function write(account: Account, parts: AccountsParts, cache: Cache): void {
+/** `moved`: they come to live here with it. */
+function write(account: Account, parts: AccountsParts, cache: Cache, moved = false): void {
   parts.rows.putManifest(account.manifest.userId, account.manifest.record)
   parts.rows.putHome(account.manifest.userId, account.home.record)
   if (account.former) parts.rows.putFormer(account.manifest.userId, account.former)
+  if (account.former && moved) parts.rows.oweTelling(account.manifest.userId, account.former)
   if ((account.life ?? 1) > 1) parts.rows.putLife(account.manifest.userId, account.life!)
   cache.set(account.manifest.userId, account)
 }
@@ -137,6 +139,7 @@ async function accept(
 ): Promise<{ readonly account: Account; readonly what: Change }> {
   const before = await load(candidate.manifest.userId, parts, cache)
   const comesHome = before !== undefined && !current(before, parts)
+  const moved = candidate.former !== undefined && candidate.former.region !== parts.keys.regionId
   if (before) {
     // An account of before the store went back is only followed by one of a later generation.
     if (comesHome && candidate.manifest.homeGeneration <= before.manifest.homeGeneration) throw homeRestored(before)
@@ -149,7 +152,7 @@ async function accept(
   }
   if (!parts.rows.hasRoom()) throw new ParleyError('full_disk', 'no room for accounts')
   if (comesHome) await parts.restored!.onReturn(candidate.manifest)
-  write(candidate, parts, cache)
+  write(candidate, parts, cache, moved)
   return { account: candidate, what: before ? 'replaced' : 'registered' }
 }
 

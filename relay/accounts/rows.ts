@@ -10,6 +10,7 @@ import {
   SignedRecordSchema,
   type UserId,
 } from '#protocol'
+import { oweTelling } from '../rules/former-homes.ts'
 import type { FormerHome } from '../rules/ports.ts'
 import type { Store } from '../store/types.ts'
 import type { Shelf } from './shelf.ts'
@@ -55,6 +56,7 @@ export function accountRows(store: Store) {
     putFormer(user: UserId, former: FormerHome): void {
       store.put(partition(user), 'former', Buffer.from(JSON.stringify(former)))
     },
+    oweTelling: (user: UserId, former: FormerHome): void => oweTelling(store, user, former),
     /** The life of the store in which the account came here. */
     async life(user: UserId): Promise<number> {
       const bytes = await store.get(partition(user), 'life')

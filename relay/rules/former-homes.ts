@@ -20,10 +20,12 @@ import {
   userIdBytes,
   userIdOf,
 } from '#protocol'
+import type { Store } from '../store/types.ts'
 import { ByteReader, ByteWriter } from './bytes.ts'
 import { inboxPartition, readNumber, writeNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { learnHomes } from './founding.ts'
+import type { FormerHome } from './ports.ts'
 
 /** Partition: `u<region> <user>` has to be told of this home generation or a later one, `t<user>` was. */
 const FORMER = 'm'
@@ -44,6 +46,11 @@ const writeUntold = (generation: number, gone: boolean): Uint8Array =>
     .u53(generation)
     .u8(gone ? 1 : 0)
     .done()
+
+/** In the commit in which somebody comes to live here: where they lived until then has to hear of it. */
+export function oweTelling(store: Pick<Store, 'put'>, user: UserId, { region, gone, generation }: FormerHome): void {
+  store.put(FORMER, untoldKey(region, user), writeUntold(generation + 1, gone))
+}
 
 function readUntold(row: Uint8Array): { generation: number; gone: boolean } {
   const from = new ByteReader(row)

@@ -28,7 +28,12 @@ const GOOD: SimulatedFaults = {
   reserveBytes: 0,
 }
 
-type Pending = { readonly owner: number; perform(part: number): void; reject(error: Error): void }
+type Pending = {
+  readonly owner: number
+  readonly silent?: true
+  perform(part: number): void
+  reject(error: Error): void
+}
 
 export class SimulatedDisk {
   readonly #clock: Clock
@@ -45,6 +50,11 @@ export class SimulatedDisk {
     this.#clock = ports.clock
     this.#random = ports.random
     this.faults = { ...GOOD, ...ports.faults }
+  }
+
+  /** What is committed now is not acknowledged. */
+  get isSilent(): boolean {
+    return this.faults.nextAppend === 'silent' || [...this.#pending].some(({ silent }) => silent)
   }
 
   /** A new owner: whoever had the disk open is fenced, what it had under way is decided by chance. */
@@ -133,7 +143,7 @@ export class SimulatedDisk {
         this.faults.nextAppend = 'good'
         // Whoever was fenced is told so as ever: nothing of theirs comes to the disk later.
         if (way === 'silent' && owner === this.#owner) {
-          this.#pending.add({ owner, perform: keep, reject: () => {} })
+          this.#pending.add({ owner, silent: true, perform: keep, reject: () => {} })
           return new Promise(() => {})
         }
         const lost = way === 'failing' || (way === 'unknown' && this.#random.fraction() < 0.5)

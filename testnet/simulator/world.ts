@@ -330,8 +330,8 @@ export class World {
 
   /** Somebody's account moves to another region. `gone`: the old home is given up. */
   move(device: DeviceNode, to: SimRegionNodes, gone: boolean): boolean {
-    // Nobody registers with a process that answers nothing.
-    if (to === device.home || !to.serving || to.serving.clock.isPaused) return false
+    // Nobody registers with a process that answers nothing, or where nothing gets durable.
+    if (to === device.home || !to.serving || to.serving.clock.isPaused || to.disk.isSilent) return false
     this.trace.note('moves', () => `${device.person.name} lives in ${to.is.name} from now on`)
     this.settle(device, to, gone)
     return true
