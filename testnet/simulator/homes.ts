@@ -56,7 +56,9 @@ export class Homes {
   /** Where they had lived before they moved to this region, by the version that it knows. */
   former(user: UserId, here: RegionId, version: number): FormerHome | undefined {
     const { generations, gaveUp } = this.#life(user)
-    const at = generations.lastIndexOf(here, this.records(user, version)!.home.homeGeneration - 1)
+    let at = generations.lastIndexOf(here, this.records(user, version)!.home.homeGeneration - 1)
+    // Who came home to a restored home had not left it.
+    while (at > 0 && generations[at - 1] === here) at--
     return at > 0 ? { region: generations[at - 1]!, gone: gaveUp[at]!, generation: at } : undefined
   }
 

@@ -200,9 +200,11 @@ export const RELAY_PLANTS: readonly Plant[] = [
   {
     id: 'introduced-once-and-for-all',
     file: 'relay/rules/introductions.ts',
-    patches: [['    this.#done.delete(region)\n', '    this.#done.has(region)\n']],
-    explain:
-      'a conversation is not introduced again on a new link, and whoever was restarted before it could keep it refuses it',
+    patches: [
+      ['    this.#done.delete(region)\n', '    this.#done.has(region)\n'],
+      ['this.#done.get(region)?.delete(conv.id)', 'void conv'],
+    ],
+    explain: 'a conversation is introduced once, and whoever was restarted before it could keep it refuses what comes',
     checks: ['failure', 'converges', 'nothing-lost'],
     seeds: 60,
   },
