@@ -30,8 +30,8 @@ const streamKey = ({ member, device, registrationEpoch, registrationVersion }: A
   registrationVersion,
 })
 
-/** `held`: submissions that this home still holds, by author; they go to the author's new home. */
-export function snapshotOf(conv: Conversation, held: ReadonlyMap<Author, readonly Submission[]>): Snapshot {
+/** As it is now; `low` and what is held come last, see `completed`. */
+export function snapshotOf(conv: Conversation): Snapshot {
   return create(SnapshotSchema, {
     low: place(conv.low),
     safe: place(conv.safe),
@@ -51,10 +51,22 @@ export function snapshotOf(conv: Conversation, held: ReadonlyMap<Author, readonl
       body,
     })),
     hostRegisters: conv.moves.map(({ record }) => record),
-    held: [...held].map(([author, items]) =>
-      create(SubmissionsSchema, { author: streamKey(author), items: [...items] }),
-    ),
   })
+}
+
+/**
+ * `low`: below it nothing was kept any more when the last entry had been read. `held`: submissions that this home still
+ * holds, by author; they go to the author's new home.
+ */
+export function completed(
+  snapshot: Snapshot,
+  low: Position,
+  held: ReadonlyMap<Author, readonly Submission[]>,
+): Snapshot {
+  const items = [...held].map(([author, all]) =>
+    create(SubmissionsSchema, { author: streamKey(author), items: [...all] }),
+  )
+  return { ...snapshot, low: place(low), held: items }
 }
 
 function windowOf({ last, window }: Author): { k: number; epoch: number; n: number; tag: Uint8Array }[] {

@@ -7,6 +7,7 @@ import {
   BallotSchema,
   type ConvId,
   convIdBytes,
+  earlier,
   entryPosition,
   epochOf,
   type Fetch,
@@ -37,7 +38,7 @@ import { type Author, type Conversation, pin, unpin } from './conversation.ts'
 import { heldKey, readEntries, readHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { membersOf } from './founding.ts'
-import { fillEntry, snapshotOf } from './handover.ts'
+import { completed, fillEntry, snapshotOf } from './handover.ts'
 import type { Moves } from './moves.ts'
 import { isServed, livesHere, wasAway } from './residence.ts'
 
@@ -227,16 +228,19 @@ export class Leaving {
       conv.members.map(({ userId }) => userId),
     )
     const after = positionOf(asked.epoch, asked.n)
+    // What comes while the entries are read is not part of it.
+    const { head } = conv
+    const snapshot = after === NOWHERE ? snapshotOf(conv) : undefined
     pin(conv)
-    this.#core.load(this.#readPage(conv, after, region), ({ entries, held }) => {
+    this.#core.load(this.#readPage(conv, after, head, region), ({ entries, held }) => {
       unpin(conv)
       const range = create(RangeSchema, {
         afterEpoch: epochOf(after),
         afterN: nOf(after),
-        headEpoch: epochOf(conv.head),
-        headN: nOf(conv.head),
+        headEpoch: epochOf(head),
+        headN: nOf(head),
         entry: entries,
-        ...(after === NOWHERE && { snapshot: snapshotOf(conv, held) }),
+        ...(snapshot && { snapshot: completed(snapshot, earlier(conv.low, head), held) }),
       })
       const item = { conv: conv.id, kind: ItemKind.RANGE, body: toBinary(RangeSchema, range) }
       this.#core.outbox.after(this.#core.store.gate(), region, item)
@@ -246,9 +250,10 @@ export class Leaving {
   async #readPage(
     conv: Conversation,
     after: Position,
+    head: Position,
     region: RegionId,
   ): Promise<{ entries: Uint8Array[]; held: Map<Author, Submission[]> }> {
-    const entries = await readEntries(this.#core.store, conv, after, conv.head, PAGE_BYTES)
+    const entries = await readEntries(this.#core.store, conv, after, head, PAGE_BYTES)
     const filled: Uint8Array[] = []
     for (const entry of entries) filled.push(await this.#fill(conv, entry))
     return { entries: filled, held: after === NOWHERE ? await this.#heldFor(conv, region) : new Map() }
