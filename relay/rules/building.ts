@@ -85,6 +85,9 @@ export class Builder {
       building.snapshot = range.snapshot
       building.head = positionOf(range.headEpoch, range.headN)
     }
+    const isAtEnd = building.after >= building.head || lowOf(building.snapshot) >= building.head
+    // Perhaps trimmed since it was begun: nothing is believed to have come that has not.
+    if (!isAtEnd && range.entry.length === 0) throw new ParleyError('conflict', 'a handover that ends before its head')
     const entries = range.entry.filter((entry) => entryPosition(entry) <= building.head).map((entry) => entry.slice())
     this.#core.load(this.#known(entries, existing), (known) => {
       for (const entry of entries) this.#put(building, entry, known.get(entryPosition(entry)), existing)

@@ -54,6 +54,7 @@ const OPENS = {
 }
 
 const DECODED = {
+  'relay/rules/coming.ts': ['answerOf'],
   'crypto/content.ts': ['openContent'],
   'client/rules/retry.ts': ['answerRetry'],
   'client/rules/reader.ts': ['readRun', 'readBehindHole'],
