@@ -194,17 +194,4 @@ export const MOVES_PLANTS: readonly Plant[] = [
     story: 2015614,
     seeds: 1,
   },
-  {
-    id: 'range-grows-while-read',
-    file: 'relay/rules/leaving.ts',
-    patches: [
-      ['completed(snapshot, earlier(conv.low, head), held)', 'completed(snapshotOf(conv), conv.low, held)'],
-      ['headEpoch: epochOf(head)', 'headEpoch: epochOf(conv.head)'],
-      ['headN: nOf(head)', 'headN: nOf(conv.head)'],
-    ],
-    explain: 'what came while the entries were read for a new home counts as handed over',
-    checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    story: 3_431_936,
-    seeds: 1,
-  },
 ]
