@@ -56,7 +56,10 @@ export function accountRows(store: Store) {
     putFormer(user: UserId, former: FormerHome): void {
       store.put(partition(user), 'former', Buffer.from(JSON.stringify(former)))
     },
-    oweTelling: (user: UserId, former: FormerHome): void => oweTelling(store, user, former),
+    /** In the commit in which somebody comes to live here. */
+    oweTelling(user: UserId, former: FormerHome): void {
+      oweTelling(store, user, former, former.generation + 1)
+    },
     /** The life of the store in which the account came here. */
     async life(user: UserId): Promise<number> {
       const bytes = await store.get(partition(user), 'life')

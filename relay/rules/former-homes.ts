@@ -47,9 +47,14 @@ const writeUntold = (generation: number, gone: boolean): Uint8Array =>
     .u8(gone ? 1 : 0)
     .done()
 
-/** In the commit in which somebody comes to live here: where they lived until then has to hear of it. */
-export function oweTelling(store: Pick<Store, 'put'>, user: UserId, { region, gone, generation }: FormerHome): void {
-  store.put(FORMER, untoldKey(region, user), writeUntold(generation + 1, gone))
+/** A home before has to hear that somebody lives elsewhere in this home generation. */
+export function oweTelling(
+  store: Pick<Store, 'put'>,
+  user: UserId,
+  { region, gone }: Pick<FormerHome, 'region' | 'gone'>,
+  generation: number,
+): void {
+  store.put(FORMER, untoldKey(region, user), writeUntold(generation, gone))
 }
 
 function readUntold(row: Uint8Array): { generation: number; gone: boolean } {
@@ -99,7 +104,7 @@ export class FormerHomes {
     const { homeGeneration } = home
     load(store.get(FORMER, toldKey(user)), (told) => {
       if (told && readNumber(told) >= homeGeneration) return
-      store.put(FORMER, untoldKey(former.region, user), writeUntold(homeGeneration, former.gone))
+      oweTelling(store, user, former, homeGeneration)
       this.#rounds.set(former.region, newRound())
     })
   }
@@ -196,7 +201,7 @@ export class FormerHomes {
       const isElsewhere = former && former.region !== ports.region && former.region !== homeRegion
       // In the generation before, or an earlier one, they lived here.
       if (isElsewhere && !(told && readNumber(told) >= homeGeneration - 1)) {
-        store.put(FORMER, untoldKey(former.region, userId), writeUntold(homeGeneration, former.gone))
+        oweTelling(store, userId, former, homeGeneration)
         if (!this.#rounds.has(former.region)) this.#rounds.set(former.region, newRound())
       }
       then()

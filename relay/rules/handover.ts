@@ -30,10 +30,9 @@ const streamKey = ({ member, device, registrationEpoch, registrationVersion }: A
   registrationVersion,
 })
 
-/** As it is now; `low` and what is held come last, see `completed`. */
+/** As it is now, without `low` and what is held, which come last: see `completed`. */
 export function snapshotOf(conv: Conversation): Snapshot {
   return create(SnapshotSchema, {
-    low: place(conv.low),
     safe: place(conv.safe),
     headHash: conv.hash,
     authors: [...conv.authors.values()]
