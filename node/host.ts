@@ -188,7 +188,7 @@ export function rawKey(peer: PeerId): Uint8Array {
   return key.raw
 }
 
-/** Opens a stream, dialling when there is no connection yet. Throws `unreachable`. */
+/** Opens a stream, dialling when there is no connection yet. Throws `unreachable`, or `timeout` for a silent peer. */
 export async function openStream(
   libp2p: Libp2p,
   peer: PeerId,
@@ -205,7 +205,7 @@ export async function openStream(
     )
     return { stream: await connection.newStream(protocol, { signal }), connection }
   } catch (error) {
-    throw unreachable(error)
+    throw signal.aborted ? new ParleyError('timeout', 'the peer does not answer') : unreachable(error)
   }
 }
 

@@ -29,8 +29,8 @@ import { FrameReader } from './wire.ts'
 export type LinkPipe = {
   /** False: full; nothing more until `drained`. */
   write(bytes: Uint8Array): boolean
-  /** Sends what was written, then ends the stream. */
-  end(): void
+  /** Sends what was written, then ends the stream. `silent`: nothing is heard of the peer, nor will it hear anything. */
+  end(silent?: boolean): void
 }
 
 /** What a link tells its owner. */
@@ -172,7 +172,7 @@ export class Link {
     if (this.#phase === 'hello' && nowMonotonic - this.#openedAt > LINK_HELLO_MAX_MS) {
       this.cut(new ParleyError('timeout', 'no hello in time'))
     } else if (nowMonotonic - this.#heardAt > LINK_SILENCE_MAX_MS) {
-      this.cut(new ParleyError('timeout', 'nothing heard from the peer'))
+      this.#end(new ParleyError('timeout', 'nothing heard from the peer'), false, true)
     } else if (this.#phase === 'up' && !this.#blocked) {
       if (this.#consumedBytes > this.#creditedBytes) this.#flushSoon()
       if (nowMonotonic - this.#pingedAt < LINK_HEARTBEAT_MS) return
@@ -200,11 +200,11 @@ export class Link {
     this.#end(error, true)
   }
 
-  #end(error: ParleyError | undefined, fault: boolean): void {
+  #end(error: ParleyError | undefined, fault: boolean, silent = false): void {
     this.#phase = 'ended'
     this.#out.clear()
     this.#waiting = []
-    this.#pipe.end()
+    this.#pipe.end(silent)
     this.#owner.ended(error, fault)
   }
 

@@ -219,12 +219,15 @@ export class LinkKeeper implements Links {
     destination.dialling = true
     this.#dialRegion(region, destination)
       .catch((error: unknown) => {
-        if (!(error instanceof ParleyError)) this.#options.events.storageFailed(error)
+        if (error instanceof ParleyError) return error
+        this.#options.events.storageFailed(error)
+        return new ParleyError('unreachable', 'the record of the region could not be read')
       })
-      .finally(() => {
+      .then((error) => {
         destination.dialling = false
         if (destination.peers.length > 0 || this.#closed) return
         destination.failures++
+        if (error && destination.wanted) this.#options.events.linkFailed(region, error, destination.failures)
         this.#unreachable.set(region, this.#options.clock.monotonic() + LINK_BACKOFF_MS)
         for (const waiter of [...destination.waiting]) waiter(false)
         this.#again(region, destination)
@@ -242,11 +245,15 @@ export class LinkKeeper implements Links {
     destination.timer = this.#options.clock.after(pause, () => this.#connect(region, destination))
   }
 
-  async #dialRegion(region: RegionId, destination: Destination): Promise<void> {
+  /** Resolves with what kept it from having a link, if anything did. */
+  async #dialRegion(region: RegionId, destination: Destination): Promise<ParleyError | undefined> {
     const { book, network, random } = this.#options
     const record = await book.findRegion(region, { fresh: destination.failures % 4 === 1 })
     const nodes = (record?.nodes ?? []).filter((node) => node.peerId !== network.peerId)
     const first = Math.floor(random.fraction() * nodes.length)
+    let failed: ParleyError | undefined = record
+      ? undefined
+      : new ParleyError('unknown_region', 'no record of the region is known')
     for (
       let i = 0;
       i < Math.min(nodes.length, LINK_DIALS_PER_ROUND) && destination.peers.length === 0 && !this.#closed;
@@ -260,8 +267,10 @@ export class LinkKeeper implements Links {
         await this.#adopt(stream, true)
       } catch (error) {
         if (!(error instanceof ParleyError)) throw error
+        failed = error
       }
     }
+    return failed
   }
 
   #appeared(peerId: string): void {

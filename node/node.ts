@@ -33,6 +33,7 @@ export const openAdmission = { admits: () => true, admitsRecordsOf: () => true }
 export const silentEvents: NodeOptions['events'] = {
   linkUp: () => undefined,
   linkDown: () => undefined,
+  linkFailed: () => undefined,
   linkRefused: () => undefined,
   published: () => undefined,
   lookedUp: () => undefined,
@@ -145,7 +146,11 @@ function requestNetwork({ libp2p }: Host): RequestNetwork {
         REQUEST_PROTOCOL,
         DIAL_MAX_MS,
       )
-      return { peerId, peerKey: rawKey(connection.remotePeer), open: (receiver) => openPipe(stream, receiver) }
+      return {
+        peerId,
+        peerKey: rawKey(connection.remotePeer),
+        open: (receiver) => openPipe(stream, connection, receiver),
+      }
     },
     serve(accept) {
       void libp2p.handle(
@@ -155,7 +160,7 @@ function requestNetwork({ libp2p }: Host): RequestNetwork {
             accept({
               peerId: connection.remotePeer.toString(),
               peerKey: rawKey(connection.remotePeer),
-              open: (receiver) => openPipe(stream, receiver),
+              open: (receiver) => openPipe(stream, connection, receiver),
             })
           } catch (error) {
             stream.abort(error as Error)

@@ -10,7 +10,7 @@ import type { LinkNetwork, PeerStream, StreamEvents } from './link-network.ts'
 const CLOSE_MAX_MS = 1_000
 
 /** Attaches to a stream's events. `closed` comes once. */
-export function openPipe(stream: Stream, events: StreamEvents): LinkPipe {
+export function openPipe(stream: Stream, connection: Connection, events: StreamEvents): LinkPipe {
   let over = false
   const close = (error: ParleyError | undefined): void => {
     if (over) return
@@ -33,9 +33,10 @@ export function openPipe(stream: Stream, events: StreamEvents): LinkPipe {
       if (stream.writeStatus !== 'writable') return false
       return stream.send(bytes)
     },
-    end() {
+    end(silent = false) {
       over = true
-      end(stream)
+      if (silent) giveUp(connection)
+      else end(stream)
     },
   }
 }
@@ -61,11 +62,16 @@ function end(stream: Stream): void {
   )
 }
 
+/** One that is open and silent would carry the next stream as well. */
+function giveUp(connection: Connection): void {
+  connection.abort(new Error('the peer is silent'))
+}
+
 function peerStream(stream: Stream, connection: Connection): PeerStream {
   return {
     peerId: connection.remotePeer.toString(),
     peerKey: rawKey(connection.remotePeer),
-    open: (events) => openPipe(stream, events),
+    open: (events) => openPipe(stream, connection, events),
   }
 }
 
@@ -73,8 +79,14 @@ export function libp2pLinkNetwork(libp2p: Libp2p): LinkNetwork {
   return {
     peerId: libp2p.peerId.toString(),
     async dial(peerId, multiaddrs) {
-      const { stream, connection } = await openStream(libp2p, peerIdOf(peerId), multiaddrs, LINK_PROTOCOL, DIAL_MAX_MS)
-      return peerStream(stream, connection)
+      const peer = peerIdOf(peerId)
+      try {
+        const { stream, connection } = await openStream(libp2p, peer, multiaddrs, LINK_PROTOCOL, DIAL_MAX_MS)
+        return peerStream(stream, connection)
+      } catch (error) {
+        if ((error as ParleyError).code === 'timeout') libp2p.getConnections(peer).forEach(giveUp)
+        throw error
+      }
     },
     serve(handlers) {
       libp2p.addEventListener('peer:connect', ({ detail }) => handlers.peer(detail.toString()))

@@ -29,6 +29,8 @@ export type Admission = {
 export type NodeEvents = {
   linkUp(region: RegionId, peerId: string): void
   linkDown(region: RegionId, peerId: string, error: ParleyError | undefined): void
+  /** A wanted link could not be made, for this many times in a row; it is tried again. */
+  linkFailed(region: RegionId, error: ParleyError, times: number): void
   /** A link that ended before it was up. */
   linkRefused(peerId: string, error: ParleyError): void
   published(kind: RecordKind, accepted: number, tookMs: number): void

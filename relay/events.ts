@@ -85,6 +85,7 @@ function meters(registry: Registry) {
     }),
     prekeysLow: counter('prekeys_low_total', 'Devices told that few one-time prekeys are left'),
     linksLost: coded('links_lost_total', 'Links that ended'),
+    linksFailed: coded('links_failed_total', 'Attempts to make a link that failed'),
     linksRefused: coded('links_refused_total', 'Links that ended before they were up'),
     recordsRefused: coded('records_refused_total', 'Records offered and not taken'),
     requestsRefused: coded('requests_refused_total', 'Requests of other nodes refused'),
@@ -147,6 +148,12 @@ function nodeEvents(log: Logger, m: Meters): NodeEvents {
     linkDown(region: RegionId, peerId: string, error: ParleyError | undefined) {
       m.linksLost.inc({ code: error?.code ?? 'closed' })
       log.info({ region, peerId, code: error?.code, reason: error?.message }, 'link down')
+    },
+    linkFailed(region, error, times) {
+      m.linksFailed.inc({ code: error.code })
+      // The first ones, then ever more rarely.
+      const level = Number.isInteger(Math.log2(times)) ? 'info' : 'debug'
+      log[level]({ region, times, code: error.code, reason: error.message }, 'no link')
     },
     linkRefused(peerId, error) {
       m.linksRefused.inc({ code: error.code })

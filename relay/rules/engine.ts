@@ -188,8 +188,11 @@ class Engine implements RelayEngine, Relay {
 
   #opened(conv: Conversation): void {
     if (conv.life < this.#notes.life) this.#moves.wentBack(conv)
-    if (conv.hostedHere) this.#log.hostSafe(conv, undefined)
-    else this.#regions.askHost(conv)
+    if (conv.hostedHere) {
+      this.#log.hostSafe(conv, undefined)
+      // A crash may have come between the register that made this the host and that.
+      this.#submissions.numberWaiting(conv)
+    } else this.#regions.askHost(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)
     this.#registers.opened(conv)
     this.#following.check(conv)

@@ -173,18 +173,24 @@ export class Submissions {
   #numberHeld(conv: Conversation, author: Author): void {
     const next = findHeld(author, author.last + 1)
     if (!next || next.stop) return
+    this.#readHeld(conv, author, next, (row) => {
+      if (findHeld(author, author.last + 1) !== next || !conv.hostedHere || isClosed(conv)) return
+      const submission = unpackSubmission(readHeld(next.k, row).submission)
+      const outcome = hostTake(conv, author, submission, this.#manifestOf(conv))
+      if (outcome.do !== 'append') return this.#stop(conv, author, next, row, outcome)
+      this.#forget(conv, author, next)
+      this.#append(conv, author, submission)
+      this.#numberHeld(conv, author)
+    })
+  }
+
+  /** Its row, if it is still held by then. */
+  #readHeld(conv: Conversation, author: Author, held: Held, then: (row: Uint8Array) => void): void {
     const { store, convs, load } = this.#core
-    load(store.get(conv.partition, heldKey(author, next.k)), (row) => {
-      convs.with(conv.id, (now) => {
-        if (now !== conv || !row || findHeld(author, author.last + 1) !== next) return
-        if (!conv.hostedHere || isClosed(conv)) return
-        const submission = unpackSubmission(readHeld(next.k, row).submission)
-        const outcome = hostTake(conv, author, submission, this.#manifestOf(conv))
-        if (outcome.do !== 'append') return this.#stop(conv, author, next, row, outcome)
-        this.#forget(conv, author, next)
-        this.#append(conv, author, submission)
-        this.#numberHeld(conv, author)
-      })
+    pin(conv)
+    load(store.get(conv.partition, heldKey(author, held.k)), (row) => {
+      unpin(conv)
+      if (row && convs.get(conv.id) === conv && findHeld(author, held.k) === held) then(row)
     })
   }
 
@@ -314,12 +320,9 @@ export class Submissions {
   #stopHeld(conv: Conversation, author: Author, held: Held, state: SubmissionState): void {
     const outcome = state.verdict as Verdict['outcome']
     const verdict = create(VerdictSchema, { k: held.k, rev: held.rev, outcome })
-    this.#core.load(this.#core.store.get(conv.partition, heldKey(author, held.k)), (row) => {
-      this.#core.convs.with(conv.id, (now) => {
-        if (now !== conv || !row || findHeld(author, held.k) !== held) return
-        this.#stopWith(conv, author, held, readHeld(held.k, row).submission, verdict)
-      })
-    })
+    this.#readHeld(conv, author, held, (row) =>
+      this.#stopWith(conv, author, held, readHeld(held.k, row).submission, verdict),
+    )
   }
 
   #sessionsOf(conv: Conversation, author: Author): readonly SessionState[] {

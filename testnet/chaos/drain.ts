@@ -35,21 +35,30 @@ function openThreads(stage: Stage, found: Standings): string[] {
   })
 }
 
-/** What a relay says that it still owes: gauges of its metrics. */
-async function owed(stage: Stage): Promise<string[]> {
-  const texts = await Promise.all(
-    stage.network.regions.map(async ({ name, relay }) => {
+type Metrics = { readonly name: string; readonly text: string }
+
+async function metrics({ network }: Stage): Promise<Metrics[]> {
+  return await Promise.all(
+    network.regions.map(async ({ name, relay }) => {
       const origin = new URL(String(relay.ready.healthUrl)).origin
       const text = fetch(`${origin}/metrics`).then((response) => response.text())
       return { name, text: await text.catch((error: unknown) => String(error)) }
     }),
   )
-  return texts.flatMap(({ name, text }) => {
+}
+
+/** What a relay says that it still owes: gauges of its metrics. */
+function owed(all: readonly Metrics[]): string[] {
+  return all.flatMap(({ name, text }) => {
     const found = [...text.matchAll(/^parley_owed\{what="(\w+)"\} (\d+)$/gm)]
     if (found.length === 0) return [`${name} does not tell what it owes`]
     return found.filter(([, , count]) => count !== '0').map(([, what, count]) => `${name} owes ${count} (${what})`)
   })
 }
+
+/** It may be that those who should hear of it cannot be reached. */
+const linked = (all: readonly Metrics[]): string[] =>
+  all.map(({ name, text }) => `${name} has ${/^parley_links_up (\d+)$/m.exec(text)?.[1] ?? 'unknown'} links`)
 
 export type Drained = { readonly ms: number; readonly left: readonly string[] }
 
@@ -58,9 +67,11 @@ export async function untilDrained(stage: Stage): Promise<Drained> {
   const began = systemClock.monotonic()
   for (;;) {
     const threads = openThreads(stage, await standings(stage))
-    const left = threads.length > 0 ? threads : await owed(stage)
+    const told = await metrics(stage)
+    const left = threads.length > 0 ? threads : owed(told)
     const ms = systemClock.monotonic() - began
-    if (left.length === 0 || ms > DRAIN_MAX_MS) return { ms, left }
+    if (left.length === 0) return { ms, left }
+    if (ms > DRAIN_MAX_MS) return { ms, left: [...left, ...linked(told)] }
     await pause(DRAIN_EVERY_MS)
   }
 }
