@@ -143,7 +143,7 @@ export function newConversation(founding: Founding, here: RegionId, life: number
   }
 }
 
-const STATE_VERSION = 4
+const STATE_VERSION = 5
 
 export function writeState(conv: Conversation, here: RegionId): Uint8Array {
   const out = new ByteWriter().u8(STATE_VERSION).lp(conv.genesisBytes).u32(conv.members.length)
@@ -195,6 +195,9 @@ function readMoved(from: ByteReader, conv: Conversation): void {
   for (const member of conv.members) member.since = from.u32()
 }
 
+/** Of activity, as a host may say it: what leaves room for a bit beside it. */
+const LATEST_MS = 2 ** 51
+
 /** 64 bytes: so many need no memory of their own. */
 export function writeHead(conv: Conversation): Uint8Array {
   const row = new Uint8Array(64)
@@ -202,7 +205,7 @@ export function writeHead(conv: Conversation): Uint8Array {
   row.set(conv.hash, 8)
   putU53(row, 40, conv.low)
   putU53(row, 48, conv.safe)
-  putU53(row, 56, conv.activityMs)
+  putU53(row, 56, 2 * Math.min(conv.activityMs, LATEST_MS) + (conv.kept ? 1 : 0))
   return row
 }
 
@@ -234,7 +237,9 @@ function readHead(conv: Conversation, bytes: Uint8Array): void {
   conv.hash = from.raw(32).slice()
   conv.low = from.u53() as Position
   conv.safe = from.u53() as Position
-  conv.activityMs = from.u53()
+  const last = from.u53()
+  conv.activityMs = Math.floor(last / 2)
+  conv.kept = last % 2 === 1
 }
 
 export function writeHeld(held: Held, submission: Uint8Array): Uint8Array {

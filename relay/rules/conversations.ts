@@ -90,7 +90,6 @@ export class Conversations {
     const conv = await loadConversation(this.#store, id, this.#here)
     if (!conv) return undefined
     for (const member of conv.members) if (member.local) await this.#inboxes.load(conv, member)
-    conv.kept = this.#isKept(conv)
     return conv
   }
 
@@ -169,14 +168,14 @@ export class Conversations {
 
   /** Writes what changed into the commit that is being closed. */
   closing(commit: number): void {
-    for (const conv of this.#holding) this.#listKept(conv)
+    for (const conv of this.#holding) if (this.#isKept(conv) !== conv.kept) this.changed(conv)
     this.#holding.clear()
     for (const conv of this.#dirty) {
+      this.#listKept(conv)
       if (conv.stateDirty) this.#store.put(conv.partition, STATE_KEY, writeState(conv, this.#here))
       this.#store.put(conv.partition, HEAD_KEY, writeHead(conv))
       conv.stateDirty = false
       conv.dirty = false
-      this.#listKept(conv)
       for (const author of conv.authors.values()) this.#writeWindow(conv, author)
       this.#heads.push({ commit, conv, head: conv.head })
     }

@@ -190,7 +190,7 @@ class Engine implements RelayEngine, Relay {
     if (conv.life < this.#notes.life) this.#moves.wentBack(conv)
     if (conv.hostedHere) {
       this.#log.hostSafe(conv, undefined)
-      // A crash may have come between the register that made this the host and that.
+      // It may have become the host, and been let go of, or crashed, before that.
       this.#submissions.numberWaiting(conv)
     } else this.#regions.askHost(conv)
     if (conv.low < conv.head) this.#log.cursorMoved(conv)

@@ -184,13 +184,13 @@ export class Submissions {
     })
   }
 
-  /** Its row, if it is still held by then. */
+  /** Its row, if it is still held by then. One that was let go of meanwhile is opened again, and looked at anew. */
   #readHeld(conv: Conversation, author: Author, held: Held, then: (row: Uint8Array) => void): void {
     const { store, convs, load } = this.#core
-    pin(conv)
     load(store.get(conv.partition, heldKey(author, held.k)), (row) => {
-      unpin(conv)
-      if (row && convs.get(conv.id) === conv && findHeld(author, held.k) === held) then(row)
+      convs.with(conv.id, (now) => {
+        if (row && now === conv && findHeld(author, held.k) === held) then(row)
+      })
     })
   }
 

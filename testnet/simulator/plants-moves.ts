@@ -194,4 +194,22 @@ export const MOVES_PLANTS: readonly Plant[] = [
     story: 2015614,
     seeds: 1,
   },
+  {
+    id: 'held-and-let-go-of',
+    file: 'relay/rules/engine.ts',
+    patches: [['      this.#submissions.numberWaiting(conv)\n', '']],
+    explain: 'a new host lets go of a conversation before it has numbered what it holds',
+    checks: ['failure', 'nothing-lost'],
+    story: 4013898,
+    seeds: 1,
+  },
+  {
+    id: 'kept-as-it-looks',
+    file: 'relay/rules/conversation-rows.ts',
+    patches: [['conv.kept = last % 2 === 1', 'conv.kept = true']],
+    explain: 'a conversation is thought to be listed for what is known by now, and never is',
+    checks: ['converges'],
+    story: 5123919,
+    seeds: 1,
+  },
 ]
