@@ -21,6 +21,8 @@ export type Stretch = {
 /** Of a core, by all that are looked at together: what is beside a row, not in it. */
 const IDLE_SHARE = 0.1
 const IDLE_EVERY_MS = 1_000
+/** One after the other: a relay that waits for an answer is still for a second as well. */
+const IDLE_SECONDS = 3
 /** At most; what goes on for longer is part of the row. */
 const IDLE_WAIT_MS = 20_000
 
@@ -33,10 +35,11 @@ export async function untilIdle(
   const pids = servers.flatMap((it) => it?.process.pid ?? [])
   const usedByAll = async (): Promise<number> => (await Promise.all(pids.map(cpuMs))).reduce((sum, it) => sum + it, 0)
   let before = await usedByAll()
-  for (let passed = 0; passed < maxMs; passed += IDLE_EVERY_MS) {
+  let still = 0
+  for (let passed = 0; passed < maxMs && still < IDLE_SECONDS; passed += IDLE_EVERY_MS) {
     await stage.pause(IDLE_EVERY_MS)
     const now = await usedByAll()
-    if (!(now - before >= IDLE_SHARE * IDLE_EVERY_MS)) return
+    still = now - before >= IDLE_SHARE * IDLE_EVERY_MS ? 0 : still + 1
     before = now
   }
 }
