@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Random, type RegionId, simulatedRandom, systemRandom } from '#protocol'
+import { type Answer, type Arrival, newArrival, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
+
+const region = (i: number): RegionId => `region ${i}` as RegionId
+const HERE = region(0)
+const CANDIDATES_MAX = 16
+
+const replica = (candidates: readonly RegionId[]): Arrival =>
+  newArrival({
+    ...{ opens: 0, here: HERE, hosted: false, hasSome: false, others: [], required: [], candidates },
+    sinceMs: 0,
+  })
+const nothing: Answer = { host: undefined, epoch: 0, closed: undefined, before: undefined }
+
+test('regions that name ever further ones are asked up to a limit, and nobody is waited for after that', () => {
+  let arrival = replica([region(1)])
+  for (let i = 1; i < 100; i++) {
+    arrival = onAnswer(arrival, region(i), { ...nothing, before: region(i + 1), beforeKeeps: true }, i)
+    assert.ok(arrival.candidates.length <= CANDIDATES_MAX, `${arrival.candidates.length} candidates`)
+    assert.ok(arrival.required.every((one) => arrival.candidates.includes(one)))
+  }
+  for (const one of arrival.candidates) arrival = onAnswer(arrival, one, nothing, 100)
+  assert.deepEqual(planOf(arrival, undefined, true), { do: 'begin', closed: [] })
+})
+
+test('whoever is named just now has as much time to answer as the others had', () => {
+  const named = onAnswer(replica([region(1)]), region(1), { ...nothing, before: region(2) }, 500)
+  assert.equal(named.sinceMs, 500)
+  const again = onAnswer(named, region(1), { ...nothing, before: region(2) }, 900)
+  assert.equal(again.sinceMs, 500, 'who is named again has no more of it')
+})
+
+/** What regions say in some order, truly or not. */
+function heard(random: Random): Arrival {
+  const upTo = (n: number): number => Math.floor(random.fraction() * n)
+  const one = (): RegionId => region(upTo(5))
+  const maybe = (): RegionId | undefined => (random.fraction() < 0.5 ? one() : undefined)
+  let arrival = replica(Array.from({ length: 1 + upTo(3) }, one))
+  if (random.fraction() < 0.3) arrival = requiring(arrival, [one()])
+  for (let i = upTo(8); i > 0; i--) {
+    const from = arrival.candidates[upTo(arrival.candidates.length)]
+    if (from === undefined) break
+    const answer = { host: maybe(), epoch: upTo(3), closed: undefined, before: maybe() }
+    arrival =
+      random.fraction() < 0.1
+        ? unanswered(arrival, from)
+        : onAnswer(arrival, from, { ...answer, beforeKeeps: random.fraction() < 0.3 }, i)
+  }
+  return arrival
+}
+
+test('it is taken from somebody who has it, and nothing is begun while somebody does or is to be heard', () => {
+  const seed = Math.floor(systemRandom.fraction() * 2 ** 32)
+  const random = simulatedRandom(seed)
+  const seen = new Map<string, number>()
+  for (let i = 0; i < 5_000; i++) {
+    const arrival = heard(random)
+    const { candidates, answers } = arrival
+    const has = (from: RegionId): boolean => {
+      const answer = answers.get(from)
+      return answer?.host !== undefined && (answer.before === undefined || answer.beforeKeeps === true)
+    }
+    const silent = candidates.filter((from) => !answers.has(from))
+    const plan = planOf(arrival, undefined, true)
+    const why = `seed ${seed}, number ${i}: ${JSON.stringify({ plan, candidates, answers: [...answers] })}`
+    seen.set(plan.do, (seen.get(plan.do) ?? 0) + 1)
+    if (plan.do === 'take') assert.ok(has(plan.from), why)
+    if (plan.do === 'begin') assert.ok(silent.length === 0 && !candidates.some(has), why)
+    if (plan.do === 'ask') assert.ok(plan.regions.length > 0, why)
+    assert.ok(!candidates.includes(HERE), why)
+  }
+  assert.deepEqual([...seen.keys()].sort(), ['ask', 'begin', 'take'], `seed ${seed}`)
+})
