@@ -3,6 +3,9 @@ import { type ConvId, encodeIntro, type HomeRecord, ItemKind, type RegionId } fr
 import type { Conversation } from './conversation.ts'
 import type { LinkPort, RelayPorts } from './ports.ts'
 
+/** Conversations of which it is remembered that a region was introduced to them; of others it hears once more. */
+const REMEMBERED_MAX = 65_536
+
 export type Introduced = {
   readonly id: ConvId
   readonly genesis: Uint8Array
@@ -30,6 +33,7 @@ export class Introductions {
       this.#done.set(region, done)
     }
     if (done.has(conv.id)) return
+    if (done.size >= REMEMBERED_MAX) done.delete(done.values().next().value!)
     done.add(conv.id)
     this.again(region, conv)
   }
