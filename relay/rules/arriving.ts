@@ -17,7 +17,7 @@ import {
 } from '#protocol'
 import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
-import { Asking, answerOf, type Coming, comingAnew, hostBefore, mayBegin, newComing, startOf } from './coming.ts'
+import { Asking, answerOf, type Coming, comingAnew, hostBefore, newComing, startOf } from './coming.ts'
 import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
@@ -36,7 +36,7 @@ export type ArrivingParts = {
   readonly leaving: Leaving
   readonly builder: Builder
   readonly submissions: Submissions
-  readonly limits: Pick<RuleLimits, 'takeoverAgainMs' | 'takeoverPatienceMs' | 'lookUpAgainMs' | 'spokenOf'>
+  readonly limits: Pick<RuleLimits, 'takeoverAgainMs' | 'takeoverPatienceMs' | 'lookUpAgainMs'>
   /** Those who came are served from now on. */
   readonly arrived: (conv: Conversation, users: readonly UserId[]) => void
   /** It is looked at whether something else has to come, or to go. */
@@ -105,14 +105,13 @@ export class Arriving {
 
   /** True: nobody ever moved, so that it can be founded here without waiting. `hint`: a region that spoke of it. */
   mayFound(id: ConvId, genesis: Uint8Array, hint: RegionId | undefined): boolean {
-    const { core, limits } = this.#parts
-    const { directory, region: here, events } = core.ports
+    const { core } = this.#parts
+    const { directory, region: here } = core.ports
     const users = membersOf(id, genesis)
     const homes = users.map((user) => directory.knownHome(user))
     const isUnread = core.life() > 1 && homes[0]?.homeRegion === here && !directory.knownManifest(users[0]!)
     if (!isUnread && !homes.some((home) => home?.homeRegion === here && home.homeGeneration > 1)) return true
-    if (!hint || mayBegin(this.#coming, id, hint, limits.spokenOf)) this.begin(id, genesis, hint)
-    else events.refused('overloaded')
+    this.begin(id, genesis, hint)
     return false
   }
 

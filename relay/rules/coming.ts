@@ -89,14 +89,6 @@ export function comingAnew(
   })
 }
 
-/** Not when that region has spoken of so many already. A home before, which has to be emptied, speaks of it again. */
-export function mayBegin(all: ReadonlyMap<ConvId, Coming>, id: ConvId, region: RegionId, most: number): boolean {
-  if (all.size < most || all.has(id)) return true
-  let count = 0
-  for (const { spoke } of all.values()) if (spoke.has(region)) count++
-  return count < most
-}
-
 /** Throws `conflict` when it answers something else. */
 export function answerOf({ id, arrival }: Coming, from: RegionId, state: TakeoverState, nowMs: number): Answer {
   const closed = state.closed && arrival.opens > 0 ? openClosed(state.closed, nowMs) : undefined

@@ -24,8 +24,6 @@ export type RuleLimits = {
   readonly takeoverAgainMs: number
   /** After so long without a link it is looked up where those live for whom something is kept, ms; then ever more rarely. */
   readonly lookUpAgainMs: number
-  /** Conversations on their way here of which one region spoke. */
-  readonly spokenOf: number
   /** How often regions are told how far the journal has come, and how long after a start one of them is waited for, ms. */
   readonly notesAgainMs: number
   readonly notesPatienceMs: number
@@ -49,7 +47,6 @@ export const RULE_LIMITS: RuleLimits = {
   takeoverPatienceMs: 10_000,
   takeoverAgainMs: 1_000,
   lookUpAgainMs: 60_000,
-  spokenOf: 1_024,
   notesAgainMs: 1_000,
   notesPatienceMs: 3_000,
   held: 2_048,

@@ -23,7 +23,6 @@ import {
   SubmissionStateSchema,
   SubmissionsSchema,
   TakeoverSchema,
-  TakeoverStateSchema,
 } from '#protocol'
 import { makeRegion } from '../fixtures.ts'
 import {
@@ -301,38 +300,6 @@ test('where somebody lived and left, a region that believes something older stil
     o.to === 'region' && o.region === THERE.regionId && o.item.kind === ItemKind.INTRO ? o.item.value.homeRecords : [],
   )
   assert.ok(told.some((one) => openHomeRecord(one, START_MS).homeRegion === regionId))
-})
-
-test('a region has only so many conversations looked for at once, and may speak of the others again', async () => {
-  const pairs = [1, 2, 3].map(() => pairHostedBy(THERE.regionId))
-  const people = pairs.flatMap(({ host, other }) => [host, other])
-  const bench = await openBench(HERE.regionId, people, { limits: { spokenOf: 2 } })
-  const { regionId, operational, grant } = HERE
-  for (const { other } of pairs) {
-    const next = { version: 2, previousHash: other.manifest.hash, home: regionId, generation: 2 }
-    const { head } = other.person.sign(next)
-    const record = countersign(head, regionId, operational, grant, START_MS, START_MS + 86_400_000)
-    bench.homes.set(other.userId, openHomeRecord(record, START_MS))
-    bench.former.set(other.userId, { region: STRANGERS.regionId, generation: 1, gone: false })
-  }
-  for (const region of [THERE, STRANGERS]) bench.linkUp(region.regionId)
-  const speak = async (of: readonly Pair[]): Promise<void> => {
-    for (const pair of of) bench.hear(THERE.regionId, pair.id, intro(pair))
-    await bench.settle()
-  }
-  const lookedFor = (): string[] => {
-    const asked = bench.out.flatMap((o) => (o.to === 'region' && o.item.kind === ItemKind.TAKEOVER ? [o.conv] : []))
-    return [...new Set(asked)]
-  }
-  await speak(pairs)
-  assert.deepEqual(bench.refused, ['overloaded'])
-  const ids = pairs.map(({ id }) => id)
-  assert.deepEqual(lookedFor(), ids.slice(0, 2))
-  const nothing: RelayItem = { kind: ItemKind.TAKEOVER_STATE, value: create(TakeoverStateSchema, {}) }
-  for (const from of [STRANGERS, THERE]) bench.hear(from.regionId, ids[0]!, nothing)
-  await bench.settle()
-  await speak(pairs.slice(2))
-  assert.deepEqual(lookedFor(), ids)
 })
 
 test('a region that says nothing but what is refused is cut off, and a sweep forgives', async () => {

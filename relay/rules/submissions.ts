@@ -260,6 +260,12 @@ export class Submissions {
     this.#answer(conv, author, region, verdict)
   }
 
+  /** Not now: its home says it again with its next sweep. */
+  putOff(conv: Conversation, author: Author, region: RegionId, first: Submission | undefined): void {
+    const of = { k: first?.k ?? 1, rev: first?.rev ?? 0 }
+    this.#answer(conv, author, region, waitVerdict(of, 'overloaded', 'too much waits for manifests', 1_000))
+  }
+
   #answer(conv: Conversation, author: Author, region: RegionId, verdict: Verdict | undefined): void {
     const { member, device, registrationEpoch, registrationVersion } = author
     const state: SubmissionState = {

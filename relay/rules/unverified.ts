@@ -1,17 +1,28 @@
 // The host needs the author's manifest before it can take anything of theirs; what comes meanwhile waits.
-import { ParleyError, type RegionId, type Submission } from '#protocol'
+import { ParleyError, type RegionId, type Submission, sizeOfSubmission } from '#protocol'
 import { type Author, authorOf, type Conversation } from './conversation.ts'
 import type { Core } from './core.ts'
 import { isDeviceOf } from './host.ts'
 import type { Submissions } from './submissions.ts'
 
-/** Batches of submissions of one device that wait for its manifest; beyond it they are asked for again. */
+/** Batches of submissions of one device that wait for its manifest; what comes beyond it is to come again. */
 const UNVERIFIED_MAX = 16
+/** The same of all devices of one region, bytes. */
+const UNVERIFIED_MAX_BYTES = 4 * 1024 * 1024
+
+/** What one costs beside its parts; roughly. */
+const ITEM_BYTES = 500
+
+type Waiting = { readonly batches: Submission[][]; bytes: number }
+
+const sizeOf = (items: readonly Submission[]): number =>
+  items.reduce((sum, item) => sum + ITEM_BYTES + sizeOfSubmission(item), 0)
 
 export class Unverified {
   readonly #core: Core
   readonly #submissions: Submissions
-  readonly #waiting = new Map<string, Submission[][]>()
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #bytes = new Map<RegionId, number>()
 
   constructor(core: Core, submissions: Submissions) {
     this.#core = core
@@ -27,20 +38,27 @@ export class Unverified {
       this.#submissions.fromRegion(conv, author, region, items)
       return
     }
-    const name = `${conv.id}${author.key}`
-    const waiting = this.#waiting.get(name)
-    if (waiting) {
-      if (waiting.length < UNVERIFIED_MAX) waiting.push(items)
-      return
-    }
     const home = directory.knownHome(user)
     if (!home) throw new ParleyError('unknown_user', 'submissions of somebody whose home is not known here')
-    this.#waiting.set(name, [items])
+    const name = `${region} ${conv.id}${author.key}`
+    const waiting = this.#waiting.get(name)
+    const bytes = sizeOf(items)
+    const all = (this.#bytes.get(region) ?? 0) + bytes
+    if (all > UNVERIFIED_MAX_BYTES || waiting?.batches.length === UNVERIFIED_MAX) {
+      this.#submissions.putOff(conv, author, region, items[0])
+      return
+    }
+    this.#bytes.set(region, all)
+    if (waiting) {
+      waiting.batches.push(items)
+      waiting.bytes += bytes
+      return
+    }
+    this.#waiting.set(name, { batches: [items], bytes })
     this.#core.load(
       directory.findManifest(user, home).catch(() => undefined),
       () => {
-        const batches = this.#waiting.get(name) ?? []
-        this.#waiting.delete(name)
+        const { batches } = this.#taken(region, name)
         if (!directory.knownManifest(user)) return
         this.#core.convs.with(conv.id, (now) => {
           for (const batch of batches)
@@ -49,5 +67,14 @@ export class Unverified {
         })
       },
     )
+  }
+
+  #taken(region: RegionId, name: string): Waiting {
+    const waiting = this.#waiting.get(name)!
+    this.#waiting.delete(name)
+    const left = this.#bytes.get(region)! - waiting.bytes
+    if (left > 0) this.#bytes.set(region, left)
+    else this.#bytes.delete(region)
+    return waiting
   }
 }

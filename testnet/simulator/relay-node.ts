@@ -35,7 +35,6 @@ export const TINY_RULES: RuleLimits = {
   lagAgainMs: 800,
   takeoverAgainMs: 400,
   lookUpAgainMs: 700,
-  spokenOf: 1,
   takeoverPatienceMs: 1_500,
   notesAgainMs: 1_500,
   notesPatienceMs: 250,
