@@ -68,17 +68,10 @@ export function measure(sent: Times['sent'], received: Times['received'], done: 
     stallMs: gap.ms,
     kills,
     notes: [...notes, ...atRest],
-    faults: idle(kills),
+    faults: kills
+      .filter(({ inFlight }) => inFlight <= 0)
+      .map(({ what }) => `${what} was killed with nothing in flight`),
   }
-}
-
-/**
- * A kill comes a moment after it was decided on, and on a machine with too much to do everything may have arrived by then:
- * that says nothing, once. When most of them say nothing, nothing was tried.
- */
-function idle(kills: readonly { readonly what: string; readonly inFlight: number }[]): string[] {
-  const idle = kills.filter(({ inFlight }) => inFlight <= 0)
-  return 2 * idle.length > kills.length ? idle.map(({ what }) => `${what} was killed with nothing in flight`) : []
 }
 
 /** How long the process was away, and what the pause was beyond that. */

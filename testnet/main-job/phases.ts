@@ -101,6 +101,7 @@ function gateOf(sender: Client, receiver: Client, before: number, count: number)
   const places = [...KILL_AT.map((part) => Math.ceil(count * part)), count]
   let next = 0
   let extra = 0
+  let allowed = ahead
   let moved = Promise.withResolvers<void>()
   const limit = (): number => Math.min(receiver.received - before, places[next] ?? count) + ahead + extra
   const move = (): void => {
@@ -114,18 +115,21 @@ function gateOf(sender: Client, receiver: Client, before: number, count: number)
       extra = 0
       move()
     },
-    /** A few more, beyond the place. */
-    more(): void {
-      extra += ahead
+    /** A few more, beyond the place; false: all of them were allowed before. */
+    more(): boolean {
+      if (allowed >= count) return false
+      do extra += ahead
+      while (limit() <= allowed)
       move()
+      return true
     },
     async run(): Promise<void> {
-      for (let upTo = ahead; upTo < count; ) {
+      while (allowed < count) {
         const came = receiver.received + 1
-        if (limit() > upTo) {
-          upTo = limit()
-          await sender.ask({ do: 'allow', lines: upTo })
-        } else if (receiver.received - before < Math.min(upTo, count)) {
+        if (limit() > allowed) {
+          allowed = limit()
+          await sender.ask({ do: 'allow', lines: allowed })
+        } else if (receiver.received - before < Math.min(allowed, count)) {
           const coming = receiver.untilReceived(came, STUCK_MS)
           coming.catch(() => undefined)
           await Promise.race([coming, moved.promise])
@@ -135,24 +139,32 @@ function gateOf(sender: Client, receiver: Client, before: number, count: number)
   }
 }
 
-/** Allows a few lines more and resolves when the first of them have just been handed over. */
-async function untilOnTheWay(sender: Client, more: () => void): Promise<void> {
-  const stored = async (): Promise<number> => ((await sender.ask({ do: 'progress' })) as Progress).stored
-  const before = await stored()
-  more()
-  while ((await stored()) <= before);
+const storedBy = async (sender: Client): Promise<number> => ((await sender.ask({ do: 'progress' })) as Progress).stored
+
+/**
+ * Allows a few lines more and resolves when the first of them have just been handed over. A client that is busy answers
+ * late: when all of them have arrived by then, a few more are allowed. `arrived`: how many lines have.
+ */
+async function untilOnTheWay(sender: Client, more: () => boolean, start: number, arrived: () => number): Promise<void> {
+  let now = await storedBy(sender)
+  do {
+    const before = now
+    if (!more()) return
+    while (now <= before) now = await storedBy(sender)
+  } while (now - start <= arrived())
 }
 
 async function withKills(way: Way, region: TestRegion): Promise<Measured> {
   const { sender, receiver, before } = await both(way)
   const count = way.lines.length
   const gate = gateOf(sender, receiver, before, count)
+  const start = await storedBy(sender)
   const sending = sender.ask(sendOf(way, undefined, gate.first))
   const kills: Kill[] = []
   const killing = async (): Promise<void> => {
     for (const part of KILL_AT) {
       await receiver.untilReceived(before + Math.ceil(count * part), STUCK_MS)
-      await untilOnTheWay(sender, gate.more)
+      await untilOnTheWay(sender, gate.more, start, () => receiver.received - before)
       const started = killAndStart(region)
       gate.killed()
       kills.push(await started)
