@@ -67,11 +67,10 @@ export async function untilDrained(stage: Stage): Promise<Drained> {
   const began = systemClock.monotonic()
   for (;;) {
     const threads = openThreads(stage, await standings(stage))
-    const told = await metrics(stage)
-    const left = threads.length > 0 ? threads : owed(told)
+    const left = threads.length > 0 ? threads : owed(await metrics(stage))
     const ms = systemClock.monotonic() - began
     if (left.length === 0) return { ms, left }
-    if (ms > DRAIN_MAX_MS) return { ms, left: [...left, ...linked(told)] }
+    if (ms > DRAIN_MAX_MS) return { ms, left: [...left, ...linked(await metrics(stage))] }
     await pause(DRAIN_EVERY_MS)
   }
 }
