@@ -5,7 +5,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { openNodeCertificate, ParleyError, signingKey, type Timer } from '#protocol'
 import { createDht, createVerifier } from './dht.ts'
 import { createDirectory } from './directory.ts'
-import { type Host, openStream, peerIdOf, rawKey, startHost, storeAt } from './host.ts'
+import { type Host, openStream, peerIdOf, startHost, storeAt } from './host.ts'
 import {
   ALLOW_LIST_MAX,
   BOOTSTRAP_CHECK_MS,
@@ -21,7 +21,7 @@ import { LinkKeeper } from './links.ts'
 import { startPublisher } from './publisher.ts'
 import { openRecordTable, type RecordTable } from './record-table.ts'
 import { createRequests, type RequestNetwork } from './requests.ts'
-import { libp2pLinkNetwork, openPipe } from './streams.ts'
+import { libp2pLinkNetwork, peerStream } from './streams.ts'
 import type { NodeOptions, ParleyNode } from './types.ts'
 
 const BOOT_NONCE_BYTES = 16
@@ -146,22 +146,14 @@ function requestNetwork({ libp2p }: Host): RequestNetwork {
         REQUEST_PROTOCOL,
         DIAL_MAX_MS,
       )
-      return {
-        peerId,
-        peerKey: rawKey(connection.remotePeer),
-        open: (receiver) => openPipe(stream, connection, receiver),
-      }
+      return peerStream(stream, connection)
     },
     serve(accept) {
       void libp2p.handle(
         REQUEST_PROTOCOL,
         (stream, connection) => {
           try {
-            accept({
-              peerId: connection.remotePeer.toString(),
-              peerKey: rawKey(connection.remotePeer),
-              open: (receiver) => openPipe(stream, connection, receiver),
-            })
+            accept(peerStream(stream, connection))
           } catch (error) {
             stream.abort(error as Error)
           }

@@ -10,7 +10,7 @@ import type { LinkNetwork, PeerStream, StreamEvents } from './link-network.ts'
 const CLOSE_MAX_MS = 1_000
 
 /** Attaches to a stream's events. `closed` comes once. */
-export function openPipe(stream: Stream, connection: Connection, events: StreamEvents): LinkPipe {
+function openPipe(stream: Stream, connection: Connection, events: StreamEvents): LinkPipe {
   let over = false
   const close = (error: ParleyError | undefined): void => {
     if (over) return
@@ -67,7 +67,7 @@ function giveUp(connection: Connection): void {
   connection.abort(new Error('the peer is silent'))
 }
 
-function peerStream(stream: Stream, connection: Connection): PeerStream {
+export function peerStream(stream: Stream, connection: Connection): PeerStream {
   return {
     peerId: connection.remotePeer.toString(),
     peerKey: rawKey(connection.remotePeer),

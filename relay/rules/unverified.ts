@@ -13,15 +13,13 @@ const UNVERIFIED_MAX_BYTES = 4 * 1024 * 1024
 /** What one costs beside its parts; roughly. */
 const ITEM_BYTES = 500
 
-type Waiting = { readonly batches: Submission[][]; bytes: number }
-
 const sizeOf = (items: readonly Submission[]): number =>
   items.reduce((sum, item) => sum + ITEM_BYTES + sizeOfSubmission(item), 0)
 
 export class Unverified {
   readonly #core: Core
   readonly #submissions: Submissions
-  readonly #waiting = new Map<string, Waiting>()
+  readonly #waiting = new Map<string, Submission[][]>()
   readonly #bytes = new Map<RegionId, number>()
 
   constructor(core: Core, submissions: Submissions) {
@@ -43,22 +41,22 @@ export class Unverified {
     const name = `${region} ${conv.id}${author.key}`
     const waiting = this.#waiting.get(name)
     const bytes = sizeOf(items)
-    const all = (this.#bytes.get(region) ?? 0) + bytes
-    if (all > UNVERIFIED_MAX_BYTES || waiting?.batches.length === UNVERIFIED_MAX) {
+    if (this.#bytesOf(region) + bytes > UNVERIFIED_MAX_BYTES || waiting?.length === UNVERIFIED_MAX) {
       this.#submissions.putOff(conv, author, region, items[0])
       return
     }
-    this.#bytes.set(region, all)
+    this.#count(region, bytes)
     if (waiting) {
-      waiting.batches.push(items)
-      waiting.bytes += bytes
+      waiting.push(items)
       return
     }
-    this.#waiting.set(name, { batches: [items], bytes })
+    this.#waiting.set(name, [items])
     this.#core.load(
       directory.findManifest(user, home).catch(() => undefined),
       () => {
-        const { batches } = this.#taken(region, name)
+        const batches = this.#waiting.get(name) ?? []
+        this.#waiting.delete(name)
+        this.#count(region, -sizeOf(batches.flat()))
         if (!directory.knownManifest(user)) return
         this.#core.convs.with(conv.id, (now) => {
           for (const batch of batches)
@@ -69,12 +67,13 @@ export class Unverified {
     )
   }
 
-  #taken(region: RegionId, name: string): Waiting {
-    const waiting = this.#waiting.get(name)!
-    this.#waiting.delete(name)
-    const left = this.#bytes.get(region)! - waiting.bytes
-    if (left > 0) this.#bytes.set(region, left)
+  #bytesOf(region: RegionId): number {
+    return this.#bytes.get(region) ?? 0
+  }
+
+  #count(region: RegionId, bytes: number): void {
+    const now = this.#bytesOf(region) + bytes
+    if (now > 0) this.#bytes.set(region, now)
     else this.#bytes.delete(region)
-    return waiting
   }
 }

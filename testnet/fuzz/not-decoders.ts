@@ -36,7 +36,6 @@ const FILES = {
 }
 
 const OPENS = {
-  'node/streams.ts': ['openPipe'],
   'node/host.ts': ['openStream'],
   'node/storage.ts': ['openLevelStorage'],
   'node/record-table.ts': ['openRecordTable'],
