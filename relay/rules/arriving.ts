@@ -17,12 +17,13 @@ import {
 } from '#protocol'
 import { isIncomplete, mayComeFromElsewhere, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 import { type Builder, type Building, newBuilding } from './building.ts'
-import { Asking, answerOf, type Coming, comingAnew, hostBefore, newComing, startOf } from './coming.ts'
+import { Asking, answerOf, type Coming, comingAnew, conversationOf, newComing, startOf } from './coming.ts'
+import { ComingList } from './coming-list.ts'
 import { type Conversation, pin, unpin } from './conversation.ts'
 import { readNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { Election, ROUNDS } from './forcing.ts'
-import { foundingOf, membersOf } from './founding.ts'
+import { membersOf } from './founding.ts'
 import type { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
 import type { Moves } from './moves.ts'
@@ -36,16 +37,22 @@ export type ArrivingParts = {
   readonly leaving: Leaving
   readonly builder: Builder
   readonly submissions: Submissions
-  readonly limits: Pick<RuleLimits, 'takeoverAgainMs' | 'takeoverPatienceMs' | 'lookUpAgainMs'>
+  readonly limits: Pick<
+    RuleLimits,
+    'takeoverAgainMs' | 'takeoverPatienceMs' | 'lookUpAgainMs' | 'comingSteps' | 'comingSpokenOf'
+  >
   /** Those who came are served from now on. */
   readonly arrived: (conv: Conversation, users: readonly UserId[]) => void
   /** It is looked at whether something else has to come, or to go. */
   readonly check: (conv: Conversation) => void
 }
 
+/** Patience after which what only a region speaks of may make room. */
+const IN_VAIN = 2
+
 export class Arriving {
   readonly #parts: ArrivingParts
-  readonly #coming = new Map<ConvId, Coming>()
+  readonly #coming = new ComingList()
   readonly #unread: Unread
   readonly #asking: Asking
   readonly #election: Election
@@ -73,8 +80,7 @@ export class Arriving {
 
   /** Somebody moved meanwhile. */
   movedOn(user: UserId): void {
-    for (const coming of [...this.#coming.values()])
-      if (coming.users.includes(user)) this.begin(coming.id, coming.genesis, undefined)
+    for (const coming of this.#coming.all()) if (coming.users.includes(user)) this.#anew(coming)
   }
 
   /** A region that speaks of it before it has come hears what became of it. */
@@ -93,8 +99,8 @@ export class Arriving {
     return coming.building !== undefined || mayComeFromElsewhere(coming.arrival, than, this.#isLate(coming))
   }
 
-  #isLate({ arrival }: Coming): boolean {
-    return this.#parts.core.ports.clock.monotonic() - arrival.sinceMs >= this.#parts.limits.takeoverPatienceMs
+  #isLate({ arrival }: Coming, times = 1): boolean {
+    return this.#parts.core.ports.clock.monotonic() - arrival.sinceMs >= times * this.#parts.limits.takeoverPatienceMs
   }
 
   /** In use here: one that had left is as good as none. */
@@ -121,12 +127,16 @@ export class Arriving {
     this.#unread.first(id, users, this.#existing(id), () => this.#begin(id, genesis, users, hint))
   }
 
+  /** As it was begun. */
+  #anew({ id, genesis, word }: Coming): void {
+    this.begin(id, genesis, word)
+  }
+
   /** A register that came meanwhile changes whom to ask, and what can be closed here: then it is begun anew. */
   #isCurrent(coming: Coming): boolean {
     if (this.#coming.get(coming.id) !== coming) return false
     if ((this.#existing(coming.id)?.epoch ?? 0) === coming.epoch) return true
-    this.#drop(coming)
-    this.begin(coming.id, coming.genesis, undefined)
+    this.#anew(this.#drop(coming))
     return false
   }
 
@@ -134,14 +144,13 @@ export class Arriving {
   #again(coming: Coming, failedMs: number): void {
     const { core, limits } = this.#parts
     if (core.ports.clock.monotonic() - failedMs < limits.takeoverAgainMs) return
-    this.#drop(coming)
-    this.begin(coming.id, coming.genesis, undefined)
+    this.#anew(this.#drop(coming))
   }
 
-  #drop(coming: Coming | undefined): void {
-    if (!coming) return
-    this.#coming.delete(coming.id)
+  #drop(coming: Coming): Coming {
+    this.#coming.delete(coming)
     if (coming.existing) unpin(coming.existing)
+    return coming
   }
 
   /** `asHost`: what members had in their own former homes has been asked for. */
@@ -153,19 +162,22 @@ export class Arriving {
     const before = this.#coming.get(id)
     const same = before?.homes.every((home, i) => home.homeGeneration === homes[i]!.homeGeneration)
     if (hint) this.spokeOf(id, hint)
+    if (before && !hint) this.#coming.neededHere(before)
     if (before && same && !asHost) {
       this.#guarded(before, () => this.#step(before))
       return
     }
     const existing = this.#existing(id)
-    this.#drop(before)
+    if (before) this.#drop(before)
     const started = startOf({ users, homes, existing, hint, asHost, life: core.life() }, core.ports)
     if (!started) {
       if (existing) stayed(existing, homes, here)
       if (before) this.#asking.sayWhoMoved(before, homes)
       return
     }
-    const coming = newComing({ id, genesis: genesis.slice(), users, homes, existing, ...started })
+    // Once somebody here needs it, it is looked for whoever else speaks of it.
+    const word = existing || (before && !before.word) ? undefined : hint
+    const coming = newComing({ id, genesis: genesis.slice(), users, homes, existing, word, ...started })
     for (const region of [...(before?.spoke ?? []), ...(hint ? [hint] : [])]) coming.spoke.add(region)
     this.#comes(coming)
     const keeping = Promise.all(coming.awaited.map(core.keeping))
@@ -199,15 +211,27 @@ export class Arriving {
   }
 
   #comes(coming: Coming): void {
-    const { id, existing } = coming
-    this.#coming.set(id, coming)
+    const { existing } = coming
+    this.#coming.add(coming)
+    if (coming.word) this.#makeRoom(coming.word)
     if (!existing) return
     pin(existing)
     this.#parts.moves.settle(existing)
   }
 
+  #makeRoom(region: RegionId): void {
+    const { core, limits } = this.#parts
+    for (;;) {
+      const oldest = this.#coming.oldestBeyond(limits.comingSpokenOf, region)
+      if (!oldest || !this.#isLate(oldest, IN_VAIN)) return
+      this.#drop(oldest)
+      core.ports.events.refused('overloaded')
+    }
+  }
+
   tick(): void {
-    for (const coming of [...this.#coming.values()]) this.#guarded(coming, () => this.#step(coming))
+    for (const coming of this.#coming.next(this.#parts.limits.comingSteps))
+      this.#guarded(coming, () => this.#step(coming))
   }
 
   /** What somebody else said wrongly must not stop this node: it is asked again. */
@@ -230,7 +254,7 @@ export class Arriving {
       this.#again(coming, coming.failedMs)
       return
     }
-    if (this.#isLate(coming)) this.#asking.lookUp(coming, () => this.begin(coming.id, coming.genesis, undefined))
+    if (this.#isLate(coming)) this.#asking.lookUp(coming, () => this.#anew(coming))
     if (coming.building) this.#fetch(coming, coming.building)
     else if (coming.forcing) this.#election.force(coming, coming.forcing)
     else this.#plan(coming)
@@ -264,7 +288,7 @@ export class Arriving {
       }
       case 'begin':
         if (coming.hostsLater) {
-          this.#begin(coming.id, coming.genesis, coming.users, undefined, true)
+          this.#begin(coming.id, coming.genesis, coming.users, coming.word, true)
           return
         }
         if (plan.closed.length > 0) coming.payload = this.#election.payloadOf(coming, plan.closed)
@@ -347,7 +371,7 @@ export class Arriving {
   #finish(coming: Coming): void {
     if (this.#followsFirst(coming)) return
     const { core, moves } = this.#parts
-    const conv = this.#conversation(coming)
+    const conv = conversationOf(coming, this.#existing(coming.id), this.#parts)
     this.#drop(coming)
     core.store.delete(ROUNDS, coming.id)
     if (!coming.payload) {
@@ -371,27 +395,5 @@ export class Arriving {
     if (coming.building) this.#parts.leaving.handedOver(conv, coming.building.from)
     for (const region of coming.spoke) this.#parts.leaving.remind(conv, region)
     if (coming.hostsLater) this.#parts.check(conv)
-  }
-
-  #conversation(coming: Coming): Conversation {
-    const { core, builder } = this.#parts
-    const { id, genesis, homes, building } = coming
-    const existing = this.#existing(id)
-    if (!building) {
-      const founding = foundingOf(id, genesis, (user) => core.ports.directory.knownHome(user))
-      return existing ?? core.convs.found(founding)
-    }
-    const closed = coming.payload && readHostRegister(coming.payload, core.ports.clock.now())
-    if (closed && building.head < closed.cut) throw new ParleyError('conflict', 'handed over less than was closed')
-    if (existing) {
-      builder.extend(existing, building)
-      return existing
-    }
-    const members = homes.map(({ userId, homeRegion, homeGeneration }) => ({
-      userId,
-      region: homeRegion,
-      since: homeGeneration,
-    }))
-    return builder.build(building, { genesisBytes: genesis, members, ...hostBefore(coming, building.from) })
   }
 }

@@ -14,6 +14,7 @@ import {
   ParleyError,
   type Position,
   type RegionId,
+  readHostRegister,
   regionIdOf,
   TakeoverSchema,
   type TakeoverState,
@@ -21,10 +22,10 @@ import {
   userIdBytes,
 } from '#protocol'
 import { type Answer, type Arrival, type Forcing, newArrival } from './arrivals.ts'
-import type { Building } from './building.ts'
+import type { Builder, Building } from './building.ts'
 import type { Conversation } from './conversation.ts'
 import type { Core } from './core.ts'
-import { findHomes } from './founding.ts'
+import { findHomes, foundingOf } from './founding.ts'
 import { introduce } from './introductions.ts'
 import type { RuleLimits } from './limits.ts'
 import type { RelayPorts } from './ports.ts'
@@ -45,6 +46,8 @@ export type Coming = {
   readonly hostsLater: boolean
   /** Regions that spoke of it meanwhile: they hear what became of it. */
   readonly spoke: Set<RegionId>
+  /** The region on whose word alone it is looked for; undefined: something of it is here, or a device here needs it. */
+  word: RegionId | undefined
   arrival: Arrival
   forcing: Forcing | undefined
   round: number
@@ -58,7 +61,7 @@ export type Coming = {
 
 /** Nothing of it has come yet, and nobody was asked. */
 export const newComing = (
-  init: Pick<Coming, 'id' | 'genesis' | 'users' | 'homes' | 'existing' | 'awaited' | 'arrival' | 'hostsLater'>,
+  init: Pick<Coming, 'id' | 'genesis' | 'users' | 'homes' | 'existing' | 'awaited' | 'arrival' | 'hostsLater' | 'word'>,
 ): Coming => ({
   ...init,
   epoch: init.existing?.epoch ?? 0,
@@ -83,7 +86,7 @@ export function comingAnew(
   if (homes.length < users.length) return undefined
   const from = { others: [], required: [conv.host], candidates: [conv.host], sinceMs: clock.monotonic() }
   return newComing({
-    ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, hostsLater: false },
+    ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, hostsLater: false, word: undefined },
     awaited: users.filter((_, m) => conv.members[m]!.local),
     arrival: newArrival({ opens: 0, here, hosted: false, hasSome: true, ...from }),
   })
@@ -99,8 +102,33 @@ export function answerOf({ id, arrival }: Coming, from: RegionId, state: Takeove
   return { host: regionOf(state.hostRegion), epoch, closed, before: regionOf(state.beforeRegion), beforeKeeps }
 }
 
+/** What came, or what was here, or nothing yet. Throws `conflict` when less came than was closed. */
+export function conversationOf(
+  coming: Coming,
+  existing: Conversation | undefined,
+  { core, builder }: { readonly core: Core; readonly builder: Builder },
+): Conversation {
+  const { id, genesis, homes, building } = coming
+  if (!building) {
+    const founding = foundingOf(id, genesis, (user) => core.ports.directory.knownHome(user))
+    return existing ?? core.convs.found(founding)
+  }
+  const closed = coming.payload && readHostRegister(coming.payload, core.ports.clock.now())
+  if (closed && building.head < closed.cut) throw new ParleyError('conflict', 'handed over less than was closed')
+  if (existing) {
+    builder.extend(existing, building)
+    return existing
+  }
+  const members = homes.map(({ userId, homeRegion, homeGeneration }) => ({
+    userId,
+    region: homeRegion,
+    since: homeGeneration,
+  }))
+  return builder.build(building, { genesisBytes: genesis, members, ...hostBefore(coming, building.from) })
+}
+
 /** Who hosts what comes from there, or did, as that region says. */
-export function hostBefore(
+function hostBefore(
   { arrival, homes, payload }: Coming,
   from: RegionId,
 ): { readonly host: RegionId; readonly epoch: number } {

@@ -22,6 +22,10 @@ export type RuleLimits = {
   readonly takeoverPatienceMs: number
   /** How often it asks, ms. */
   readonly takeoverAgainMs: number
+  /** Conversations that come here which are looked after in one tick. */
+  readonly comingSteps: number
+  /** … that are looked for on one region's word alone, and have waited in vain: about 2 KB each. */
+  readonly comingSpokenOf: number
   /** After so long without a link it is looked up where those live for whom something is kept, ms; then ever more rarely. */
   readonly lookUpAgainMs: number
   /** How often regions are told how far the journal has come, and how long after a start one of them is waited for, ms. */
@@ -46,6 +50,8 @@ export const RULE_LIMITS: RuleLimits = {
   sessionBacklogBytes: 256 * 1024,
   takeoverPatienceMs: 10_000,
   takeoverAgainMs: 1_000,
+  comingSteps: 256,
+  comingSpokenOf: 4_096,
   lookUpAgainMs: 60_000,
   notesAgainMs: 1_000,
   notesPatienceMs: 3_000,

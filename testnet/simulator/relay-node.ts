@@ -36,6 +36,8 @@ export const TINY_RULES: RuleLimits = {
   takeoverAgainMs: 400,
   lookUpAgainMs: 700,
   takeoverPatienceMs: 1_500,
+  comingSteps: 2,
+  comingSpokenOf: 1,
   notesAgainMs: 1_500,
   notesPatienceMs: 250,
   sessionBacklogBytes: 2_000,
