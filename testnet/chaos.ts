@@ -19,7 +19,7 @@ killed, stopped and cut off, their disks fail and their clocks are wrong. Ends w
 is lost, doubled, out of order or different at its two ends, and everything has arrived once all is well again.
 
   --kills N      how many processes are killed; default ${KILLS}. More than ${KILLS} are several runs, each with a new network
-  --minutes M    how many rounds of a minute, with --kills divided among them; default one for each ${Math.round(KILLS / ROUNDS)} kills
+  --minutes M    how many rounds, of about a minute each, with --kills divided among them; default one for each ${Math.round(KILLS / ROUNDS)} kills
   --seed S       what happens when; default: by chance, and printed
   --json FILE    writes everything that was measured there
   --plant NAME   runs with a bug planted, and ends with 0 if it is found; ${STORE_PLANTS.map(({ id }) => id).join(', ')},
@@ -27,9 +27,9 @@ is lost, doubled, out of order or different at its two ends, and everything has 
   --keep         keeps data, logs and journals even if all went well
 
 Examples:
-  npm run chaos                        ${KILLS} kills in ${ROUNDS} minutes
+  npm run chaos                        ${KILLS} kills in ${ROUNDS} rounds
   npm run chaos -- --minutes 1         a short one
-  npm run chaos -- --kills 5000        two and a half hours
+  npm run chaos -- --kills 5000        some hours
   npm run chaos -- --minutes 1 --plant commit-not-synced`
 
 const SEEDS = 2 ** 31

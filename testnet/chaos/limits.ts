@@ -1,7 +1,7 @@
 // What a run is made of. Times in milliseconds.
 
-/** The faults of a round, which takes about a minute: then everything heals and drains. */
-export const FAULTS_MS = 50_000
+/** The faults of a round, which takes a minute or little more: then everything starts again, heals and drains. */
+export const FAULTS_MS = 40_000
 /** Nothing begins so close to either end of the faults. */
 export const MARGIN_MS = 1_000
 export const ROUNDS = 6
