@@ -36,7 +36,7 @@ export const TINY_RULES: RuleLimits = {
   takeoverAgainMs: 400,
   lookUpAgainMs: 700,
   takeoverPatienceMs: 1_500,
-  comingSteps: 2,
+  comingSteps: 4,
   comingSpokenOf: 1,
   notesAgainMs: 1_500,
   notesPatienceMs: 250,

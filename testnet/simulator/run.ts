@@ -165,7 +165,8 @@ async function rest(world: World, player: Player, slices = QUIET_SLICES): Promis
   while (!player.isOver) await runUntil(world, clock.now() + SLICE_MS)
   const until = clock.now() + REST_MS
   let quiet = 0
-  while (clock.now() < until && quiet < slices) {
+  // At rest from when it became quiet, not from when that was believed.
+  while ((clock.now() < until || quiet > 0) && quiet < slices) {
     await runUntil(world, clock.now() + SLICE_MS)
     restartSilent(world, stuckAt)
     quiet = isQuiet(world) ? quiet + 1 : 0
