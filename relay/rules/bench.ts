@@ -29,6 +29,7 @@ import {
   type RegionId,
   type RegionSigner,
   type RelayItem,
+  type SignedRecord,
   SimulatedClock,
   type Submission,
   SubmissionSchema,
@@ -67,18 +68,37 @@ export type Pair = {
 
 type TestRegion = ReturnType<typeof makeRegion>
 
+const DAY_MS = 86_400_000
+
+function homeIn({ regionId, operational, grant }: TestRegion, head: SignedRecord): Home {
+  return openHomeRecord(countersign(head, regionId, operational, grant, START_MS, START_MS + DAY_MS), START_MS)
+}
+
+/** Where somebody lives in the second generation. */
+export function movedTo(region: TestRegion, { person, manifest }: Side): Home {
+  const next = { version: 2, previousHash: manifest.hash, home: region.regionId, generation: 2 }
+  return homeIn(region, person.sign(next).head)
+}
+
 /** Two people, each in a region of their own unless both regions are the same. */
 export function makePair(one: TestRegion = makeRegion(), two: TestRegion = makeRegion()): Pair {
   const people = [one, two].map((region) => ({ region, person: makePerson(region.regionId) }))
   people.sort((a, b) => compareIds(a.person.userId, b.person.userId))
   const [host, other] = people.map(({ region, person }, member): Side => {
     const { head, opened } = person.first
-    const record = countersign(head, region.regionId, region.operational, region.grant, START_MS, START_MS + 86_400_000)
-    const home = openHomeRecord(record, START_MS)
+    const home = homeIn(region, head)
     return { member, userId: person.userId, region: region.regionId, person, home, manifest: opened }
   })
   const [a, b] = [host!.userId, other!.userId]
   return { id: directConvId(a, b), genesis: directGenesis(a, b), host: host!, other: other! }
+}
+
+/** Somebody in each of the two regions; the first one hosts. */
+export function makePairHostedBy(host: TestRegion, other: TestRegion): Pair {
+  for (;;) {
+    const pair = makePair(host, other)
+    if (pair.host.region === host.regionId) return pair
+  }
 }
 
 export function foundingOfPair({ id, genesis, host, other }: Pair): Founding {

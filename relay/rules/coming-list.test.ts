@@ -1,36 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
-import { type ConvId, convIdBytes, countersign, IntroSchema, ItemKind, openHomeRecord, type RelayItem } from '#protocol'
+import { type ConvId, convIdBytes, IntroSchema, ItemKind, type RelayItem } from '#protocol'
 import { makeRegion } from '../fixtures.ts'
-import { type Bench, makePair, openBench, type Pair, START_MS, submissionOf } from './bench.ts'
+import { type Bench, makePairHostedBy, movedTo, openBench, type Pair, submissionOf } from './bench.ts'
 
 const HERE = makeRegion()
 const THERE = makeRegion()
 /** Where people lived who live here now: it answers nothing. */
 const SILENT = makeRegion()
-const DAY_MS = 86_400_000
 const LIMITS = { comingSpokenOf: 2, comingSteps: 3, takeoverPatienceMs: 1_000, takeoverAgainMs: 100 }
 
-/** With somebody there, who decides about the host. */
-function pairHostedThere(): Pair {
-  for (;;) {
-    const pair = makePair(HERE, THERE)
-    if (pair.host.region === THERE.regionId) return pair
-  }
-}
-
 const intro = ({ genesis }: Pair): RelayItem => ({ kind: ItemKind.INTRO, value: create(IntroSchema, { genesis }) })
-
-function movedHere(bench: Bench, { other }: Pair): void {
-  const { regionId, operational, grant } = HERE
-  const { head } = other.person.sign({
-    ...{ version: 2, previousHash: other.manifest.hash, home: regionId, generation: 2 },
-  })
-  const record = countersign(head, regionId, operational, grant, START_MS, START_MS + DAY_MS)
-  bench.homes.set(other.userId, openHomeRecord(record, START_MS))
-  bench.former.set(other.userId, { region: SILENT.regionId, generation: 1, gone: false })
-}
 
 /** What is asked for within the next second. */
 async function lookedFor(bench: Bench, pairs: readonly Pair[]): Promise<number[]> {
@@ -43,10 +24,13 @@ async function lookedFor(bench: Bench, pairs: readonly Pair[]): Promise<number[]
 }
 
 test('what only a region speaks of, and never comes, makes room for what it speaks of later; what a device needs does not', async () => {
-  const pairs = Array.from({ length: 8 }, pairHostedThere)
+  const pairs = Array.from({ length: 8 }, () => makePairHostedBy(THERE, HERE))
   const people = pairs.flatMap(({ host, other }) => [host, other])
   const bench = await openBench(HERE.regionId, people, { limits: LIMITS })
-  for (const pair of pairs) movedHere(bench, pair)
+  for (const { other } of pairs) {
+    bench.homes.set(other.userId, movedTo(HERE, other))
+    bench.former.set(other.userId, { region: SILENT.regionId, generation: 1, gone: false })
+  }
   for (const { regionId } of [THERE, SILENT]) bench.linkUp(regionId)
   const speak = async (...of: number[]): Promise<void> => {
     for (const i of of) bench.hear(THERE.regionId, pairs[i]!.id, intro(pairs[i]!))

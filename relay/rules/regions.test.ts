@@ -4,7 +4,6 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import {
   chainHash,
   convIdBytes,
-  countersign,
   encodeItem,
   type HomeRecord,
   IntroSchema,
@@ -29,6 +28,8 @@ import {
   type Bench,
   entryOf,
   makePair,
+  makePairHostedBy,
+  movedTo,
   openBench,
   type Pair,
   type Side,
@@ -42,15 +43,8 @@ const HERE = makeRegion()
 const THERE = makeRegion()
 const STRANGERS = makeRegion()
 
-/** A pair of somebody here and somebody there, hosted here or there. */
-function pairHostedBy(region: RegionId): Pair {
-  for (;;) {
-    const pair = makePair(HERE, THERE)
-    if (pair.host.region === region) return pair
-  }
-}
-const hosted = pairHostedBy(HERE.regionId)
-const replica = pairHostedBy(THERE.regionId)
+const hosted = makePairHostedBy(HERE, THERE)
+const replica = makePairHostedBy(THERE, HERE)
 const unheard = makePair(HERE, THERE)
 const elsewhere = makePair(THERE, STRANGERS)
 const bystanders = makePair(HERE, STRANGERS)
@@ -282,12 +276,9 @@ test('a register is acknowledged up to what there is, whatever the other region 
 
 test('where somebody lived and left, a region that believes something older still hears where they live', async () => {
   const bench = await openHere()
-  const { person, manifest, home, userId } = guest
-  const next = { version: 2, previousHash: manifest.hash, home: STRANGERS.regionId, generation: 2 }
-  const until = START_MS + 86_400_000
-  const { regionId, operational, grant } = STRANGERS
-  const record = countersign(person.sign(next).head, regionId, operational, grant, START_MS, until)
-  bench.homes.set(userId, openHomeRecord(record, START_MS))
+  const { home, userId } = guest
+  const { regionId } = STRANGERS
+  bench.homes.set(userId, movedTo(STRANGERS, guest))
   bench.relay.homeChanged(userId)
   await bench.settle()
   const taken = create(TakeoverSchema, { epoch: 1, done: true, genesis: replica.genesis })
