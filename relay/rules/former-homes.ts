@@ -26,14 +26,13 @@ import { inboxPartition, readNumber, writeNumber } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { learnHomes } from './founding.ts'
 import type { FormerHome } from './ports.ts'
+import { Round } from './round.ts'
 
 /** Partition: `u<region> <user>` has to be told of this home generation or a later one, `t<user>` was. */
 const FORMER = 'm'
 const UNTOLD = 'u'
 /** People of whom a region hears at once. */
 const PAGE = 32
-/** A region that does not answer is asked ever more rarely, up to so many times less often. */
-const RARER_MAX = 32
 
 const untoldOf = (region: RegionId): string => `${UNTOLD}${region} `
 const untoldKey = (region: RegionId, user: UserId): string => `${untoldOf(region)}${user}`
@@ -62,11 +61,6 @@ function readUntold(row: Uint8Array): { generation: number; gone: boolean } {
   return { generation: from.u53(), gone: from.u8() === 1 }
 }
 
-/** Where telling a region has got to. */
-type Round = { after: string; rarer: number; dueMs: number; reading: boolean }
-
-const newRound = (): Round => ({ after: '', rarer: 1, dueMs: Number.NEGATIVE_INFINITY, reading: false })
-
 /** How an item names a person: 32 bytes like those of a conversation. */
 const nameOf = (user: UserId): ConvId => convIdOf(userIdBytes(user))
 
@@ -84,13 +78,20 @@ export class FormerHomes {
     this.#left = left
   }
 
+  /** Everybody of whom that region has to be told, at once and then ever more rarely. */
+  #begin(region: RegionId): void {
+    const prefix = untoldOf(region)
+    const rows = { partition: FORMER, behind: prefix, to: endOf(prefix), pageRows: PAGE, againMs: this.#againMs }
+    this.#rounds.set(region, new Round(rows, Number.NEGATIVE_INFINITY))
+  }
+
   /** Whom a former boot has not told. */
   start(from = UNTOLD): void {
     const { store, load } = this.#core
     load(store.range(FORMER, { from, to: endOf(UNTOLD), limit: 1, reverse: false }), ([row]) => {
       if (!row) return
       const region = row[0].slice(UNTOLD.length, row[0].indexOf(' ')) as RegionId
-      if (!this.#rounds.has(region)) this.#rounds.set(region, newRound())
+      if (!this.#rounds.has(region)) this.#begin(region)
       this.start(endOf(untoldOf(region)))
     })
   }
@@ -105,7 +106,7 @@ export class FormerHomes {
     load(store.get(FORMER, toldKey(user)), (told) => {
       if (told && readNumber(told) >= homeGeneration) return
       oweTelling(store, user, former, homeGeneration)
-      this.#rounds.set(former.region, newRound())
+      this.#begin(former.region)
     })
   }
 
@@ -121,38 +122,25 @@ export class FormerHomes {
   }
 
   linkUp(region: RegionId): void {
-    if (this.#rounds.has(region)) this.#rounds.set(region, newRound())
+    if (this.#rounds.has(region)) this.#begin(region)
   }
 
   tick(): void {
     const { links, clock } = this.#core.ports
     const now = clock.monotonic()
     for (const [region, round] of this.#rounds) {
-      if (round.reading || round.dueMs > now) continue
+      if (!round.isDue(now)) continue
       round.dueMs = now + this.#againMs
       if (links.isUp(region)) this.#tell(region, round)
       else links.want(region)
     }
   }
 
-  /** The next page; at the end it begins anew, more rarely. */
   #tell(region: RegionId, round: Round): void {
-    const { store, load, ports } = this.#core
-    const prefix = untoldOf(region)
-    const from = round.after === '' ? prefix : `${round.after}\0`
-    round.reading = true
-    load(store.range(FORMER, { from, to: endOf(prefix), limit: PAGE, reverse: false }), (rows) => {
-      round.reading = false
+    round.next(this.#core, (keys, none) => {
       if (this.#rounds.get(region) !== round) return
-      if (rows.length === 0 && round.after === '') {
-        this.#rounds.delete(region)
-        return
-      }
-      for (const [key] of rows) this.#tellOf(region, key.slice(prefix.length) as UserId)
-      round.after = rows.length === PAGE ? rows[rows.length - 1]![0] : ''
-      if (round.after !== '') return
-      round.dueMs = ports.clock.monotonic() + this.#againMs * round.rarer
-      round.rarer = Math.min(2 * round.rarer, RARER_MAX)
+      if (none) this.#rounds.delete(region)
+      for (const key of keys) this.#tellOf(region, key.slice(untoldOf(region).length) as UserId)
     })
   }
 
@@ -202,7 +190,7 @@ export class FormerHomes {
       // In the generation before, or an earlier one, they lived here.
       if (isElsewhere && !(told && readNumber(told) >= homeGeneration - 1)) {
         oweTelling(store, userId, former, homeGeneration)
-        if (!this.#rounds.has(former.region)) this.#rounds.set(former.region, newRound())
+        if (!this.#rounds.has(former.region)) this.#begin(former.region)
       }
       then()
     })

@@ -6,14 +6,10 @@ import type { Conversation } from './conversation.ts'
 import { feedPartition, POSITION_KEY, readLagKey } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { findHomes } from './founding.ts'
+import { Round } from './round.ts'
 
 /** Streams of which the readers are looked up in one go. */
 const PER_SWEEP = 8
-/** Rounds come ever more rarely, up to so many times less often. */
-const RARER_MAX = 32
-
-type Round = { after: string; dueMs: number; rarer: number; reading: boolean }
-
 export class SilentRegions {
   readonly #core: Core
   readonly #clock: Clock
@@ -38,23 +34,14 @@ export class SilentRegions {
     const now = this.#clock.monotonic()
     let round = this.#rounds.get(region)
     if (!round) {
-      round = { after: POSITION_KEY, dueMs: now + this.#againMs, rarer: 1, reading: false }
+      const rows = { partition: feedPartition(region), behind: POSITION_KEY, to: undefined, pageRows: PER_SWEEP }
+      round = new Round({ ...rows, againMs: this.#againMs }, now + this.#againMs)
       this.#rounds.set(region, round)
     }
-    if (!round.reading && round.dueMs <= now) this.#page(region, round)
-  }
-
-  #page(region: RegionId, round: Round): void {
-    round.reading = true
-    const options = { from: `${round.after}\0`, to: undefined, limit: PER_SWEEP, reverse: false }
-    this.#core.load(this.#core.store.range(feedPartition(region), options), (rows) => {
-      round.reading = false
-      for (const id of new Set(rows.map(([key]) => readLagKey(key).conv)))
+    if (!round.isDue(now)) return
+    round.next(this.#core, (keys) => {
+      for (const id of new Set(keys.map((key) => readLagKey(key).conv)))
         this.#core.convs.with(id, (conv) => conv && this.#lookUp(conv, region))
-      round.after = rows[PER_SWEEP - 1]?.[0] ?? POSITION_KEY
-      if (rows.length === PER_SWEEP) return
-      round.dueMs = this.#clock.monotonic() + this.#againMs * round.rarer
-      round.rarer = Math.min(2 * round.rarer, RARER_MAX)
     })
   }
 
