@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { getHeapStatistics } from 'node:v8'
 import { ParleyError, systemClock } from '#protocol'
 import type { Decoder } from '#protocol/decoders'
-import { INPUT_MAX_MS, MEMORY_FACTOR, MEMORY_FLOOR_BYTES, OWN_SLACK_BYTES, TRIES } from './limits.ts'
+import { INPUT_MAX_MS, MEMORY_FACTOR, MEMORY_FLOOR_BYTES, OWN_SLACK_BYTES, STACK_FRAMES, TRIES } from './limits.ts'
 
 export type Judged = {
   /** Equal for inputs that took the same way, as far as that can be seen from outside. */
@@ -87,14 +87,30 @@ function outcomeOf({ value, error }: Run, held: { ownBytes: number; objects: num
   return `taken: ${typeof value === 'object' && value ? Object.keys(value).length : typeof value}, ${Math.round(2 * Math.log2(1 + held.objects))} ${size}`
 }
 
+/** What it throws, and where. */
+async function thrownBy(again: () => unknown): Promise<string> {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = STACK_FRAMES
+  try {
+    await again()
+    return 'something that it does not throw again'
+  } catch (error) {
+    return error instanceof Error ? `${error.stack}` : String(error)
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
 async function againFault(decoder: Decoder, value: unknown, bytes: Uint8Array): Promise<string | undefined> {
   // Views of a Buffer are Buffers: equal bytes, and unequal all the same.
   if (!decoder.encode || Buffer.isBuffer(bytes)) return undefined
+  const { encode } = decoder
+  const writeAndRead = async (): Promise<unknown> => decoder.decode(encode(value))
   let second: unknown
   try {
-    second = await decoder.decode(decoder.encode(value))
-  } catch (error) {
-    return `what was decoded does not survive being written: ${error instanceof Error ? error.stack : String(error)}`
+    second = await writeAndRead()
+  } catch {
+    return `what was decoded does not survive being written: ${await thrownBy(writeAndRead)}`
   }
   return isDeepStrictEqual(value, second)
     ? undefined
@@ -157,10 +173,8 @@ export async function judge(decoder: Decoder, input: Uint8Array): Promise<Judged
   const accepted = first.error === undefined
   const held = accepted ? heldBy(first.value, bytes.buffer) : { ownBytes: 0, objects: 0 }
   let fault = dearFault(decoder, first, bytes)
-  if (!accepted && !(first.error instanceof ParleyError)) {
-    const { error } = first
-    fault = `throws ${error instanceof Error ? error.stack : String(error)}`
-  }
+  if (!accepted && !(first.error instanceof ParleyError))
+    fault = `throws ${await thrownBy(() => decoder.decode(bytes))}`
   if (held.ownBytes > MEMORY_FACTOR * bytes.length + OWN_SLACK_BYTES)
     fault ??= `the value holds ${held.ownBytes} bytes of its own out of ${bytes.length}`
   if (accepted) fault ??= await againFault(decoder, first.value, bytes)

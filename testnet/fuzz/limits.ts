@@ -10,6 +10,8 @@ export const WORKERS = 2
 export const INPUT_MAX_MS = 50
 /** A pause of the machine is not the input's fault: what looks too dear runs so many times more, and the best counts. */
 export const TRIES = 4
+/** Of what is thrown and no refusal. */
+export const STACK_FRAMES = 20
 /** Memory made by an input, garbage included: at most so many times the largest input that its decoder takes … */
 export const MEMORY_FACTOR = 4
 /** … where a smaller limit counts as this one. */

@@ -7,6 +7,8 @@ import { rememberSignatures } from './remembered.ts'
 import { SHARED_HEADER_BYTES, type Task } from './task.ts'
 
 async function work({ folder, name, seed, executions, shared }: Task): Promise<void> {
+  // Refusals are made to be caught, and a stack is most of what one costs; judge.ts asks again for those that matter.
+  Error.stackTraceLimit = 0
   const coverage = startCoverage()
   rememberSignatures()
   const decoder = (await decodersOf(folder)).find((one) => one.name === name)
