@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
 import { keepInput } from './fuzz/corpus.ts'
-import { EXECUTIONS, PROGRESS_MS } from './fuzz/limits.ts'
+import { COVERED_EXECUTIONS, EXECUTIONS, PROGRESS_MS } from './fuzz/limits.ts'
 import { decodersOf, FOLDERS, type Folder } from './fuzz/registry.ts'
 import { type Outcome, runAll, type Watched } from './fuzz/run.ts'
 
@@ -14,6 +14,7 @@ const HELP = `npm run fuzz -- [--executions N] [--decoder NAME] [--seed N] [--un
   --unreached      show the lines that no input came to
   --list           names of all decoders
 
+What is reached is counted in the first ${COVERED_EXECUTIONS} executions of each.
 Failing inputs are kept as files below testnet/fuzz/corpus and are tried first from then on, by npm test too.`
 
 const { values } = parseArgs({

@@ -31,6 +31,7 @@ export function startCoverage(): { take(): Covered } {
       session.post('Profiler.takePreciseCoverage', (error, taken) => {
         if (!error) result = taken.result
       })
+      session.post('Profiler.stopPreciseCoverage')
       session.disconnect()
       return summed(result)
     },

@@ -1,7 +1,8 @@
 // A thread that fuzzes one decoder. The input under way stands in shared memory, so that it is known when it never ends.
 import { parentPort, workerData } from 'node:worker_threads'
-import { startCoverage } from './coverage.ts'
+import { type Covered, startCoverage } from './coverage.ts'
 import { fuzz } from './fuzz.ts'
+import { COVERED_EXECUTIONS } from './limits.ts'
 import { decodersOf } from './registry.ts'
 import { rememberSignatures } from './remembered.ts'
 import { SHARED_HEADER_BYTES, type Task } from './task.ts'
@@ -15,14 +16,17 @@ async function work({ folder, name, seed, executions, shared }: Task): Promise<v
   if (!decoder) throw new Error(`no decoder ${name}`)
   const numbers = new Int32Array(shared, 0, 2)
   const input = new Uint8Array(shared, SHARED_HEADER_BYTES)
+  let covered: Covered | undefined
   const about = (bytes: Uint8Array, done: number): void => {
+    if (done === COVERED_EXECUTIONS) covered = coverage.take()
     const shown = bytes.length > input.length ? bytes.subarray(0, input.length) : bytes
     numbers[0] = done
     numbers[1] = shown.length
     input.set(shown)
   }
   const findings = await fuzz(decoder, { seed, executions, about })
-  parentPort!.postMessage({ findings, covered: coverage.take() })
+  covered ??= coverage.take()
+  parentPort!.postMessage({ findings, covered })
 }
 
 // Timers do not keep a thread alive, and what waits for a commit in memory waits for a timer.
