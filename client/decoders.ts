@@ -24,6 +24,8 @@ const clock = new SimulatedClock(NOW_MS)
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
 const json = (value: unknown): Uint8Array => bytesOfText(JSON.stringify(value))
 const marked = (mark: number, bytes: Uint8Array): Uint8Array => new Uint8Array(Buffer.concat([Buffer.of(mark), bytes]))
+/** Of the answer, which the stand-in for the network makes here. */
+const STAND_IN_COPIES = 2
 const STATUSES = [200, 400, 404, 429, 500, 503]
 
 /** What an answer is for, by the first byte of the input; above that its status, 200 being the most frequent. */
@@ -48,7 +50,7 @@ function answerDecoder(): Decoder {
     name: 'client/answers',
     covers: ['http.ts fromBase64', 'regions.ts readRegion'],
     maxBytes: HTTP_ANSWER_MAX_BYTES,
-    memoryFactor: JSON_MEMORY_FACTOR,
+    memoryFactor: JSON_MEMORY_FACTOR + STAND_IN_COPIES,
     examples: () => questions.map(([answer], i) => marked(i, json(answer))),
     refusedExamples: () => STATUSES.map((_, i) => marked(i * count, json({ error }))),
     async decode(bytes) {
@@ -65,6 +67,8 @@ const parametersDecoder: Decoder = {
   name: 'client/parseParameters',
   covers: ['db/profile-file.ts parseParameters'],
   maxBytes: PARAMETERS_MAX_CHARS,
+  // The file is a text, of two bytes a character, before anything looks at it.
+  memoryFactor: JSON_MEMORY_FACTOR,
   examples: () => [json({ format: 1, kdf: 'argon2id', nonce: 'AAAA', memoryKib: 65_536, passes: 3, lanes: 4 })],
   decode: (bytes) => parseParameters(textOf(bytes), 'a profile').passes,
 }
