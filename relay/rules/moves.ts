@@ -20,7 +20,7 @@ import {
   type SignedRecord,
 } from '#protocol'
 import { newAcceptor } from './ballots.ts'
-import { type Conversation, isClosed, pin, unpin } from './conversation.ts'
+import { type Conversation, isClosed, type Member, pin, unpin } from './conversation.ts'
 import {
   collect,
   HOST_STREAM,
@@ -245,7 +245,7 @@ export class Moves {
       if (!stays) member.region = region
       const wasLocal = member.local
       member.local = member.region === here && !core.isAwaited(conv.id, member.userId)
-      if (member.local && !wasLocal) member.since = directory.knownHome(member.userId)?.homeGeneration ?? 1
+      if (member.local && !wasLocal) this.#nowLocal(conv, member)
     }
     const owed = new Set(conv.members.map(({ region }) => region).filter((region) => region !== here))
     if (!livesHere(conv, here)) owed.clear()
@@ -266,6 +266,14 @@ export class Moves {
     }
     this.#oweAgain(conv)
     core.convs.moved(conv)
+  }
+
+  #nowLocal(conv: Conversation, member: Member): void {
+    const { directory, region: here } = this.#parts.core.ports
+    const home = directory.knownHome(member.userId)
+    if (!home || home.homeRegion === here) member.since = home?.homeGeneration ?? 1
+    // They moved on before what they had elsewhere had come: what came here meanwhile they have not got.
+    else this.#parts.core.inboxes.arrived(conv, member, conv.low)
   }
 
   #oweLog(conv: Conversation, region: RegionId, acked: number): void {
