@@ -1,7 +1,7 @@
 // Registers of a conversation: how far the other side has everything (their home says so), and how far each side has
 // read (sealed by the reader). The latest wins, so nothing is queued: what counts is what stands when a frame is made.
 import { create } from '@bufbuild/protobuf'
-import { isPosition, ParleyError, type Position, type RegisterUpdate, RegisterUpdateSchema } from '#protocol'
+import { isPosition, keptOf, ParleyError, type Position, type RegisterUpdate, RegisterUpdateSchema } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import { type Core, putRow, say, type Turn } from './core.ts'
 
@@ -24,17 +24,27 @@ export function takeRegister(core: Core, turn: Turn, conversation: Conversation,
   const at = positionIn(update.version)
   const user = conversation.members[update.member]
   if (at === undefined || !user) return
-  if (update.kind === DELIVERED && update.member !== conversation.me && at > conversation.row.delivered) {
-    putRow(turn, conversation, { delivered: at })
-    say(turn, { type: 'delivered', conv: conversation.id, user, upTo: at })
+  // It may be of before a cut that has made what it speaks of void.
+  const upTo = keptOf(at, conversation.cuts)
+  if (update.kind === DELIVERED && update.member !== conversation.me && upTo > conversation.row.delivered) {
+    putRow(turn, conversation, { delivered: upTo })
+    say(turn, { type: 'delivered', conv: conversation.id, user, upTo })
   }
-  if (update.kind === READ) takeReadMark(core, turn, conversation, update, at)
+  if (update.kind === READ) takeReadMark(core, turn, conversation, update, at, upTo)
 }
 
-function takeReadMark(core: Core, turn: Turn, conversation: Conversation, update: RegisterUpdate, at: Position): void {
+/** It says `at`; of that everything up to `upTo` still stands. */
+function takeReadMark(
+  core: Core,
+  turn: Turn,
+  conversation: Conversation,
+  update: RegisterUpdate,
+  at: Position,
+  upTo: Position,
+): void {
   const { row, members, me, id } = conversation
   const user = members[update.member]!
-  const newer = at > (update.member === me ? row.ownRead : row.peerRead)
+  const newer = upTo > (update.member === me ? row.ownRead : row.peerRead)
   const writer = core.people.peers(user)?.find((peer) => peer.device === update.device)
   if (!newer || !writer) return
   try {
@@ -47,11 +57,11 @@ function takeReadMark(core: Core, turn: Turn, conversation: Conversation, update
   }
   conversation.keptMark = undefined
   if (update.member === me) {
-    putRow(turn, conversation, { ownRead: at, ownReadTold: at })
+    putRow(turn, conversation, { ownRead: upTo, ownReadTold: upTo })
     return
   }
-  putRow(turn, conversation, { peerRead: at })
-  say(turn, { type: 'read', conv: id, user, upTo: at })
+  putRow(turn, conversation, { peerRead: upTo })
+  say(turn, { type: 'read', conv: id, user, upTo })
 }
 
 /** A state key has come: the mark that was kept for want of it may open now. */

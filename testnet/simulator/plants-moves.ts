@@ -212,4 +212,22 @@ export const MOVES_PLANTS: readonly Plant[] = [
     story: 5123919,
     seeds: 1,
   },
+  {
+    id: 'moved-on-before-it-came',
+    file: 'relay/rules/moves.ts',
+    patches: [['    else this.#parts.core.inboxes.arrived(conv, member, conv.low)\n', '']],
+    explain: 'of who moves on before what they had elsewhere has come, what came meanwhile counts as read',
+    checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
+    story: 20_329_847,
+    seeds: 1,
+  },
+  {
+    id: 'mark-of-what-is-void',
+    file: 'client/rules/marks.ts',
+    patches: [['  const upTo = keptOf(at, conversation.cuts)\n', '  const upTo = at\n']],
+    explain: 'a read mark of before a cut counts for what the cut has made void',
+    checks: ['marks'],
+    story: 20_228_904,
+    seeds: 1,
+  },
 ]
