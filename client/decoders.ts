@@ -11,11 +11,10 @@ import {
   manifestRecord,
   NOW_MS,
   regionRecord,
-  textOf,
 } from '#protocol/decoders'
 import { parseParameters } from './db/profile-file.ts'
 import { homeDirectory } from './home-directory.ts'
-import { HTTP_ANSWER_MAX_BYTES, PARAMETERS_MAX_CHARS } from './limits.ts'
+import { HTTP_ANSWER_MAX_BYTES, PARAMETERS_MAX_BYTES } from './limits.ts'
 import { listRegions, regionAt } from './regions.ts'
 import type { OpenSession } from './session.ts'
 
@@ -24,8 +23,6 @@ const clock = new SimulatedClock(NOW_MS)
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
 const json = (value: unknown): Uint8Array => bytesOfText(JSON.stringify(value))
 const marked = (mark: number, bytes: Uint8Array): Uint8Array => new Uint8Array(Buffer.concat([Buffer.of(mark), bytes]))
-/** Of the answer, which the stand-in for the network makes here. */
-const STAND_IN_COPIES = 2
 const STATUSES = [200, 400, 404, 429, 500, 503]
 
 /** What an answer is for, by the first byte of the input; above that its status, 200 being the most frequent. */
@@ -50,13 +47,15 @@ function answerDecoder(): Decoder {
     name: 'client/answers',
     covers: ['http.ts fromBase64', 'regions.ts readRegion'],
     maxBytes: HTTP_ANSWER_MAX_BYTES,
-    memoryFactor: JSON_MEMORY_FACTOR + STAND_IN_COPIES,
+    memoryFactor: JSON_MEMORY_FACTOR,
     examples: () => questions.map(([answer], i) => marked(i, json(answer))),
     refusedExamples: () => STATUSES.map((_, i) => marked(i * count, json({ error }))),
     async decode(bytes) {
       const first = bytes[0] ?? 0
       const status = STATUSES[Math.floor(first / count)] ?? 200
-      globalThis.fetch = async () => new Response(Buffer.from(bytes.subarray(1)), { status })
+      // A real Response copies what it is made of, and those copies would count as the client's.
+      const response = { status, ok: status < 400, body: [bytes.subarray(1)] }
+      globalThis.fetch = async () => response as unknown as Response
       await questions[first % count]![1]()
       return status
     },
@@ -66,11 +65,9 @@ function answerDecoder(): Decoder {
 const parametersDecoder: Decoder = {
   name: 'client/parseParameters',
   covers: ['db/profile-file.ts parseParameters'],
-  maxBytes: PARAMETERS_MAX_CHARS,
-  // The file is a text, of two bytes a character, before anything looks at it.
-  memoryFactor: JSON_MEMORY_FACTOR,
+  maxBytes: PARAMETERS_MAX_BYTES,
   examples: () => [json({ format: 1, kdf: 'argon2id', nonce: 'AAAA', memoryKib: 65_536, passes: 3, lanes: 4 })],
-  decode: (bytes) => parseParameters(textOf(bytes), 'a profile').passes,
+  decode: (bytes) => parseParameters(bytes, 'a profile').passes,
 }
 
 export function decoders(): Decoder[] {

@@ -32,7 +32,7 @@ export const STATE_KEYS_KEPT = 16
 /** Rows that are kept in memory because they are needed again soon: bytes of all of them together. */
 export const ROWS_KEPT_BYTES = 8 * 1024 * 1024
 /** Of the file that says how a profile's passphrase is stretched. */
-export const PARAMETERS_MAX_CHARS = 4 * 1024
+export const PARAMETERS_MAX_BYTES = 4 * 1024
 /** Authors of messages whose names are kept taken apart. */
 export const AUTHORS_KEPT = 1_024
 /** Hashes of a conversation's chain that are kept in memory, to compare what others have seen with. */

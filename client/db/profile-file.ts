@@ -6,7 +6,7 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import Database, { setLogger } from '@signalapp/sqlcipher'
 import { ParleyError } from '#protocol'
-import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PARAMETERS_MAX_CHARS } from '../limits.ts'
+import { ARGON2_LANES, ARGON2_MEMORY_KIB, ARGON2_PASSES, PARAMETERS_MAX_BYTES } from '../limits.ts'
 import type { DeviceDb } from '../rules/schema.ts'
 import { LAYOUT_VERSION, layoutOf, migrate } from './migrations.ts'
 import { sqlDb } from './sql-db.ts'
@@ -53,13 +53,13 @@ async function readParameters(directory: string): Promise<Parameters> {
   if (!profileExists(directory)) {
     throw new ParleyError('no_such_profile', `there is no profile in ${directory}`, { profile: directory })
   }
-  return parseParameters(await readFile(join(directory, PARAMETERS), 'utf8').catch(() => ''), directory)
+  return parseParameters(await readFile(join(directory, PARAMETERS)).catch(() => Buffer.alloc(0)), directory)
 }
 
-export function parseParameters(text: string, directory: string): Parameters {
+export function parseParameters(bytes: Uint8Array, directory: string): Parameters {
   try {
-    if (text.length > PARAMETERS_MAX_CHARS) throw new TypeError()
-    const read = JSON.parse(text) as Parameters
+    if (bytes.length > PARAMETERS_MAX_BYTES) throw new TypeError()
+    const read = JSON.parse(new TextDecoder().decode(bytes)) as Parameters
     const { nonce, memoryKib, passes, lanes } = read
     const sane = [memoryKib, passes, lanes].every((value) => Number.isSafeInteger(value) && value > 0)
     if (read.format !== FORMAT || read.kdf !== 'argon2id' || typeof nonce !== 'string' || !sane) throw new TypeError()

@@ -10,6 +10,7 @@ import { Round } from './round.ts'
 
 /** Streams of which the readers are looked up in one go. */
 const PER_SWEEP = 8
+
 export class SilentRegions {
   readonly #core: Core
   readonly #clock: Clock
