@@ -194,7 +194,7 @@ function movingVectors(cast: Cast): VectorCase[] {
     state.valid('host registers that were committed', { epoch: 2 }),
     takeover.valid('takeover', { epoch: 2, genesis }),
     takeover.valid('takeover for one of the members', { epoch: 2, genesis, userId: [userIdBytes(cast.ben.id)] }),
-    takeover.valid('takeover that is done', { epoch: 2, done: true, genesis }),
+    takeover.valid('takeover that is done', { epoch: 2, done: true, genesis, userId: [userIdBytes(cast.ben.id)] }),
     there.valid('takeover state: unknown here', {}),
     there.valid('takeover state: unknown here, and never to be hosted here', { closed }),
     there.valid('takeover state: who hosts', host),

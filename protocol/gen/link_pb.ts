@@ -534,7 +534,7 @@ export type Takeover = Message<"parley.v1.Takeover"> & {
   genesis: Uint8Array;
 
   /**
-   * members of whom it lacks what was there
+   * members of whom it lacks what was there; when done, whom it serves
    *
    * @generated from field: repeated bytes user_id = 4;
    */

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Random, type RegionId, simulatedRandom, systemRandom } from '#protocol'
+import { create } from '@bufbuild/protobuf'
+import {
+  type ConvId,
+  NOWHERE,
+  type Random,
+  type RegionId,
+  SignedRecordSchema,
+  simulatedRandom,
+  systemRandom,
+} from '#protocol'
 import { type Answer, type Arrival, newArrival, onAnswer, planOf, requiring, unanswered } from './arrivals.ts'
 
 const region = (i: number): RegionId => `region ${i}` as RegionId
@@ -9,7 +18,7 @@ const CANDIDATES_MAX = 16
 
 const replica = (candidates: readonly RegionId[]): Arrival =>
   newArrival({
-    ...{ opens: 0, here: HERE, hosted: false, hasSome: false, others: [], required: [], candidates },
+    ...{ opens: 0, here: HERE, hosted: 0, hasSome: false, others: [], required: [], candidates },
     sinceMs: 0,
   })
 const nothing: Answer = { host: undefined, epoch: 0, closed: undefined, before: undefined }
@@ -30,6 +39,17 @@ test('whoever is named just now has as much time to answer as the others had', (
   assert.equal(named.sinceMs, 500)
   const again = onAnswer(named, region(1), { ...nothing, before: region(2) }, 900)
   assert.equal(again.sinceMs, 500, 'who is named again has no more of it')
+})
+
+test('a host does not ask one of before, that has not heard of it, to end what goes on here', () => {
+  const before = region(1)
+  const closed = { convId: 'it' as ConvId, region: before, beforeEpoch: 4, at: NOWHERE, hash: new Uint8Array(32) }
+  const record = create(SignedRecordSchema)
+  const arrival: Arrival = { ...replica([before]), opens: 4, hosted: 2 }
+  const answer = { ...nothing, host: before, epoch: 1, closed: { ...closed, record } }
+  assert.deepEqual(planOf(onAnswer(arrival, before, answer, 0), before, true), { do: 'own' })
+  const later = onAnswer(arrival, before, { ...answer, epoch: 3 }, 0)
+  assert.equal(planOf(later, before, true).do, 'take', 'it was host since')
 })
 
 /** What regions say in some order, truly or not. */

@@ -20,8 +20,8 @@ export type Arrival = {
   /** The epoch that this region is to open; 0: it is to be a replica. */
   readonly opens: number
   readonly here: RegionId
-  /** It is hosted here: all that can come is what was not delivered yet where somebody lived. */
-  readonly hosted: boolean
+  /** The epoch in which it is hosted here: all that can come is what was not delivered yet where somebody lived. Else 0. */
+  readonly hosted: number
   /** Something of it is here already. */
   readonly hasSome: boolean
   /** Where the members live, or lived until they came here, but for the one who decides about the host. */
@@ -113,9 +113,11 @@ export function mayComeFromElsewhere(arrival: Arrival, than: RegionId, late: boo
   })
 }
 
-/** The host of the newest epoch that anybody spoke of; one that names another knows better itself. */
+/** The host of the newest epoch that is known; one that names another knows better itself. */
 function newestHost(arrival: Arrival): RegionId | undefined {
-  let newest: Answer | undefined
+  const { hosted, here } = arrival
+  // A host of before that was told, and lost that again, closes what has gone on here since.
+  let newest: Pick<Answer, 'host' | 'epoch'> | undefined = hosted > 0 ? { host: here, epoch: hosted } : undefined
   for (const answer of arrival.answers.values()) {
     if (answer.host !== undefined && (!newest || answer.epoch > newest.epoch)) newest = answer
   }
@@ -135,7 +137,7 @@ export function planOf(arrival: Arrival, before: RegionId | undefined, patient: 
 function hostPlan(arrival: Arrival, before: RegionId | undefined, patient: boolean, silent: RegionId[]): Plan {
   const said = newestHost(arrival)
   const host = said ?? before
-  if (host === arrival.here && arrival.hosted)
+  if (host === arrival.here && arrival.hosted > 0)
     return silent.length > 0 && patient ? { do: 'ask', regions: silent } : { do: 'own' }
   const answer = host === undefined ? undefined : arrival.answers.get(host)
   // Whoever lived elsewhere for a moment may have made that region host meanwhile, with a statement of the same host.
@@ -167,7 +169,7 @@ function replicaPlan(arrival: Arrival, patient: boolean, silent: RegionId[]): Pl
   // Somebody who has it no more says who has: that is not nothing.
   const host = newestHost(arrival)
   if (host !== undefined && host !== arrival.here && !arrival.answers.has(host)) return { do: 'ask', regions: silent }
-  const enough = silent.length === 0 || (!patient && (arrival.answers.size > 0 || arrival.hosted))
+  const enough = silent.length === 0 || (!patient && (arrival.answers.size > 0 || arrival.hosted > 0))
   return enough ? { do: 'begin', closed: [] } : { do: 'ask', regions: silent }
 }
 

@@ -88,7 +88,7 @@ export function comingAnew(
   return newComing({
     ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, hostsLater: false, word: undefined },
     awaited: users.filter((_, m) => conv.members[m]!.local),
-    arrival: newArrival({ opens: 0, here, hosted: false, hasSome: true, ...from }),
+    arrival: newArrival({ opens: 0, here, hosted: 0, hasSome: true, ...from }),
   })
 }
 
@@ -191,7 +191,8 @@ export function startOf(
   ]
   // Whoever decides about the host has always lived here: what is not here is nowhere. Unless the store went back since.
   const isBehind = isOld && others.some((region) => region !== here)
-  const hosted = !isBehind && (existing?.hostedHere === true || (host.homeRegion === here && host.homeGeneration === 1))
+  const isFirst = host.homeRegion === here && host.homeGeneration === 1
+  const hosted = isBehind ? 0 : existing?.hostedHere ? existing.epoch : isFirst ? 1 : 0
   const required = awaited.flatMap(formerOf)
   const hasSome = existing !== undefined && existing.head > NOWHERE
   const arrival = newArrival({ opens, here, hosted, hasSome, others, required, candidates, sinceMs: clock.monotonic() })

@@ -104,7 +104,7 @@ class Engine implements RelayEngine, Relay {
     }
     this.#keptWalk = new KeptWalk(this.#core)
     this.#notes = new JournalNotes({ ports, store, limits, failed, freeze: () => this.#freeze() })
-    this.#introductions = new Introductions(ports.links, recordsOf)
+    this.#introductions = new Introductions(ports, limits.takeoverAgainMs, recordsOf)
     this.#senders = new Senders(this.#core, limits, this.#introductions)
     this.#log = new Log(this.#core)
     this.#pace = new CatchUpPace(limits.catchUpTickBytes)

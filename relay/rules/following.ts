@@ -40,11 +40,12 @@ export class Following {
     moves.follows(conv)
     // The new home of somebody who left hears of the conversation, whether or not a device comes there; so does the one
     // that is to host it, when who was to has nothing of it.
+    const generations = homes.reduce((sum, home) => sum + (home?.homeGeneration ?? 0), 0)
     for (const [m, home] of homes.entries()) {
       if (!home || home.homeRegion === here) continue
       const decides = m === 0 && home.homeRegion !== conv.host && home.homeGeneration > conv.epoch
       if (!decides && conv.members[m]!.region !== here) continue
-      if (links.isUp(home.homeRegion)) introductions.again(home.homeRegion, conv)
+      if (links.isUp(home.homeRegion)) introductions.atTimes(home.homeRegion, conv, generations)
       else links.want(home.homeRegion)
     }
   }

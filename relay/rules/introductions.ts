@@ -1,5 +1,5 @@
 // On a link, the first thing said about a conversation is what it is and where its members live.
-import { type ConvId, encodeIntro, type HomeRecord, ItemKind, type RegionId } from '#protocol'
+import { type Clock, type ConvId, encodeIntro, type HomeRecord, ItemKind, type RegionId } from '#protocol'
 import type { Conversation } from './conversation.ts'
 import type { LinkPort, RelayPorts } from './ports.ts'
 
@@ -16,26 +16,53 @@ export function introduce(links: Pick<LinkPort, 'send'>, to: RegionId, { id, gen
   links.send(to, { conv: id, kind: ItemKind.INTRO, body: encodeIntro(genesis, homeRecords) })
 }
 
+/** When it was last said of itself, and the sum of the generations of its members' homes then. */
+type Said = { readonly homes: number; readonly ms: number }
+
+/** Only as the first thing said about it, from which nothing follows for when it is said again. */
+const SAID_FIRST: Said = { homes: 0, ms: Number.NEGATIVE_INFINITY }
+
 export class Introductions {
   readonly #links: LinkPort
+  readonly #clock: Pick<Clock, 'monotonic'>
+  readonly #againMs: number
   readonly #recordsOf: (conv: Conversation) => HomeRecord[]
-  readonly #done = new Map<RegionId, Set<ConvId>>()
+  readonly #done = new Map<RegionId, Map<ConvId, Said>>()
 
-  constructor(links: LinkPort, recordsOf: (conv: Conversation) => HomeRecord[]) {
+  constructor(
+    { links, clock }: Pick<RelayPorts, 'links'> & { clock: Pick<Clock, 'monotonic'> },
+    againMs: number,
+    recordsOf: (conv: Conversation) => HomeRecord[],
+  ) {
     this.#links = links
+    this.#clock = clock
+    this.#againMs = againMs
     this.#recordsOf = recordsOf
   }
 
   before(region: RegionId, conv: Conversation): void {
-    let done = this.#done.get(region)
-    if (!done) {
-      done = new Set()
-      this.#done.set(region, done)
-    }
-    if (done.has(conv.id)) return
-    if (done.size >= REMEMBERED_MAX) done.delete(done.values().next().value!)
-    done.add(conv.id)
+    if (this.#done.get(region)?.has(conv.id)) return
+    this.#remember(region, conv, SAID_FIRST)
     this.again(region, conv)
+  }
+
+  /**
+   * Once for the homes that its members have, and every `againMs` at most: it is looked at each time that it is opened,
+   * and of many of them few stay in memory.
+   */
+  atTimes(region: RegionId, conv: Conversation, homes: number): void {
+    const ms = this.#clock.monotonic()
+    const said = this.#done.get(region)?.get(conv.id)
+    if (said?.homes === homes && ms - said.ms < this.#againMs) return
+    this.#remember(region, conv, { homes, ms })
+    this.again(region, conv)
+  }
+
+  #remember(region: RegionId, conv: Conversation, said: Said): void {
+    const done = this.#done.get(region) ?? new Map<ConvId, Said>()
+    this.#done.set(region, done)
+    if (!done.has(conv.id) && done.size >= REMEMBERED_MAX) done.delete(done.keys().next().value!)
+    done.set(conv.id, said)
   }
 
   /** Whatever was said before: who lives there now says in return what became of it. */

@@ -31,6 +31,7 @@ import {
   TakeoverStateSchema,
   type UserId,
   unpackSubmission,
+  userIdBytes,
   userIdOf,
 } from '#protocol'
 import { type AcceptorAnswer, type BallotNumber, newAcceptor, onAccept, onPrepare } from './ballots.ts'
@@ -76,7 +77,7 @@ export class Leaving {
     const users = membersOf(id, asked.genesis)
     this.#ensureHome(region, users)
     if (asked.done) {
-      if (conv) this.#forget(conv, region)
+      if (conv) this.#forget(conv, region, new Set(asked.userId.map(userIdOf)))
       return
     }
     if (!conv || !livesHere(conv, this.#core.ports.region)) {
@@ -185,13 +186,17 @@ export class Leaving {
     return signClosed(closed, ports.signer, ports.clock.now())
   }
 
-  /** Everything was taken over by the new home of whoever lived here. */
-  #forget(conv: Conversation, newHome: RegionId): void {
+  /**
+   * Everything was taken over by the new home of those who are served there. Whoever it does not name may live elsewhere by
+   * a record that is not known here yet, and has taken nothing.
+   */
+  #forget(conv: Conversation, newHome: RegionId, served: ReadonlySet<UserId>): void {
     const { directory, region: here } = this.#core.ports
     // Somebody else is on their way here, and what is here is part of what they will have.
     const isExpected = conv.members.some(({ userId }) => directory.knownHome(userId)?.homeRegion === here)
     for (const member of conv.members)
-      if (directory.knownHome(member.userId)?.homeRegion === newHome) member.takenBy = newHome
+      if (served.has(member.userId) && directory.knownHome(member.userId)?.homeRegion === newHome)
+        member.takenBy = newHome
     if (isExpected && !conv.hostedHere) return
     this.#moves.settle(conv)
     this.#moves.retireIfLeft(conv)
@@ -203,8 +208,18 @@ export class Leaving {
     if (!ports.links.isUp(from)) return
     this.#moves.tell(conv, from)
     const { epoch, genesisBytes: genesis } = conv
-    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, done: true, genesis }))
+    const userId = this.#served(conv).map(userIdBytes)
+    const body = toBinary(TakeoverSchema, create(TakeoverSchema, { epoch, done: true, genesis, userId }))
     outbox.after(store.gate(), from, { conv: conv.id, kind: ItemKind.TAKEOVER, body })
+  }
+
+  /** Members who live here, and have what they had elsewhere. */
+  #served({ members }: Conversation): UserId[] {
+    const { directory, region: here } = this.#core.ports
+    return members.flatMap((member) => {
+      const home = directory.knownHome(member.userId)
+      return home?.homeRegion === here && isServed(member, home) ? [member.userId] : []
+    })
   }
 
   /** A region speaks of a conversation that was left there: it has not heard that it may forget what it kept. */

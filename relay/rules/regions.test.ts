@@ -22,6 +22,7 @@ import {
   SubmissionStateSchema,
   SubmissionsSchema,
   TakeoverSchema,
+  userIdBytes,
 } from '#protocol'
 import { makeRegion } from '../fixtures.ts'
 import {
@@ -281,7 +282,12 @@ test('where somebody lived and left, a region that believes something older stil
   bench.homes.set(userId, movedTo(STRANGERS, guest))
   bench.relay.homeChanged(userId)
   await bench.settle()
-  const taken = create(TakeoverSchema, { epoch: 1, done: true, genesis: replica.genesis })
+  const taken = create(TakeoverSchema, {
+    epoch: 1,
+    done: true,
+    genesis: replica.genesis,
+    userId: [userIdBytes(userId)],
+  })
   bench.hear(regionId, replica.id, { kind: ItemKind.TAKEOVER, value: taken })
   await bench.settle()
   bench.out.length = 0

@@ -230,4 +230,23 @@ export const MOVES_PLANTS: readonly Plant[] = [
     story: 20_228_904,
     seeds: 1,
   },
+  {
+    id: 'taken-for-somebody-else',
+    file: 'relay/rules/leaving.ts',
+    patches: [['served.has(member.userId) && ', '']],
+    explain:
+      'whoever took over what it had of one member counts as having taken it of all who are believed to live there',
+    checks: ['nothing-lost', 'one-order', 'converges', 'marks'],
+    story: 24_366_323,
+    seeds: 1,
+  },
+  {
+    id: 'introduced-at-every-opening',
+    file: 'relay/rules/introductions.ts',
+    patches: [['said?.homes === homes && ', 'said?.homes === -1 && ']],
+    explain: 'a region says who left each time that it opens a conversation, and more is on the link than fits',
+    checks: ['failure'],
+    story: 24_154_385,
+    seeds: 1,
+  },
 ]
