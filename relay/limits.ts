@@ -141,6 +141,8 @@ export const STORE_SLICE_BYTES = 256 * 1024
 /** After a piece that was written for later the disk rests so many times as long as the piece took, at most so long. */
 export const STORE_REST_FACTOR = 3
 export const STORE_REST_MAX_MS = 10
+/** What was committed is witnessed so much later: one write for the commits of a moment, not one for each. */
+export const STORE_WITNESS_MS = 100
 /** Records that are trimmed at once when feeds have moved on between checkpoints. */
 export const STORE_TRIM_RECORDS = 1_000
 /** What memory keeps of rows only because it was read or written a short while ago. */

@@ -1,12 +1,14 @@
 // level drops what it cannot read in its newest log, and says nothing: a flipped bit or a missing end there looks like
 // a write that was never finished. Journal records are numbered densely, so a hole in the middle shows; so are the
 // batches of rows here, by a stamp in each. The end is witnessed by a small file beside: the numbers of the newest
-// commit and the newest batch that level called durable. It is written afterwards and not synced: a process that dies
-// leaves it right, a power failure at worst too low. Where it is higher than what level finds, something was lost.
+// commit and the newest batch that level called durable. It is written a moment afterwards and not synced: a store that
+// is closed leaves it right; a process that dies, that moment too low at worst; a power failure, by any amount. Where it is
+// higher than what level finds, something was lost.
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { ParleyError } from '#protocol'
+import { ParleyError, systemClock, type Timer } from '#protocol'
+import { STORE_WITNESS_MS } from '../limits.ts'
 
 const FILE_BYTES = 8 + 8 + 4
 const FILE_NAME = 'WITNESS'
@@ -32,35 +34,35 @@ export async function openWitness(directory: string): Promise<Witness> {
 
 function writer(file: FileHandle, found: { commit: number; batch: number }): Omit<Witness, 'found'> {
   const newest = { ...found }
-  let writing: Promise<void> | undefined
-  let changed = false
+  let waiting: Timer | undefined
+  let writing = Promise.resolve()
   const write = async (): Promise<void> => {
-    while (changed) {
-      changed = false
-      const bytes = Buffer.alloc(FILE_BYTES)
-      bytes.writeDoubleBE(newest.commit, 0)
-      bytes.writeDoubleBE(newest.batch, 8)
-      bytes.writeUInt32BE(crc32(bytes.subarray(0, 16)), 16)
-      // On a full disk or a broken one the witness stays behind, which is always allowed.
-      await file.write(bytes, 0, FILE_BYTES, 0).catch(() => {})
-    }
-    writing = undefined
+    waiting = undefined
+    const bytes = Buffer.alloc(FILE_BYTES)
+    bytes.writeDoubleBE(newest.commit, 0)
+    bytes.writeDoubleBE(newest.batch, 8)
+    bytes.writeUInt32BE(crc32(bytes.subarray(0, 16)), 16)
+    // On a full disk or a broken one the witness stays behind, which is always allowed.
+    await file.write(bytes, 0, FILE_BYTES, 0).catch(() => {})
   }
-  const wake = (): void => {
-    changed = true
-    writing ??= write()
+  const later = (): void => {
+    waiting ??= systemClock.after(STORE_WITNESS_MS, () => {
+      writing = writing.then(write)
+    })
   }
   return {
     committed(commit) {
       newest.commit = commit
-      wake()
+      later()
     },
     applied(batch) {
       newest.batch = batch
-      wake()
+      later()
     },
     async close() {
+      waiting?.cancel()
       await writing
+      if (waiting) await write()
       await file.close()
     },
   }
