@@ -195,6 +195,8 @@ export function createSessions(
         session: undefined,
       }
       connections.set(socket, connection)
+      // Nobody listens there any more: shutting it down first costs a crowd of them one more call each, all in one moment.
+      raw.once('end', () => void raw.destroy())
       awaitMore(floor, connection)
       socket
         .on('message', on.message)
