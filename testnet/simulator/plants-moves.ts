@@ -101,7 +101,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['former !== undefined && former.generation >= since', 'former !== undefined && since < 0']],
     explain: 'who was away while nobody here heard of it is served as if they had never left',
     checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    story: 1_217_122,
+    first: 1_217_122,
     seeds: 1,
   },
   {
@@ -128,7 +128,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['unheard: (conv, region) => this.#introductions.anew(region, conv)', 'unheard: () => undefined']],
     explain: 'a region that could not use an introduction does not get another one',
     checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    story: 884616,
+    first: 884616,
     seeds: 1,
   },
   {
@@ -146,7 +146,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['const neverCame = wasAway(member, former)', 'const neverCame = former === null']],
     explain: 'a home does not say that what somebody had before has not come there',
     checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    story: 1217122,
+    first: 1217122,
     seeds: 1,
   },
   {
@@ -155,7 +155,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['if (this.#followsFirst(coming)) return', '']],
     explain: 'a host goes on from an epoch of which it tells nobody',
     checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    story: 1833444,
+    first: 1833444,
     seeds: 1,
   },
   {
@@ -209,7 +209,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['conv.kept = last % 2 === 1', 'conv.kept = true']],
     explain: 'a conversation is thought to be listed for what is known by now, and never is',
     checks: ['converges'],
-    story: 5123919,
+    first: 5123919,
     seeds: 1,
   },
   {
@@ -227,7 +227,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['  const upTo = keptOf(at, conversation.cuts)\n', '  const upTo = at\n']],
     explain: 'a read mark of before a cut counts for what the cut has made void',
     checks: ['marks'],
-    story: 20_228_904,
+    first: 20_228_904,
     seeds: 1,
   },
   {
