@@ -14,7 +14,7 @@ const FILE_BYTES = 8 + 8 + 4
 const FILE_NAME = 'WITNESS'
 
 export type Witness = {
-  /** What was durable when the last process that had the store died. */
+  /** What was durable when the last process that had the store closed it, or a moment before it died. */
   readonly found: { readonly commit: number; readonly batch: number }
   committed(commit: number): void
   applied(batch: number): void
