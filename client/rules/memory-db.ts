@@ -4,7 +4,6 @@ import { type Keyed, keyed } from './keyed.ts'
 import {
   type DbReader,
   type DbTransaction,
-  type DbWriter,
   type DeviceDb,
   type KeyValue,
   type ScanOptions,
@@ -94,6 +93,8 @@ class Index {
 
 type Table = {
   readonly key: readonly string[]
+  /** The columns that hold bytes. */
+  readonly blobs: readonly string[]
   readonly primary: Index
   readonly others: ReadonlyMap<string, Index>
   readonly all: readonly Index[]
@@ -102,10 +103,11 @@ type Table = {
 type Store = { readonly tables: Record<TableName, Table>; readonly holders: Keyed<Holder> }
 
 function newTable(name: TableName): Table {
-  const { key, indexes } = schema[name]
+  const { columns, key, indexes } = schema[name]
   const primary = new Index(key)
   const others = new Map(Object.entries(indexes).map(([index, columns]) => [index, new Index(columns)]))
-  return { key, primary, others, all: [primary, ...others.values()] }
+  const blobs = Object.entries(columns).flatMap(([column, type]) => (type === 'blob' ? [column] : []))
+  return { key, blobs, primary, others, all: [primary, ...others.values()] }
 }
 
 export type MemoryDb = DeviceDb & {
@@ -133,12 +135,11 @@ function isAs(row: AnyRow, was: AnyRow): boolean {
 }
 
 /** Bytes that come from the row before are the table's own already. */
-function copy(row: AnyRow, before: AnyRow | undefined): AnyRow {
+function copy(blobs: readonly string[], row: AnyRow, before: AnyRow | undefined): AnyRow {
   const own = { ...row }
-  for (const name in own) {
-    const value = own[name]
-    if (typeof value !== 'object' || !(value instanceof Uint8Array)) continue
-    if (before === undefined || before[name] !== value) own[name] = value.slice()
+  for (let i = 0; i < blobs.length; i++) {
+    const value = row[blobs[i]!] as Uint8Array | undefined
+    if (value !== undefined && before?.[blobs[i]!] !== value) own[blobs[i]!] = value.slice()
   }
   return own
 }
@@ -151,15 +152,15 @@ export function memoryDb(options: MemoryDbOptions = { beforeOperation: undefined
   return handle({ tables, holders: keyed() }, options)
 }
 
-/** The row of this key; the indexes whose columns do not change are left as they are. */
+/** `holder`: of what is there under this key. The indexes whose columns do not change are left as they are. */
 function replace(
   { tables, holders }: Store,
   name: TableName,
   key: readonly KeyValue[],
+  holder: Holder | undefined,
   after: AnyRow | undefined,
 ): void {
   const { all } = tables[name]
-  const holder = holders.get(name, key)
   if (!after) {
     if (!holder) return
     for (let i = 0; i < all.length; i++) all[i]!.remove(holder.texts[i]!)
@@ -181,10 +182,12 @@ function replace(
   holder.row = after
 }
 
+type Change = { readonly name: TableName; readonly key: readonly KeyValue[]; readonly before: AnyRow | undefined }
+
 function handle(store: Store, options: MemoryDbOptions): MemoryDb {
   const { tables, holders } = store
   let crashed = false
-  let undo: (() => void)[] | undefined
+  let undo: Change[] | undefined
   const { beforeOperation } = options
   const operation = (what: string, table?: TableName): void => {
     if (crashed) throw new Error('the database has crashed')
@@ -202,32 +205,38 @@ function handle(store: Store, options: MemoryDbOptions): MemoryDb {
       return index.scan(scan) as Tables[typeof name][]
     },
   }
-  const change = (name: TableName, key: readonly KeyValue[], row: AnyRow | undefined): void => {
-    const before = holders.get(name, key)?.row
-    replace(store, name, key, row && copy(row, before))
-    undo?.push(() => replace(store, name, key, before))
+  const change = (
+    name: TableName,
+    key: readonly KeyValue[],
+    holder: Holder | undefined,
+    row: AnyRow | undefined,
+  ): void => {
+    const before = holder?.row
+    replace(store, name, key, holder, row && copy(tables[name].blobs, row, before))
+    undo?.push({ name, key, before })
   }
-  const put: DbWriter['put'] = (name, row) => {
-    operation('put', name)
-    const given = row as AnyRow
-    const key = tables[name].key.map((column) => given[column] as KeyValue)
-    change(name, key, given)
+  const keyOf = (name: TableName, row: AnyRow): KeyValue[] => {
+    const key: KeyValue[] = []
+    for (const column of tables[name].key) key.push(row[column] as KeyValue)
+    return key
   }
   const writer: DbTransaction = {
     ...reader,
-    put,
+    put(name, row) {
+      operation('put', name)
+      const key = keyOf(name, row as AnyRow)
+      change(name, key, holders.get(name, key), row as AnyRow)
+    },
     replace(name, was, row) {
-      const { key } = tables[name]
-      const before = holders.get(
-        name,
-        key.map((column) => (was as AnyRow)[column] as KeyValue),
-      )
-      if (!before || !isAs(before.row, was as AnyRow)) throw new Error(`a row of ${name} is not as it was`)
-      put(name, row)
+      const key = keyOf(name, was as AnyRow)
+      const holder = holders.get(name, key)
+      if (!holder || !isAs(holder.row, was as AnyRow)) throw new Error(`a row of ${name} is not as it was`)
+      operation('put', name)
+      change(name, key, holder, row as AnyRow)
     },
     delete(name, key) {
       operation('delete', name)
-      change(name, key, undefined)
+      change(name, key, holders.get(name, key), undefined)
     },
     deleteRun(name, prefix, from, to) {
       operation('delete', name)
@@ -240,16 +249,14 @@ function handle(store: Store, options: MemoryDbOptions): MemoryDb {
         limit: Number.MAX_SAFE_INTEGER,
       })) {
         if ((row[key[prefix.length]!] as number) > to) break
-        change(
-          name,
-          key.map((column) => row[column] as KeyValue),
-          undefined,
-        )
+        const its = keyOf(name, row)
+        change(name, its, holders.get(name, its), undefined)
       }
     },
   }
   const rollback = (): void => {
-    for (const step of (undo ?? []).reverse()) step()
+    for (const { name, key, before } of (undo ?? []).reverse())
+      replace(store, name, key, holders.get(name, key), before)
     undo = undefined
   }
   return {

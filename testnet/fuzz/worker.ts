@@ -1,10 +1,10 @@
 // A thread that fuzzes one decoder. The input under way stands in shared memory, so that it is known when it never ends.
 import { parentPort, workerData } from 'node:worker_threads'
+import { rememberSignatures } from '../cheap-crypto.ts'
 import { type Covered, startCoverage } from './coverage.ts'
 import { fuzz } from './fuzz.ts'
 import { COVERED_EXECUTIONS } from './limits.ts'
 import { decodersOf } from './registry.ts'
-import { rememberSignatures } from './remembered.ts'
 import { SHARED_HEADER_BYTES, type Task } from './task.ts'
 
 async function work({ folder, name, seed, executions, shared }: Task): Promise<void> {

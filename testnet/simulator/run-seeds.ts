@@ -10,10 +10,10 @@ const HOOK = new URL('./plant-hook.ts', import.meta.url).href
 const AHEAD = 2
 /**
  * Most of what a seed makes lives for as long as the seed: a young generation that holds it is seldom copied. There is a
- * process for each core: threads that collect beside it would only take turns with it. Errors that are made to be caught
+ * process for each core: many threads that collect beside it would only take turns with it. Errors that are made to be caught
  * need no stack; one seed alone (`--seed`) shows them whole.
  */
-const FLAGS = ['--max-semi-space-size=64', '--single-threaded-gc', '--stack-trace-limit=1']
+const FLAGS = ['--min-semi-space-size=64', '--max-semi-space-size=64', '--v8-pool-size=1', '--stack-trace-limit=1']
 
 export type SeedsOptions = {
   readonly seeds: readonly (number | Scene)[]

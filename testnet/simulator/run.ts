@@ -1,8 +1,8 @@
 // One seed from beginning to end: its scene is played, then everything heals, and after quiescence the promises are
 // checked.
 import type { RegionId } from '#protocol'
+import { hashForHmac, rememberSignatures } from '../cheap-crypto.ts'
 import type { Scene } from './acts.ts'
-import { rememberSignatures } from './known-signatures.ts'
 import { Player } from './play.ts'
 import type { Reach } from './reach.ts'
 import { sceneOf } from './scene.ts'
@@ -18,6 +18,7 @@ export type Outcome = {
 }
 
 rememberSignatures()
+hashForHmac()
 
 /** Until the first act: everybody signs in. */
 const PROLOGUE_MS = 60
