@@ -78,6 +78,7 @@ export const KAD_FIRST_LOOK_MS = 200
 export const KAD_LOOK_MS = 30_000
 /** Whatever happens; what was asked goes on. */
 export const PUBLISH_MAX_MS = 900
+/** Records on their way at once, and that set out in REFRESH_TICK_MS. */
 export const PUBLISH_PARALLEL = 8
 export const REFRESH_MS = 12 * 3_600_000
 /** Under-replicated records are published again after this, doubling up to PUBLISH_RETRY_MAX_MS. */
@@ -88,6 +89,9 @@ export const REFRESH_TICK_MS = 1_000
 export const RENEW_BEFORE_MS = 30 * 86_400_000
 /** A new DHT peer triggers publishing what was short of peers after this pause, so that several count as one. */
 export const PEER_APPEARED_MS = 100
+/** And so often: anybody can appear. */
+export const PEER_APPEARED_PER_SECOND = 1 / 20
+export const PEER_APPEARED_BURST = 16
 export const KNOWN_HOMES_MAX = 50_000
 export const KNOWN_REGIONS_MAX = 4_096
 export const FLOORS_MAX = 200_000

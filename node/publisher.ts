@@ -1,9 +1,12 @@
-// What this node keeps alive in the DHT: each record is published, published again at intervals spread evenly, and at
-// once when there were too few peers and new ones appear. The list of what is kept is on disk, so a restart goes on.
+// What this node keeps alive in the DHT: each record is published, published again at intervals spread evenly, and soon
+// when there were too few peers and new ones appear. The list of what is kept is on disk, so a restart goes on. One record
+// costs many messages: they go out one after the other, and strangers who come and go cannot make it more.
 import { type Clock, openHomeRecord, openRegionRecord, ParleyError, type Random, type Timer } from '#protocol'
 import type { Dht } from './dht.ts'
 import {
+  PEER_APPEARED_BURST,
   PEER_APPEARED_MS,
+  PEER_APPEARED_PER_SECOND,
   PUBLISH_ENOUGH,
   PUBLISH_PARALLEL,
   PUBLISH_RETRY_MAX_MS,
@@ -13,6 +16,7 @@ import {
   RENEW_BEFORE_MS,
   STORAGE_PAGE,
 } from './limits.ts'
+import { createRateLimiter } from './rate.ts'
 import { type Entry, homeEntry, regionEntry } from './record-kinds.ts'
 import type { RecordTable } from './record-table.ts'
 import type { NodeEvents, NodeStorage, RecordKind, Renewal } from './types.ts'
@@ -22,6 +26,7 @@ const PREFIX = 'own/'
 type Kept = {
   readonly kind: RecordKind
   readonly id: string
+  /** Infinity: it is on its way. */
   dueAt: number
   /** Peers that stored it at the last try. */
   accepted: number
@@ -49,12 +54,13 @@ export type Publisher = {
 
 export async function startPublisher(options: PublisherOptions): Promise<Publisher> {
   const { table, dht, storage, clock, random, events } = options
+  /** Whoever was not tried for longest stands first. */
   const kept = await loadKept(storage, clock)
+  const appearances = createRateLimiter(clock, PEER_APPEARED_PER_SECOND, PEER_APPEARED_BURST, 1)
   let closed = false
   let timer: Timer | undefined
   let appeared: Timer | undefined
   let busy = 0
-  let wakeAll = false
 
   const put = async (item: Kept, entry: Entry): Promise<number> => {
     const startedAt = clock.monotonic()
@@ -83,39 +89,52 @@ export async function startPublisher(options: PublisherOptions): Promise<Publish
     return fresh
   }
 
+  const start = async (item: Kept): Promise<void> => {
+    try {
+      if (!closed && kept.has(nameOf(item))) await again(item)
+    } catch (error) {
+      item.dueAt = clock.monotonic() + PUBLISH_RETRY_MAX_MS
+      events.storageFailed(error)
+    } finally {
+      busy--
+    }
+  }
+
   const tick = (): void => {
     if (closed) return
     const now = clock.monotonic()
-    for (const item of kept.values()) {
+    let afterMs = 0
+    for (const [name, item] of kept) {
       if (busy >= PUBLISH_PARALLEL) break
-      const short = wakeAll && item.accepted < PUBLISH_ENOUGH
-      if (item.dueAt > now && !short) continue
+      if (item.dueAt > now) continue
+      kept.delete(name)
+      kept.set(name, item)
       item.dueAt = Number.POSITIVE_INFINITY
       busy++
-      again(item)
-        .catch((error: unknown) => {
-          item.dueAt = clock.monotonic() + PUBLISH_RETRY_MAX_MS
-          events.storageFailed(error)
-        })
-        .finally(() => busy--)
+      clock.after(afterMs, () => void start(item))
+      afterMs += REFRESH_TICK_MS / PUBLISH_PARALLEL
     }
-    if (busy < PUBLISH_PARALLEL) wakeAll = false
     timer = clock.after(REFRESH_TICK_MS, tick)
   }
   timer = clock.after(REFRESH_TICK_MS, tick)
 
+  const wake = (): void => {
+    const waitMs = appearances.take('')
+    appeared = waitMs > 0 ? clock.after(waitMs, wake) : undefined
+    if (appeared) return
+    const now = clock.monotonic()
+    for (const item of kept.values())
+      if (item.accepted < PUBLISH_ENOUGH && item.dueAt !== Number.POSITIVE_INFINITY) item.dueAt = now
+    timer?.cancel()
+    tick()
+  }
   dht.onPeer(() => {
-    if (closed || appeared) return
-    appeared = clock.after(PEER_APPEARED_MS, () => {
-      appeared = undefined
-      wakeAll = true
-      timer?.cancel()
-      tick()
-    })
+    if (!closed && !appeared) appeared = clock.after(PEER_APPEARED_MS, wake)
   })
 
   const drop = async (kind: RecordKind, id: string): Promise<void> => {
-    if (kept.delete(`${kind}/${id}`)) await storage.delete(`${PREFIX}${kind}/${id}`)
+    const name = nameOf({ kind, id })
+    if (kept.delete(name)) await storage.delete(`${PREFIX}${name}`)
   }
 
   return {
@@ -127,7 +146,7 @@ export async function startPublisher(options: PublisherOptions): Promise<Publish
           'a newer record, or another one of this version, is known',
         )
       }
-      const name = `${entry.kind}/${entry.id}`
+      const name = nameOf(entry)
       const item = kept.get(name) ?? newKept(entry.kind, entry.id)
       item.dueAt = Number.POSITIVE_INFINITY
       item.renewAt = clock.monotonic() + REFRESH_MS
@@ -144,6 +163,8 @@ export async function startPublisher(options: PublisherOptions): Promise<Publish
     },
   }
 }
+
+const nameOf = ({ kind, id }: { kind: RecordKind; id: string }): string => `${kind}/${id}`
 
 function newKept(kind: RecordKind, id: string): Kept {
   return { kind, id, dueAt: 0, accepted: 0, failures: 0, renewAt: 0 }
