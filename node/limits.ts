@@ -80,10 +80,12 @@ export const KAD_LOOK_MS = 30_000
 export const PUBLISH_MAX_MS = 900
 /** Records on their way at once, and that set out in REFRESH_TICK_MS. */
 export const PUBLISH_PARALLEL = 8
-export const REFRESH_MS = 12 * 3_600_000
-/** Under-replicated records are published again after this, doubling up to PUBLISH_RETRY_MAX_MS. */
+/** On average a record is published again after three quarters of this: 300,000 of them are 6.5 a second. */
+export const REFRESH_MS = 17 * 3_600_000
+/** What nobody has is published again after this, doubling up to PUBLISH_RETRY_MAX_MS; what too few have, up to the other. */
 export const PUBLISH_RETRY_MS = 1_000
 export const PUBLISH_RETRY_MAX_MS = 60_000
+export const PUBLISH_SHORT_MAX_MS = 3_600_000
 export const REFRESH_TICK_MS = 1_000
 /** A record is renewed when less than this is left, or a third of its time if that is shorter. */
 export const RENEW_BEFORE_MS = 30 * 86_400_000
@@ -140,6 +142,10 @@ export const LINK_NODES_MAX = 16_384
 export const LINK_HEALTHY_MS = 10_000
 export const LINKS_MAX = 1_024
 export const LINK_STREAMS_PER_PEER_MAX = 4
+/** Incoming links that have not said hello; honest ones do within milliseconds. */
+export const LINKS_HALF_OPEN_MAX = 256
+/** Between two look-ups of a region of which no record is known. */
+export const LINK_UNKNOWN_BACKOFF_MAX_MS = 60_000
 
 // --- requests
 export const REQUEST_PROTOCOL = '/parley/request/1'
@@ -153,6 +159,16 @@ export const REQUEST_IDENTITY_WAIT_MS = 1_000
 /** Answers that nobody asked for before the stream is cut. */
 export const UNSOLICITED_MAX = 64
 export const REQUEST_PEERS_MAX = 1_024
+/** Requests of one peer for methods that there are not: a bucket of the burst, filled at so many per second. */
+export const REQUESTS_UNKNOWN_PER_SECOND = 10
+export const REQUESTS_UNKNOWN_BURST = 100
+/** Replies on one stream that wait because the asker does not read; beyond it the stream ends. */
+export const REQUEST_REPLIES_MAX_BYTES = 1024 * 1024
+/** A waiting reply counts as at least so much: a small one takes more memory than its bytes. */
+export const REQUEST_REPLY_MIN_BYTES = 512
+/** An answer that would have to wait beyond this becomes a refusal; those of all that is served still find room. */
+export const REQUEST_ANSWERS_MAX_BYTES =
+  REQUEST_REPLIES_MAX_BYTES - REQUESTS_SERVED_PER_PEER_MAX * REQUEST_REPLY_MIN_BYTES
 
 export type RequestMethod = 'records' | 'bundle'
 
@@ -197,4 +213,8 @@ assertLimit(LINK_BATCH_CUT_BYTES <= protocol.LINK_BATCH_MAX_BYTES, 'a cut batch 
 assertLimit(PENDING_PER_ADDRESS_MAX < PENDING_MAX, 'one address cannot take all pending places')
 assertLimit(STREAMS_INBOUND_MAX >= KAD_STREAMS_MAX + LINK_STREAMS_PER_PEER_MAX + 16, 'a busy peer opens what it needs')
 assertLimit(LOOKUPS_MAX <= VERIFIED_MAX, 'the answers of all look-ups are verified once')
+assertLimit(
+  (300_000 * REFRESH_TICK_MS) / (REFRESH_MS * 0.75) < PUBLISH_PARALLEL,
+  'the records of a large region are published as fast as they fall due',
+)
 assertLimit(REFRESH_MS * 2 < 36 * 3_600_000, 'records are refreshed twice before foreign DHT peers forget them')

@@ -75,6 +75,7 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
   })
   const { storage, renewal } = options
   const publisher = await startPublisher({ table, dht, storage, clock, random, renewal, events })
+  table.keeping(() => publisher.size())
   started.defer(() => publisher.close())
   const directory = createDirectory({ table, dht, publisher, clock, events })
   const links = createLinks(options, host, directory)

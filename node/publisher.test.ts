@@ -1,12 +1,12 @@
 // When what is kept goes out: everything once a peer has appeared, nothing again for nothing, and never much at once.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openHomeRecord, SimulatedClock, simulatedRandom, systemClock } from '#protocol'
-import { homeRecord, testRegion, testUser } from './fixtures.ts'
+import { openHomeRecord, openRegionRecord, SimulatedClock, simulatedRandom, systemClock } from '#protocol'
+import { homeRecord, recordOf, testRegion, testUser } from './fixtures.ts'
 import { memoryStorage, silentEvents } from './index.ts'
 import { PEER_APPEARED_BURST, PUBLISH_PARALLEL } from './limits.ts'
 import { startPublisher } from './publisher.ts'
-import { type Entry, homeEntry } from './record-kinds.ts'
+import { type Entry, homeEntry, regionEntry } from './record-kinds.ts'
 import { openRecordTable } from './record-table.ts'
 
 const PEOPLE = 40
@@ -19,12 +19,14 @@ async function lonely() {
   const table = await openRecordTable(storage, clock, silentEvents)
   const net = { peers: 0, accepts: 0, appear: (): void => undefined }
   const times = new Map<string, number>()
+  const order: string[] = []
   let atOnce = 0
   let most = 0
   const dht = {
     peers: () => net.peers,
     lookup: () => Promise.resolve(undefined),
     publish: (entry: Entry) => {
+      order.push(entry.id)
       times.set(entry.id, (times.get(entry.id) ?? 0) + 1)
       most = Math.max(most, ++atOnce)
       return Promise.resolve(net.accepts)
@@ -34,18 +36,13 @@ async function lonely() {
     },
   }
   const random = simulatedRandom(1)
-  const publisher = await startPublisher({
-    table,
-    dht,
-    storage,
-    clock,
-    random,
-    renewal: undefined,
-    events: silentEvents,
-  })
+  const restarted = () =>
+    startPublisher({ table, dht, storage, clock, random, renewal: undefined, events: silentEvents })
+  const publisher = await restarted()
   const region = testRegion()
   for (let i = 0; i < PEOPLE; i++)
     await publisher.keep(homeEntry(openHomeRecord(homeRecord(testUser(), region, 1), clock.now())))
+  const addRegion = () => publisher.keep(regionEntry(openRegionRecord(recordOf(region, [], 1), clock.now())))
   const pass = async (ms: number): Promise<void> => {
     for (const until = clock.now() + ms; clock.now() < until; ) {
       const next = Math.min(until, clock.now() + STEP_MS)
@@ -56,8 +53,9 @@ async function lonely() {
     }
   }
   times.clear()
+  order.length = 0
   most = 0
-  return { net, times, pass, mostAtOnce: () => most, publisher }
+  return { net, times, order, pass, mostAtOnce: () => most, publisher, restarted, addRegion, regionId: region.regionId }
 }
 
 test('all that nobody had goes out when a peer appears, once, and a little at a time', async () => {
@@ -69,6 +67,20 @@ test('all that nobody had goes out when a peer appears, once, and a little at a 
   await pass(3_600_000)
   assert.deepEqual([...new Set(times.values())], [1])
   assert.equal(mostAtOnce(), 1)
+  publisher.close()
+})
+
+test('after a restart the region comes first, and who nobody has before those whom many have', async () => {
+  const { net, order, pass, restarted, regionId, addRegion, publisher: before } = await lonely()
+  await addRegion()
+  before.close()
+  order.length = 0
+  const publisher = await restarted()
+  Object.assign(net, { peers: 1, accepts: 0 })
+  await pass(1_200)
+  assert.equal(order[0], regionId)
+  await pass(4_000)
+  assert.ok(order.filter((id) => id === regionId).length >= 2, 'it is tried again before all others had their turn')
   publisher.close()
 })
 

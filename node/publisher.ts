@@ -11,6 +11,7 @@ import {
   PUBLISH_PARALLEL,
   PUBLISH_RETRY_MAX_MS,
   PUBLISH_RETRY_MS,
+  PUBLISH_SHORT_MAX_MS,
   REFRESH_MS,
   REFRESH_TICK_MS,
   RENEW_BEFORE_MS,
@@ -49,6 +50,8 @@ export type Publisher = {
   /** Takes the record into the list, stores it here and on peers. */
   keep(entry: Entry): Promise<number>
   drop(kind: RecordKind, id: string): Promise<void>
+  /** Records in the list. */
+  size(): number
   close(): void
 }
 
@@ -104,15 +107,17 @@ export async function startPublisher(options: PublisherOptions): Promise<Publish
     if (closed) return
     const now = clock.monotonic()
     let afterMs = 0
-    for (const [name, item] of kept) {
-      if (busy >= PUBLISH_PARALLEL) break
-      if (item.dueAt > now) continue
-      kept.delete(name)
-      kept.set(name, item)
-      item.dueAt = Number.POSITIVE_INFINITY
-      busy++
-      clock.after(afterMs, () => void start(item))
-      afterMs += REFRESH_TICK_MS / PUBLISH_PARALLEL
+    for (const which of [isUrgent, () => true]) {
+      for (const [name, item] of kept) {
+        if (busy >= PUBLISH_PARALLEL) break
+        if (item.dueAt > now || !which(item)) continue
+        kept.delete(name)
+        kept.set(name, item)
+        item.dueAt = Number.POSITIVE_INFINITY
+        busy++
+        clock.after(afterMs, () => void start(item))
+        afterMs += REFRESH_TICK_MS / PUBLISH_PARALLEL
+      }
     }
     timer = clock.after(REFRESH_TICK_MS, tick)
   }
@@ -156,6 +161,7 @@ export async function startPublisher(options: PublisherOptions): Promise<Publish
       return put(item, entry)
     },
     drop,
+    size: () => kept.size,
     close() {
       closed = true
       timer?.cancel()
@@ -163,6 +169,9 @@ export async function startPublisher(options: PublisherOptions): Promise<Publish
     },
   }
 }
+
+/** Without the region's own nobody finds its nodes, and what nobody has yet cannot wait for what many have. */
+const isUrgent = ({ kind, failures }: Kept): boolean => kind === 'region' || failures > 0
 
 const nameOf = ({ kind, id }: { kind: RecordKind; id: string }): string => `${kind}/${id}`
 
@@ -188,10 +197,8 @@ async function loadKept(storage: NodeStorage, clock: Clock): Promise<Map<string,
 
 function pauseAfter(item: Kept, random: Random): number {
   if (item.failures === 0) return REFRESH_MS * (0.5 + random.fraction() / 2)
-  return (
-    Math.min(PUBLISH_RETRY_MAX_MS, PUBLISH_RETRY_MS * 2 ** Math.min(item.failures - 1, 16)) *
-    (0.5 + random.fraction() / 2)
-  )
+  const mostMs = item.accepted === 0 ? PUBLISH_RETRY_MAX_MS : PUBLISH_SHORT_MAX_MS
+  return Math.min(mostMs, PUBLISH_RETRY_MS * 2 ** Math.min(item.failures - 1, 16)) * (0.5 + random.fraction() / 2)
 }
 
 async function renewedEntry(entry: Entry, renewal: Renewal, clock: Clock): Promise<Entry | undefined> {

@@ -3,9 +3,40 @@ import { test } from 'node:test'
 import { openHomeRecord, openRegionRecord, systemClock } from '#protocol'
 import { HOUR_MS, homeRecord, recordOf, testRegion, testUser } from './fixtures.ts'
 import { memoryStorage, type NodeStorage, silentEvents } from './index.ts'
+import { FLOORS_MAX } from './limits.ts'
 import { homeEntry, openEntry, regionEntry } from './record-kinds.ts'
 import { openRecordTable, type RecordTable } from './record-table.ts'
 import { nextRegionRecord } from './region.ts'
+
+/** Every write waits until the test lets it through. */
+function slowStorage() {
+  const kept = memoryStorage()
+  const waiting: (() => void)[] = []
+  let failing = 0
+  const storage: NodeStorage = {
+    ...kept,
+    async put(key, value) {
+      await new Promise<void>((resolve) => waiting.push(resolve))
+      if (failing-- > 0) throw new Error('disk full')
+      await kept.put(key, value)
+    },
+  }
+  const step = async (meanwhile?: () => void): Promise<void> => {
+    await new Promise(setImmediate)
+    meanwhile?.()
+    for (const write of waiting.splice(0)) write()
+    await new Promise(setImmediate)
+  }
+  const fail = (writes: number): void => {
+    failing = writes
+  }
+  return { storage, step, fail }
+}
+
+async function settled(promise: Promise<unknown>): Promise<boolean> {
+  const soon = new Promise((resolve) => setImmediate(resolve, 'waits'))
+  return (await Promise.race([promise.catch(() => undefined), soon])) !== 'waits'
+}
 
 const open = (storage: NodeStorage): Promise<RecordTable> => openRecordTable(storage, systemClock, silentEvents)
 
@@ -94,6 +125,52 @@ test('a write that fails is said to whoever waits for it', async () => {
   table.offer(regionEntry(openRegionRecord(recordOf(testRegion(), [], 1), systemClock.now())), 'self')
   await assert.rejects(table.flushed(), /disk full/)
   assert.equal(failures.length, 1)
+})
+
+test('what is on disk is said to be, however much comes after it; what failed is tried again', async () => {
+  const { storage, step, fail } = slowStorage()
+  const table = await open(storage)
+  const region = testRegion()
+  const offer = (): void => {
+    const home = homeEntry(openHomeRecord(homeRecord(testUser(), region, 1), systemClock.now()))
+    assert.equal(table.offer(home, 'stranger'), 'newer')
+  }
+  offer()
+  const first = table.flushed()
+  let isDone = false
+  void first.then(() => {
+    isDone = true
+  })
+  // Each round is followed by another one that has something to write.
+  for (let rounds = 0; !isDone; rounds++) {
+    assert.ok(rounds < 3, 'still not on disk')
+    await step(offer)
+  }
+  const written = async (): Promise<void> => {
+    const flushed = table.flushed()
+    while (!(await settled(flushed))) await step()
+    await flushed
+  }
+  await written()
+  fail(1)
+  offer()
+  await assert.rejects(written(), /disk full/)
+  await written()
+  assert.equal((await open(storage)).ids('home').length, table.ids('home').length)
+})
+
+test("what a node keeps for its own people takes nobody else's room", async () => {
+  const table = await open(memoryStorage())
+  const region = testRegion()
+  const offer = (from: 'self' | 'stranger') =>
+    table.offer(homeEntry(openHomeRecord(homeRecord(testUser(), region, 1), systemClock.now())), from)
+  let own = FLOORS_MAX
+  table.keeping(() => own)
+  assert.equal(offer('self'), 'newer')
+  assert.equal(offer('stranger'), 'newer')
+  own = 2 - FLOORS_MAX
+  assert.equal(offer('stranger'), 'full')
+  assert.equal(offer('self'), 'newer')
 })
 
 test('region records: versions rise at each signing, after a restart, and above what others have seen', async () => {

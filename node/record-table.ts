@@ -34,6 +34,8 @@ export type RecordTable = {
   floor(kind: RecordKind, id: string): Standing | undefined
   /** Ids of all records of a kind that have not expired. */
   ids(kind: RecordKind): string[]
+  /** How many records this node keeps alive itself: those take nobody else's room. */
+  keeping(count: () => number): void
   /** Calls back for each record that was taken as newer. */
   watch(callback: (entry: Entry) => void): void
   /** Resolves when everything offered so far is on disk; rejects when it could not be written. */
@@ -84,6 +86,7 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
   }
   const writer = createWriter(storage, events)
   const watchers: ((entry: Entry) => void)[] = []
+  let own = (): number => 0
   const keyOf = (kind: RecordKind, id: string): string => `${PREFIX}${kind}/${id}`
 
   const sweep = (): void => {
@@ -109,7 +112,7 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
       const isUsed = from === 'self' || kept.has(entry.id)
       if (order === 'same' && isUsed) kept.set(entry.id, entry)
       if (order !== 'newer') return order
-      if (!floor && from === 'stranger' && floors.size >= FLOORS_MAX) return 'full'
+      if (!floor && from === 'stranger' && floors.size - own() >= FLOORS_MAX) return 'full'
       floors.set(key, {
         rootEpoch: entry.rootEpoch,
         version: entry.version,
@@ -145,6 +148,9 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
         .filter(([key, floor]) => key.startsWith(prefix) && floor.notAfterMs > now)
         .map(([key]) => key.slice(prefix.length))
     },
+    keeping: (count) => {
+      own = count
+    },
     watch: (callback) => {
       watchers.push(callback)
     },
@@ -167,45 +173,51 @@ type Writer = {
   flushed(): Promise<void>
 }
 
-/** Writes the newest value of each key, one write per key at a time; a value that was replaced before its turn is skipped. */
+/** Writes in rounds: what comes while one is written is the next, the newest value of each key only. */
 function createWriter(storage: NodeStorage, events: NodeEvents): Writer {
   let dirty = new Map<string, Uint8Array | undefined>()
   let writing = new Map<string, Uint8Array | undefined>()
-  let running: Promise<void> | undefined
+  /** The round that is being written, and the one that takes what is dirty now. */
+  let current: Promise<void> | undefined
+  let next: Promise<void> | undefined
 
-  const writeAll = async (): Promise<void> => {
-    while (dirty.size > 0) {
-      writing = dirty
-      dirty = new Map()
-      const rows = [...writing]
+  const round = async (): Promise<void> => {
+    writing = dirty
+    dirty = new Map()
+    const rows = [...writing]
+    try {
       for (let i = 0; i < rows.length; i += STORAGE_PARALLEL) {
         await Promise.all(
           rows.slice(i, i + STORAGE_PARALLEL).map(([key, row]) => (row ? storage.put(key, row) : storage.delete(key))),
         )
       }
+    } catch (error) {
+      // Whoever asks next tries again.
+      dirty = new Map([...writing, ...dirty])
+      events.storageFailed(error)
+      throw error
+    } finally {
       writing = new Map()
+      current = undefined
     }
   }
-  const run = (): Promise<void> => {
-    running ??= writeAll()
-      .catch((error: unknown) => {
-        events.storageFailed(error)
-        throw error
-      })
-      .finally(() => {
-        running = undefined
-      })
-    return running
+  const nextRound = (): Promise<void> => {
+    const before = current?.catch(() => undefined) ?? Promise.resolve()
+    next ??= before.then(() => {
+      next = undefined
+      current = round()
+      return current
+    })
+    return next
   }
   return {
     put(key, row) {
       dirty.set(key, row)
       // Whoever needs to know asks `flushed`; the failure has been reported.
-      run().catch(() => undefined)
+      nextRound().catch(() => undefined)
     },
     pending: (key) => dirty.get(key) ?? writing.get(key),
-    flushed: async () => {
-      while (dirty.size > 0 || running) await run()
-    },
+    // Not what comes later: while records keep coming there is always some of that.
+    flushed: () => (dirty.size > 0 ? nextRound() : (current ?? Promise.resolve())),
   }
 }
