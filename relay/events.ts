@@ -3,8 +3,9 @@
 import { Counter, Gauge, Histogram, Registry } from '@prometheus-io/client'
 import type { Logger } from 'pino'
 import type { NodeEvents } from '#node'
-import type { ParleyError, RegionId, UserId } from '#protocol'
+import type { Clock, ParleyError, RegionId, UserId } from '#protocol'
 import type { GatewayEvents } from './gateway/parts.ts'
+import { READINGS_KEPT_MS } from './limits.ts'
 import type { RelayEvents } from './rules/ports.ts'
 
 export type AccountEvents = {
@@ -96,6 +97,16 @@ function meters(registry: Registry) {
 }
 
 type Meters = ReturnType<typeof meters>
+
+/** One for all gauges of a scrape, and for all who ask within a moment: it looks at every conversation in use. */
+function keptReading(read: () => Readings, clock: Pick<Clock, 'monotonic'>): () => Readings {
+  let kept: { readonly readings: Readings; readonly atMs: number } | undefined
+  return () => {
+    const nowMs = clock.monotonic()
+    if (!kept || nowMs - kept.atMs >= READINGS_KEPT_MS) kept = { readings: read(), atMs: nowMs }
+    return kept.readings
+  }
+}
 
 function gauges(registry: Registry, read: () => Readings): void {
   const gauge = (name: string, help: string, value: () => number) =>
@@ -240,10 +251,10 @@ function processEvents(log: Logger, m: Meters): ProcessEvents {
   }
 }
 
-export function createEvents(log: Logger, read: () => Readings): Events {
+export function createEvents(log: Logger, read: () => Readings, clock: Pick<Clock, 'monotonic'>): Events {
   const registry = new Registry()
   const m = meters(registry)
-  gauges(registry, read)
+  gauges(registry, keptReading(read, clock))
   return {
     relay: relayEvents(log, m),
     node: nodeEvents(log, m),

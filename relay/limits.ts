@@ -4,7 +4,7 @@ import { limits } from '#protocol'
 // --- device sessions
 /** Sockets on the client port, signed in or not. */
 export const SOCKETS_MAX = 20_000
-/** Sockets of one address; loopback (a proxy, a local network) is exempt. */
+/** Sockets of one address, under IPv6 of one /64; loopback (a proxy, a local network) is exempt. */
 export const SOCKETS_PER_ADDRESS_MAX = 64
 /** Sockets of which the next part of a sign-in is awaited; beyond it the one that is late longest is dropped. */
 export const SIGN_INS_PENDING_MAX = 1_024
@@ -65,13 +65,15 @@ export const HTTP_HEADERS_MS = 10_000
 export const HTTP_CHECK_MS = 1_000
 export const HTTP_REQUEST_MS = 20_000
 export const HTTP_KEEP_ALIVE_MS = 30_000
+/** How long what was read for the metrics is told to others who ask: anybody may. */
+export const READINGS_KEPT_MS = 250
 /** How long an HTTP token counts; a fresh one is sent when half of it is over. */
 export const TOKEN_LIFE_MS = 10 * 60_000
 
 /** A budget: so many at once, and one more each so many milliseconds. */
 export type Budget = { readonly burst: number; readonly refillMs: number; readonly keysMax: number }
 
-/** Self-authenticating requests (registration, manifests) of one address; each costs a few signatures. */
+/** Self-authenticating requests (registration, manifests) of one address or IPv6 /64; each costs a few signatures. */
 export const ANONYMOUS_BUDGET: Budget = { burst: 60, refillMs: 1_000, keysMax: 65_536 }
 /** Requests of one account with a token. */
 export const ACCOUNT_BUDGET: Budget = { burst: 300, refillMs: 100, keysMax: 65_536 }
@@ -79,8 +81,13 @@ export const ACCOUNT_BUDGET: Budget = { burst: 300, refillMs: 100, keysMax: 65_5
 // --- prekeys: whoever drains somebody's one-time keys weakens that person's next sessions
 /** Bundles of one device for one requester. */
 export const BUNDLE_PAIR_BUDGET: Budget = { burst: 10, refillMs: 60_000, keysMax: 65_536 }
-/** Bundles of one device for everybody. */
+/** One-time keys of one device for everybody; beyond it bundles are given without them. */
 export const BUNDLE_TARGET_BUDGET: Budget = { burst: 200, refillMs: 5_000, keysMax: 65_536 }
+/**
+ * One-time keys of one device for the people of one region, this one too: requesters of another region are only what it
+ * says. Fewer than are left when a device stocks anew, so that one region alone does not take them all at once.
+ */
+export const BUNDLE_SHARE_BUDGET: Budget = { burst: limits.PREKEYS_LOW - 1, refillMs: 10 * 60_000, keysMax: 65_536 }
 /** Bundles that one other region asks for. */
 export const BUNDLE_REGION_BUDGET: Budget = { burst: 2_000, refillMs: 50, keysMax: 4_096 }
 

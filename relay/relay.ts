@@ -268,7 +268,9 @@ async function assemble(base: Base, stack: AsyncDisposableStack): Promise<Assemb
   record = await makeRecord()
   await markBegun(config)
   await node.directory.publishRegion(record)
-  return { node, gateway, store, owed: () => ({ ...engine.inspect().owed() }) }
+  // Once: an inspection counts the conversations.
+  const { owed } = engine.inspect()
+  return { node, gateway, store, owed: () => ({ ...owed() }) }
 }
 
 /**
@@ -280,7 +282,7 @@ export async function startRelay(config: RelayConfig, options: RelayOptions = {}
   const log = options.log ?? pino({ level: config.log.level }, pino.destination(2))
   const failed = Promise.withResolvers<Error>()
   let read = (): Readings => ({ sockets: 0, sessions: 0, linksUp: 0, owed: {}, store: {} })
-  const events = createEvents(log, () => read())
+  const events = createEvents(log, () => read(), clock)
   const fail = (error: Error): void => {
     events.process.storeFailed(error)
     failed.resolve(error)

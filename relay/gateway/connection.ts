@@ -42,6 +42,8 @@ export type Connection = {
   readonly socket: WebSocket
   readonly raw: Pick<Socket, 'bytesRead' | 'write' | 'once' | 'destroy'>
   readonly address: string
+  /** What the socket had brought before it was one of a device: a proxy sends many requests over one. */
+  readonly readBefore: number
   /** Since when the next part of its sign-in is awaited. */
   awaitedMs: number
   heardMs: number

@@ -34,6 +34,18 @@ describe('the doors', () => {
     assert.deepEqual(many('192.0.2.1', 1), [])
   })
 
+  it('count an IPv6 network as one address, for all that enters and leaves', () => {
+    const { doors, enter } = opened()
+    const first = {}
+    assert.equal(enter('2001:db8:1:2::', first), undefined)
+    for (let i = 1; i < SOCKETS_PER_ADDRESS_MAX; i++) assert.equal(enter(`2001:db8:1:2::${i}`), undefined)
+    assert.equal(enter('2001:db8:1:2:a:b:c:d')?.code, 'overloaded')
+    assert.equal(enter('2001:db8:1:3::1'), undefined)
+    for (let i = 0; i <= SOCKETS_PER_ADDRESS_MAX; i++) assert.equal(enter('::1'), undefined)
+    doors.leave('2001:db8:1:2::', first)
+    assert.equal(enter('2001:db8:1:2:a:b:c:d'), undefined)
+  })
+
   it('of those that are awaited the one that is late longest goes when there are too many, and nobody who was heard', () => {
     const { doors, dropped, enter } = opened()
     const sockets = Array.from({ length: SIGN_INS_PENDING_MAX }, () => ({}))

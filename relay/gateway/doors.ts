@@ -1,6 +1,7 @@
 // Who may open a socket: counts, origins and subprotocol, decided before anything is upgraded.
 import { ParleyError } from '#protocol'
 import { SIGN_INS_PENDING_MAX, SOCKETS_MAX, SOCKETS_PER_ADDRESS_MAX } from '../limits.ts'
+import { householdOf } from './address.ts'
 
 export const SUBPROTOCOL = 'parley.v1'
 export const SESSION_PATH = '/v1/session'
@@ -27,7 +28,7 @@ export type Doors = {
 }
 
 export function createDoors(): Doors {
-  const perAddress = new Map<string, number>()
+  const perHousehold = new Map<string, number>()
   /** Those that are late longest first. */
   const pending = new Map<Key, () => void>()
   let open = 0
@@ -35,7 +36,8 @@ export function createDoors(): Doors {
     enter(address) {
       if (open >= SOCKETS_MAX)
         return new ParleyError('overloaded', 'this node is full', { limit: `${SOCKETS_MAX}` }, 10_000)
-      const here = perAddress.get(address) ?? 0
+      const household = householdOf(address)
+      const here = perHousehold.get(household) ?? 0
       if (here >= SOCKETS_PER_ADDRESS_MAX && !isLoopback(address)) {
         return new ParleyError(
           'overloaded',
@@ -44,7 +46,7 @@ export function createDoors(): Doors {
           10_000,
         )
       }
-      perAddress.set(address, here + 1)
+      perHousehold.set(household, here + 1)
       open++
       return undefined
     },
@@ -62,9 +64,10 @@ export function createDoors(): Doors {
     leave(address, socket) {
       open--
       pending.delete(socket)
-      const here = perAddress.get(address) ?? 0
-      if (here <= 1) perAddress.delete(address)
-      else perAddress.set(address, here - 1)
+      const household = householdOf(address)
+      const here = perHousehold.get(household) ?? 0
+      if (here <= 1) perHousehold.delete(household)
+      else perHousehold.set(household, here - 1)
     },
     open: () => open,
   }

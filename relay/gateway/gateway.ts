@@ -9,9 +9,9 @@ import { type Admission, createAdmission } from './admission.ts'
 import { checkUpgrade, createDoors, type Doors, SUBPROTOCOL } from './doors.ts'
 import { createHttp, type Http } from './http.ts'
 import type { GatewayOptions, GatewayParts, Reader } from './parts.ts'
+import { refuseUpgrade } from './refusing.ts'
 import { addRoutes } from './routes.ts'
 import { createSessions, type Sessions } from './sessions.ts'
-import { errorBody, statusOf } from './status.ts'
 import { createTokens } from './tokens.ts'
 
 export type Gateway = AsyncDisposable & {
@@ -20,16 +20,6 @@ export type Gateway = AsyncDisposable & {
   /** The address listened on, as an origin. */
   readonly listening: string
   readonly sessions: Pick<Sessions, 'notify' | 'counts' | 'sweep'>
-}
-
-function refuseUpgrade(socket: Duplex, error: ParleyError): void {
-  const body = JSON.stringify(errorBody(error))
-  const status = statusOf(error)
-  socket.on('error', () => socket.destroy())
-  socket.end(
-    `HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  )
 }
 
 /** The last address that the proxy itself has added. */
@@ -68,7 +58,7 @@ function acceptUpgrades(http: Http, { parts, options, doors, admission, sessions
     const refusal = checkUpgrade(asked, options.allowedOrigins) ?? admission.full() ?? doors.enter(address)
     if (refusal) {
       parts.events.socketRefused(refusal.code)
-      refuseUpgrade(socket, refusal)
+      refuseUpgrade(socket, refusal, parts.clock)
       return
     }
     const left = (): void => doors.leave(address, socket)

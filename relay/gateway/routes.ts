@@ -21,6 +21,7 @@ import {
 import type { Account } from '../accounts/accounts.ts'
 import { createBudgets } from '../accounts/budgets.ts'
 import { ACCOUNT_BUDGET, ANONYMOUS_BUDGET, HTTP_BODY_MAX_BYTES } from '../limits.ts'
+import { householdOf } from './address.ts'
 import { isLoopback } from './doors.ts'
 import type { Http } from './http.ts'
 import type { GatewayParts, Reader } from './parts.ts'
@@ -73,11 +74,11 @@ function publicRoutes(http: Http, parts: GatewayParts): void {
   })
 }
 
-/** Records that prove themselves: no token, but a budget for each address. */
+/** Records that prove themselves: no token, but a budget for each household. */
 function accountRoutes(http: Http, parts: GatewayParts): void {
   const budget = createBudgets(ANONYMOUS_BUDGET, parts.clock)
   const spend = (address: string): void => {
-    if (!isLoopback(address)) budget.spend(address)
+    if (!isLoopback(address)) budget.spend(householdOf(address))
   }
   recoveryRoute(http, parts, spend)
   const shape = { body: schema.AccountBody, response: { 200: schema.HomeRecordAnswer } }

@@ -112,7 +112,7 @@ function sweepOne(floor: Floor, connection: Connection, nowMs: number): void {
     sweepOpen(floor, connection, stage.session, nowMs - connection.heardMs)
     return
   }
-  if (connection.raw.bytesRead > SIGN_IN_BYTES_MAX) {
+  if (connection.raw.bytesRead - connection.readBefore > SIGN_IN_BYTES_MAX) {
     end(
       floor,
       connection,
@@ -186,6 +186,7 @@ export function createSessions(
         socket,
         raw,
         address,
+        readBefore: raw.bytesRead,
         awaitedMs: 0,
         heardMs: parts.clock.monotonic(),
         pinged: false,

@@ -64,6 +64,7 @@ export async function startNode(
   region: TestRegion,
   urls: readonly string[] = [],
   tls: GatewayOptions['tls'] = undefined,
+  trustProxy = false,
 ) {
   const { clock, move } = movedClock()
   const store = await makeStore().open()
@@ -110,7 +111,7 @@ export async function startNode(
       listen: { host: '127.0.0.1', port: 0 },
       urls,
       allowedOrigins: ['https://allowed.example'],
-      trustProxy: false,
+      trustProxy,
       tls,
     },
   )
