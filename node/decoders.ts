@@ -27,6 +27,7 @@ import {
 import { isPrivateAddress } from './addresses.ts'
 import { createVerifier } from './dht.ts'
 import { peerIdOf } from './host.ts'
+import { createKadCallers } from './kad-callers.ts'
 import { type Datastore, KAD_PREFIX, kadDatastore, kadKey, readKadKey } from './kad-datastore.ts'
 import { encodePutValue, KadMessageReader } from './kad-wire.ts'
 import { KAD_MESSAGE_MAX_BYTES, LINK_FRAME_MAX_BYTES, REQUEST_FRAME_MAX_BYTES, VERIFIED_PUTS_MAX } from './limits.ts'
@@ -150,7 +151,11 @@ async function putDecoder(): Promise<Decoder<undefined>> {
   const table = await openRecordTable(memoryStorage(), clock, silentEvents)
   const open = createVerifier(clock, VERIFIED_PUTS_MAX)
   const base = { put: async (key: unknown) => key } as unknown as Datastore
-  const store = kadDatastore(base, { table, clock, admission: openAdmission, events: silentEvents, open })
+  const store = kadDatastore(
+    base,
+    { table, clock, admission: openAdmission, events: silentEvents, open },
+    createKadCallers(clock),
+  )
   const name = { toString: () => `${KAD_PREFIX}/record/x` } as unknown as Parameters<Datastore['put']>[0]
   const put = (kind: RecordKind, id: string): Uint8Array => {
     const key = kadKey(kind, id)

@@ -17,7 +17,7 @@ import { type Ping, ping } from '@libp2p/ping'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { type Clock, ParleyError } from '#protocol'
-import { isPrivateAddress } from './addresses.ts'
+import { isPrivateAddress, usableAddress } from './addresses.ts'
 import { createKadCallers } from './kad-callers.ts'
 import { type Datastore, KAD_PREFIX, type KadStoreOptions, kadDatastore, readKadKey } from './kad-datastore.ts'
 import { encodePutValue, KadMessageReader } from './kad-wire.ts'
@@ -92,7 +92,10 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
     [...options.announce, ...options.bootstrap, ...(options.announce.length === 0 && listen ? [listen] : [])].some(
       isPrivateAddress,
     ) || !listen
-  const allow = [...new Set([...options.bootstrap, ...known].map(allowEntry))].filter((entry) => entry !== undefined)
+  // Known addresses are what strangers wrote: one that does not parse must not keep the node from starting.
+  const allow = [...new Set([...options.bootstrap, ...known].map(allowEntry))]
+    .filter((entry) => entry !== undefined)
+    .filter(usableAddress)
   const callers = createKadCallers(options.clock)
   const validate = async (key: Uint8Array, value: Uint8Array): Promise<void> => {
     callers.ensureMayPut()
@@ -124,7 +127,7 @@ export async function startHost(options: NodeOptions, store: KadStoreOptions, kn
       identify: identify(),
       ping: ping(),
       dht: (components) => {
-        const datastore: Datastore = kadDatastore(components.datastore, store)
+        const datastore: Datastore = kadDatastore(components.datastore, store, callers)
         const own = { datastore, registrar: callers.registrar(components.registrar) }
         const mine = new Proxy(components, {
           get: (target, name) => Reflect.get(name in own ? own : target, name),
@@ -198,7 +201,7 @@ export async function openStream(
 ): Promise<{ stream: Stream; connection: Connection }> {
   const signal = AbortSignal.timeout(timeoutMs)
   try {
-    const targets = addresses.map((address) => withPeer(multiaddr(address), peer))
+    const targets = addresses.filter(usableAddress).map((address) => withPeer(multiaddr(address), peer))
     const connection = await libp2p.dial(
       targets.length > 0 && libp2p.getConnections(peer).length === 0 ? targets : peer,
       { signal },
@@ -221,6 +224,7 @@ export function unreachable(error: unknown): ParleyError {
       )
 }
 
+/** Throws `malformed`. */
 export function peerIdOf(text: string): PeerId {
   try {
     return peerIdFromString(text)
@@ -228,6 +232,9 @@ export function peerIdOf(text: string): PeerId {
     throw new ParleyError('malformed', 'not a peer id')
   }
 }
+
+/** Whom an address leads to: what libp2p compares with the peer that answers. Throws `malformed`. */
+export const peerOfAddress = (address: string): PeerId => peerIdOf(address.split('/p2p/').at(-1) ?? '')
 
 /** Asks a peer to store a DHT record; false for whatever keeps it from doing so within KAD_ANSWER_MAX_MS. */
 export async function storeAt(

@@ -1,5 +1,6 @@
 // The libp2p host: keys, transports, connection policy, DHT directory, links between nodes. What a region signs is an entry
 // of its own (#node/region): commands that only write files load no mesh.
+export { usableAddress } from './addresses.ts'
 export { loadOrCreateNodeKey } from './key.ts'
 export type { RequestMethod } from './limits.ts'
 export type { LinkNetwork, PeerStream, RegionBook, StreamEvents } from './link-network.ts'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SimulatedClock } from '#protocol'
 import { createKadCallers } from './kad-callers.ts'
-import { KAD_PUTS_BURST, KAD_PUTS_PER_SECOND } from './limits.ts'
+import { KAD_GETS_BURST, KAD_GETS_PER_SECOND, KAD_PUTS_BURST, KAD_PUTS_PER_SECOND } from './limits.ts'
 
 type Handler = (stream: object, connection: { remotePeer: string }) => Promise<void>
 type Callers = ReturnType<typeof createKadCallers>
@@ -18,25 +18,30 @@ function served(callers: Callers, handler: Handler): Handler {
   return inner!
 }
 
-test('each peer puts as many records as its rate allows; who asks by itself is not counted', async () => {
-  const clock = new SimulatedClock(0)
-  const callers = createKadCallers(clock)
-  let taken: string[] = []
-  const handle = served(callers, async (_stream, { remotePeer }) => {
-    await Promise.resolve()
-    callers.ensureMayPut()
-    taken.push(remotePeer)
+const kinds = [
+  { does: 'puts', ask: 'ensureMayPut', burst: KAD_PUTS_BURST, perSecond: KAD_PUTS_PER_SECOND },
+  { does: 'asks for', ask: 'ensureMayGet', burst: KAD_GETS_BURST, perSecond: KAD_GETS_PER_SECOND },
+] as const
+for (const { does, ask, burst, perSecond } of kinds)
+  test(`each peer ${does} as many records as its rate allows; who asks by itself is not counted`, async () => {
+    const clock = new SimulatedClock(0)
+    const callers = createKadCallers(clock)
+    let taken: string[] = []
+    const handle = served(callers, async (_stream, { remotePeer }) => {
+      await Promise.resolve()
+      callers[ask]()
+      taken.push(remotePeer)
+    })
+    const many = async (peer: string, count: number): Promise<number> => {
+      taken = []
+      const all = Array.from({ length: count }, () => handle({}, { remotePeer: peer }))
+      for (const { reason } of (await Promise.allSettled(all)).filter((it) => it.status === 'rejected'))
+        assert.equal(reason.code, 'overloaded')
+      return taken.filter((name) => name === peer).length
+    }
+    assert.equal(await many('loud', burst + 100), burst)
+    assert.equal(await many('other', 10), 10)
+    clock.advanceTo(1_000)
+    assert.equal(await many('loud', burst), perSecond)
+    for (let i = 0; i < 2 * burst; i++) callers[ask]()
   })
-  const put = async (peer: string, count: number): Promise<number> => {
-    taken = []
-    const all = Array.from({ length: count }, () => handle({}, { remotePeer: peer }))
-    for (const { reason } of (await Promise.allSettled(all)).filter((it) => it.status === 'rejected'))
-      assert.equal(reason.code, 'overloaded')
-    return taken.filter((name) => name === peer).length
-  }
-  assert.equal(await put('loud', KAD_PUTS_BURST + 100), KAD_PUTS_BURST)
-  assert.equal(await put('other', 10), 10)
-  clock.advanceTo(1_000)
-  assert.equal(await put('loud', KAD_PUTS_BURST), KAD_PUTS_PER_SECOND)
-  for (let i = 0; i < 2 * KAD_PUTS_BURST; i++) callers.ensureMayPut()
-})

@@ -1,10 +1,10 @@
 // Who is at the other end while the library's DHT handles a message: it tells neither its validators nor its database.
-// Peers put records at a bounded rate, and what goes beyond is refused before anything is verified.
+// Peers put records and ask for them at a bounded rate, and what goes beyond is refused before anything is done for it.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { kadDHT } from '@libp2p/kad-dht'
 import { type Clock, ParleyError } from '#protocol'
-import { KAD_PEERS_MAX, KAD_PUTS_BURST, KAD_PUTS_PER_SECOND } from './limits.ts'
-import { createRateLimiter } from './rate.ts'
+import { KAD_GETS_BURST, KAD_GETS_PER_SECOND, KAD_PEERS_MAX, KAD_PUTS_BURST, KAD_PUTS_PER_SECOND } from './limits.ts'
+import { createRateLimiter, type RateLimiter } from './rate.ts'
 
 type Registrar = Parameters<ReturnType<typeof kadDHT>>[0]['registrar']
 
@@ -13,11 +13,19 @@ export type KadCallers = {
   registrar(base: Registrar): Registrar
   /** A record is to be verified. Throws `overloaded` when its caller has put too many; who asks by itself may go on. */
   ensureMayPut(): void
+  /** A record is to be read from disk. The same. */
+  ensureMayGet(): void
 }
 
 export function createKadCallers(clock: Clock): KadCallers {
   const caller = new AsyncLocalStorage<string>()
   const puts = createRateLimiter(clock, KAD_PUTS_PER_SECOND, KAD_PUTS_BURST, KAD_PEERS_MAX)
+  const gets = createRateLimiter(clock, KAD_GETS_PER_SECOND, KAD_GETS_BURST, KAD_PEERS_MAX)
+  const ensure = (limiter: RateLimiter): void => {
+    const peer = caller.getStore()
+    const waitMs = peer === undefined ? 0 : limiter.take(peer)
+    if (waitMs > 0) throw new ParleyError('overloaded', 'too many records for this peer', {}, waitMs)
+  }
   return {
     registrar(base) {
       const handle: Registrar['handle'] = (protocol, handler, options) =>
@@ -34,10 +42,7 @@ export function createKadCallers(clock: Clock): KadCallers {
         },
       })
     },
-    ensureMayPut() {
-      const peer = caller.getStore()
-      const waitMs = peer === undefined ? 0 : puts.take(peer)
-      if (waitMs > 0) throw new ParleyError('overloaded', 'too many records from this peer', {}, waitMs)
-    },
+    ensureMayPut: () => ensure(puts),
+    ensureMayGet: () => ensure(gets),
   }
 }

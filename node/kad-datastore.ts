@@ -4,6 +4,7 @@ import { Record as KadRecord } from '@libp2p/kad-dht'
 import { base32nopad } from '@scure/base'
 import type { Libp2pInit } from 'libp2p'
 import { type Clock, ParleyError } from '#protocol'
+import type { KadCallers } from './kad-callers.ts'
 import type { Entry } from './record-kinds.ts'
 import { idBytes, idText as idTextOf } from './record-kinds.ts'
 import type { RecordTable } from './record-table.ts'
@@ -39,7 +40,11 @@ export type KadStoreOptions = {
 }
 
 /** `base` keeps everything else, in memory. */
-export function kadDatastore(base: Datastore, options: KadStoreOptions): Datastore {
+export function kadDatastore(
+  base: Datastore,
+  options: KadStoreOptions,
+  { ensureMayGet }: Pick<KadCallers, 'ensureMayGet'>,
+): Datastore {
   const { table, clock } = options
 
   const put = async (value: Uint8Array): Promise<void> => {
@@ -57,9 +62,10 @@ export function kadDatastore(base: Datastore, options: KadStoreOptions): Datasto
   const get = async (name: string): Promise<Uint8Array> => {
     const key = base32nopad.decode(name.slice(RECORDS.length).toUpperCase())
     const { kind, id } = readKadKey(key)
-    const entry = await table.load(kind, idTextOf(kind, id))
+    ensureMayGet()
+    const bytes = await table.bytes(kind, idTextOf(kind, id))
     // Received "now": the record's own not-after says how long it is good, not when it came here.
-    if (entry) return new KadRecord(key, entry.bytes, new Date(clock.now())).serialize()
+    if (bytes) return new KadRecord(key, bytes, new Date(clock.now())).serialize()
     const missing = new Error('no such record')
     missing.name = 'NotFoundError'
     throw missing

@@ -37,6 +37,10 @@ export const SOCKET_PAYLOAD_MAX_BYTES = 8 * 1024 * 1024
 /** How long a start waits for its first bootstrap connection before it goes on without. */
 export const BOOTSTRAP_FIRST_MS = 1_500
 export const BOOTSTRAP_CHECK_MS = 2_000
+/** Every check dials a bootstrap address that is away for so long only: networks are started in any order. */
+export const BOOTSTRAP_QUICK_MS = 60_000
+/** After that the pauses double up to this: anybody's address may be among them. */
+export const BOOTSTRAP_AGAIN_MAX_MS = 60_000
 /** Time for libp2p to close its connections before the process goes on without it. */
 export const STOP_MAX_MS = 3_000
 
@@ -49,6 +53,9 @@ export const KAD_MESSAGE_MAX_BYTES = 64 * 1024
 /** Records that one peer puts into this node's DHT: a bucket of KAD_PUTS_BURST, filled at KAD_PUTS_PER_SECOND. */
 export const KAD_PUTS_PER_SECOND = 50
 export const KAD_PUTS_BURST = 500
+/** Records that one peer asks this node's DHT for: the same. */
+export const KAD_GETS_PER_SECOND = 500
+export const KAD_GETS_BURST = 2_000
 /** Peers whose rate is remembered. */
 export const KAD_PEERS_MAX = 4_096
 /** DHT streams of one peer. */
@@ -145,7 +152,7 @@ export const LINK_STREAMS_PER_PEER_MAX = 4
 /** Incoming links that have not said hello; honest ones do within milliseconds. */
 export const LINKS_HALF_OPEN_MAX = 256
 /** Between two look-ups of a region of which no record is known. */
-export const LINK_UNKNOWN_BACKOFF_MAX_MS = 60_000
+export const LINK_UNKNOWN_BACKOFF_MAX_MS = 30_000
 
 // --- requests
 export const REQUEST_PROTOCOL = '/parley/request/1'

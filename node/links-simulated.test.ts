@@ -21,6 +21,7 @@ import {
   type StreamEvents,
   silentEvents,
 } from './index.ts'
+import { LINK_HELLO_MAX_MS, LINK_UNKNOWN_BACKOFF_MAX_MS, LINKS_HALF_OPEN_MAX, LINKS_MAX } from './limits.ts'
 import { certifyNode, signRegionRecord } from './region.ts'
 
 const DELAY_MS = 5
@@ -30,6 +31,8 @@ type SimulatedNode = {
   readonly keeper: LinkKeeper
   readonly key: Uint8Array
   readonly log: string[]
+  /** Regions whose record was asked for. */
+  readonly asked: RegionId[]
   accept(stream: PeerStream): void
   appeared(peer: string): void
 }
@@ -59,13 +62,17 @@ function streamPair(world: World, from: [string, Uint8Array], to: [string, Uint8
 function addNode(world: World, peerId: string, region: TestRegion, book: Map<RegionId, Region>): SimulatedNode {
   const key = signingKey(systemRandom.bytes(32)).publicKey
   const log: string[] = []
+  const asked: RegionId[] = []
   const regions: RegionBook = {
     knownRegion: (id) => book.get(id),
-    findRegion: async (id) => book.get(id),
+    async findRegion(id) {
+      asked.push(id)
+      return book.get(id)
+    },
     rootEpoch: () => 0,
     noteRootEpoch: () => undefined,
   }
-  const node = { key, log } as unknown as { -readonly [K in keyof SimulatedNode]: SimulatedNode[K] }
+  const node = { key, log, asked } as unknown as { -readonly [K in keyof SimulatedNode]: SimulatedNode[K] }
   node.keeper = new LinkKeeper({
     network: {
       peerId,
@@ -119,10 +126,19 @@ async function run(world: World, ms: number): Promise<void> {
   world.clock.advanceTo(until)
 }
 
-function twoNodes(): { world: World; a: SimulatedNode; b: SimulatedNode; north: TestRegion; south: TestRegion } {
+type TwoNodes = {
+  readonly world: World
+  readonly book: Map<RegionId, Region>
+  readonly a: SimulatedNode
+  readonly b: SimulatedNode
+  readonly north: TestRegion
+  readonly south: TestRegion
+}
+
+function twoNodes(): TwoNodes {
   const world: World = { clock: new SimulatedClock(systemClock.now()), nodes: new Map(), cut: false }
   const [north, south, book] = [testRegion(), testRegion(), new Map<RegionId, Region>()]
-  return { world, north, south, a: addNode(world, 'a', north, book), b: addNode(world, 'b', south, book) }
+  return { world, book, north, south, a: addNode(world, 'a', north, book), b: addNode(world, 'b', south, book) }
 }
 
 test('when both dial at once, the link that the smaller peer id dialled stays', async () => {
@@ -157,6 +173,76 @@ test('after a cut wire: down at both ends by silence, tried again with pauses, a
   // And without anybody appearing: within ten seconds of the heal.
   world.cut = true
   await run(world, 60_000)
+  world.cut = false
+  await run(world, 6_000)
+  assert.ok(a.keeper.isUp(south.regionId))
+})
+
+/** Opens streams on which nothing is ever said; returns whose were ended, in that order. */
+function silentStreams(to: SimulatedNode, count: number): string[] {
+  const ended: string[] = []
+  for (let i = 0; i < count; i++) {
+    const pipe = { write: () => true, end: () => void ended.push(`silent ${i}`) }
+    to.accept({ peerId: `silent ${i}`, peerKey: new Uint8Array(32), open: () => pipe })
+  }
+  return ended
+}
+
+test('silent streams keep nobody out: of too many the one that waited longest ends', async () => {
+  const { world, a, b, north, south } = twoNodes()
+  const count = 3 * LINKS_MAX
+  const ended = silentStreams(a, count)
+  assert.deepEqual(
+    ended,
+    Array.from({ length: count - LINKS_HALF_OPEN_MAX }, (_, i) => `silent ${i}`),
+  )
+  a.keeper.want(south.regionId)
+  await run(world, DELAY_MS - 1)
+  assert.deepEqual(a.log, ['dial b'])
+  silentStreams(a, count)
+  await run(world, 100)
+  assert.equal(a.keeper.dialledByUs(south.regionId), true)
+  assert.equal(a.log.filter((line) => line === 'dial b').length, 1, 'a dial of ours is dropped for incoming links')
+  a.keeper.close(south.regionId, new ParleyError('closing', 'for the test'))
+  a.keeper.unwant(south.regionId)
+  await run(world, 100)
+  assert.ok(!a.keeper.isUp(south.regionId))
+  b.keeper.want(north.regionId)
+  await run(world, 1_000)
+  assert.deepEqual([a.keeper.isUp(south.regionId), a.keeper.dialledByUs(south.regionId)], [true, false])
+  // A link that is up has left the line of those that wait: another flood drops its own.
+  silentStreams(a, count)
+  await run(world, 100)
+  assert.ok(a.keeper.isUp(south.regionId))
+  assert.ok(world.clock.monotonic() < LINK_HELLO_MAX_MS, 'none of them had timed out')
+})
+
+test('a region without a record is looked up ever more rarely, and dialled at once when the record comes', async () => {
+  const { world, book, a, south } = twoNodes()
+  const record = book.get(south.regionId)!
+  book.delete(south.regionId)
+  a.keeper.want(south.regionId)
+  await run(world, 2 * LINK_UNKNOWN_BACKOFF_MAX_MS)
+  const before = a.asked.length
+  await run(world, 10 * LINK_UNKNOWN_BACKOFF_MAX_MS)
+  const asked = a.asked.length - before
+  assert.ok(asked >= 9 && asked <= 21, `${asked} look-ups in ten of the longest pauses`)
+  // Wanted anew: at once.
+  a.keeper.unwant(south.regionId)
+  await run(world, LINK_UNKNOWN_BACKOFF_MAX_MS)
+  assert.equal(a.asked.length, before + asked)
+  a.keeper.want(south.regionId)
+  await run(world, 1)
+  assert.equal(a.asked.length, before + asked + 1)
+  // The record comes in the middle of a long pause.
+  await run(world, 5 * LINK_UNKNOWN_BACKOFF_MAX_MS)
+  book.set(south.regionId, record)
+  a.keeper.regionChanged(record)
+  await run(world, 4 * DELAY_MS + 1)
+  assert.ok(a.keeper.isUp(south.regionId))
+  // A region whose record is known is tried within seconds, however long it has been away.
+  world.cut = true
+  await run(world, 10 * LINK_UNKNOWN_BACKOFF_MAX_MS)
   world.cut = false
   await run(world, 6_000)
   assert.ok(a.keeper.isUp(south.regionId))

@@ -3,15 +3,7 @@
 // the one that the smaller peer id dialled. Of a region with several nodes the first link that is up carries what is
 // sent to the region; the others are in reserve.
 import { LRUCache } from 'lru-cache'
-import {
-  type Clock,
-  ParleyError,
-  type Random,
-  type Region,
-  type RegionId,
-  type SignedRecord,
-  type Timer,
-} from '#protocol'
+import { type Clock, ParleyError, type Random, type Region, type RegionId, type Timer } from '#protocol'
 import {
   LINK_BACKOFF_MAX_MS,
   LINK_BACKOFF_MS,
@@ -19,21 +11,21 @@ import {
   LINK_HEALTHY_MS,
   LINK_NODES_MAX,
   LINK_TICK_MS,
+  LINK_UNKNOWN_BACKOFF_MAX_MS,
+  LINKS_HALF_OPEN_MAX,
   LINKS_MAX,
 } from './limits.ts'
-import { Link } from './link.ts'
+import { Link, type LinkIntroduction } from './link.ts'
 import { identify, outdated, type PeerIdentity } from './link-identity.ts'
 import type { LinkNetwork, PeerStream, RegionBook } from './link-network.ts'
 import type { Admission, LinkHandlers, LinkItem, Links, NodeEvents } from './types.ts'
 
-export type LinksOptions = {
+export type LinksOptions = Omit<LinkIntroduction, 'timeMs'> & {
   readonly network: LinkNetwork
   readonly book: RegionBook
   readonly clock: Clock
   readonly random: Random
   readonly admission: Admission
-  readonly certificate: SignedRecord | undefined
-  readonly bootNonce: Uint8Array
   readonly events: NodeEvents
   /** Runs the callback when this moment's work is done. */
   readonly defer: (callback: () => void) => void
@@ -61,6 +53,8 @@ export class LinkKeeper implements Links {
   readonly #peers = new Map<string, Peer>()
   readonly #nodes = new LRUCache<string, RegionId>({ maxSize: LINK_NODES_MAX, sizeCalculation: () => 1 })
   readonly #all = new Set<Link>()
+  /** Incoming links that have not said hello, the one that waited longest first. */
+  readonly #halfOpen = new Set<Link>()
   /** Links that were given something since the last `flush`. */
   readonly #spoken = new Set<Link>()
   /** Peers whose last link was cut for what they did: until when, and how often in a row. */
@@ -230,16 +224,19 @@ export class LinkKeeper implements Links {
         if (error && destination.wanted) this.#options.events.linkFailed(region, error, destination.failures)
         this.#unreachable.set(region, this.#options.clock.monotonic() + LINK_BACKOFF_MS)
         for (const waiter of [...destination.waiting]) waiter(false)
-        this.#again(region, destination)
+        this.#again(region, destination, error)
       })
   }
 
-  #again(region: RegionId, destination: Destination): void {
+  #again(region: RegionId, destination: Destination, failed?: ParleyError): void {
     if (!destination.wanted || this.#closed) {
       this.#forget(region, destination)
       return
     }
-    const base = Math.min(LINK_BACKOFF_MAX_MS, LINK_BACKOFF_MS * 2 ** Math.min(destination.failures, 16))
+    // Without a record each try is a look-up in the DHT, and a record that comes ends the pause: it may be long.
+    const unknown = failed?.code === 'unknown_region' && !this.#options.book.knownRegion(region)
+    const most = unknown ? LINK_UNKNOWN_BACKOFF_MAX_MS : LINK_BACKOFF_MAX_MS
+    const base = Math.min(most, LINK_BACKOFF_MS * 2 ** Math.min(destination.failures, 16))
     const pause = Math.round(base * (0.5 + this.#options.random.fraction() / 2))
     destination.timer?.cancel()
     destination.timer = this.#options.clock.after(pause, () => this.#connect(region, destination))
@@ -249,16 +246,12 @@ export class LinkKeeper implements Links {
   async #dialRegion(region: RegionId, destination: Destination): Promise<ParleyError | undefined> {
     const { book, network, random } = this.#options
     const record = await book.findRegion(region, { fresh: destination.failures % 4 === 1 })
-    const nodes = (record?.nodes ?? []).filter((node) => node.peerId !== network.peerId)
+    if (!record) return new ParleyError('unknown_region', 'no record of the region is known')
+    const nodes = record.nodes.filter((node) => node.peerId !== network.peerId)
     const first = Math.floor(random.fraction() * nodes.length)
-    let failed: ParleyError | undefined = record
-      ? undefined
-      : new ParleyError('unknown_region', 'no record of the region is known')
-    for (
-      let i = 0;
-      i < Math.min(nodes.length, LINK_DIALS_PER_ROUND) && destination.peers.length === 0 && !this.#closed;
-      i++
-    ) {
+    const tries = Math.min(nodes.length, LINK_DIALS_PER_ROUND)
+    let failed: ParleyError | undefined
+    for (let i = 0; i < tries && destination.peers.length === 0 && !this.#closed; i++) {
       const node = nodes[(first + i) % nodes.length]!
       this.#nodes.set(node.peerId, region)
       if (this.#penalised(node.peerId)) continue
@@ -302,7 +295,7 @@ export class LinkKeeper implements Links {
   /** Resolves when the link is up, rejects when it ended before. */
   #adopt(stream: PeerStream, dialledByUs: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      const { clock } = this.#options
+      const { clock, bootNonce, certificate, defer } = this.#options
       let peer: Peer | undefined
       let link: Link | undefined
       let early: ParleyError | undefined
@@ -318,6 +311,7 @@ export class LinkKeeper implements Links {
         pipe,
         {
           hello: (hello) => {
+            this.#halfOpen.delete(link!)
             peer = { ...identify(stream, hello, this.#options), dialledByUs, link: link!, sinceMs: clock.monotonic() }
             this.#settle(peer)
             resolve()
@@ -325,6 +319,7 @@ export class LinkKeeper implements Links {
           items: (items) => this.#handlers!.items(peer!.region, items, peer!.peerId),
           ended: (error, fault) => {
             this.#all.delete(link!)
+            this.#halfOpen.delete(link!)
             this.#spoken.delete(link!)
             if (fault) this.#penalise(stream.peerId)
             if (peer && this.#peers.get(stream.peerId) === peer) this.#down(peer, error)
@@ -332,22 +327,26 @@ export class LinkKeeper implements Links {
             reject(error ?? new ParleyError('unreachable', 'the link was closed'))
           },
         },
-        {
-          bootNonce: this.#options.bootNonce,
-          certificate: this.#options.certificate,
-          timeMs: clock.now(),
-        },
+        { bootNonce, certificate, timeMs: clock.now() },
         clock.monotonic(),
-        this.#options.defer,
+        defer,
       )
       this.#all.add(link)
       if (early) link.closed(early)
       else if (this.#closed) link.cut(new ParleyError('closing', 'the node is closing'))
-      else if (this.#all.size > 2 * LINKS_MAX)
-        link.cut(new ParleyError('overloaded', 'too many links', { limit: `${LINKS_MAX}` }))
-      else if (!dialledByUs && this.#penalised(stream.peerId))
+      else if (dialledByUs) return
+      else if (this.#penalised(stream.peerId))
         link.cut(new ParleyError('overloaded', 'again too soon after a link was cut'))
+      else this.#awaitHello(link)
     })
+  }
+
+  /** Of too many silent links the oldest ends: an honest peer says hello long before it is the oldest. */
+  #awaitHello(link: Link): void {
+    this.#halfOpen.add(link)
+    if (this.#halfOpen.size <= LINKS_HALF_OPEN_MAX) return
+    const [oldest] = this.#halfOpen
+    oldest!.cut(new ParleyError('overloaded', 'too many links without hello', { limit: `${LINKS_HALF_OPEN_MAX}` }))
   }
 
   /** Decides between this link and one that the same peer already has. Throws when the other one stays. */

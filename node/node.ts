@@ -1,11 +1,11 @@
 // Puts the parts together: host, DHT, directory, links, requests; starts them and ends them in order.
 import type { PeerId } from '@libp2p/interface'
-import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import { openNodeCertificate, ParleyError, signingKey, type Timer } from '#protocol'
+import { createDialPauses } from './addresses.ts'
 import { createDht, createVerifier } from './dht.ts'
 import { createDirectory } from './directory.ts'
-import { type Host, openStream, peerIdOf, startHost, storeAt } from './host.ts'
+import { type Host, openStream, peerIdOf, peerOfAddress, startHost, storeAt } from './host.ts'
 import {
   ALLOW_LIST_MAX,
   BOOTSTRAP_CHECK_MS,
@@ -53,7 +53,7 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
   if (certificate && Buffer.compare(certificate.nodeKey, signingKey(options.key).publicKey) !== 0) {
     throw new ParleyError('not_granted', 'the node certificate is for another node key')
   }
-  const bootstrapPeers = options.bootstrap.map((address) => peerIdOf(address.split('/p2p/')[1] ?? ''))
+  const bootstrapPeers = options.bootstrap.map(peerOfAddress)
   await using started = new AsyncDisposableStack()
   const table = await openRecordTable(options.storage, clock, events)
   started.defer(async () => {
@@ -140,13 +140,7 @@ async function knownAddresses(table: RecordTable): Promise<string[]> {
 function requestNetwork({ libp2p }: Host): RequestNetwork {
   return {
     async dial(peerId) {
-      const { stream, connection } = await openStream(
-        libp2p,
-        peerIdFromString(peerId),
-        [],
-        REQUEST_PROTOCOL,
-        DIAL_MAX_MS,
-      )
+      const { stream, connection } = await openStream(libp2p, peerIdOf(peerId), [], REQUEST_PROTOCOL, DIAL_MAX_MS)
       return peerStream(stream, connection)
     },
     serve(accept) {
@@ -178,23 +172,33 @@ async function meetAgain({ libp2p, kad: { routingTable } }: Host, entries: reado
 
 const isConnected = (libp2p: Host['libp2p'], peer: PeerId): boolean => libp2p.getConnections(peer).length > 0
 
-/** Dials bootstrap nodes that are not connected, and asks them to be DHT peers, now and every BOOTSTRAP_CHECK_MS. */
+/**
+ * Dials bootstrap nodes that are not connected, and asks them to be DHT peers, now and every BOOTSTRAP_CHECK_MS; those
+ * that have been away for long with pauses.
+ */
 async function keepBootstrapped({ bootstrap, clock, random }: NodeOptions, host: Host): Promise<() => void> {
   const { libp2p } = host
-  const peerOf = (address: string): PeerId => peerIdOf(address.split('/p2p/').at(-1) ?? '')
+  const pauses = createDialPauses(clock)
   let closed = false
   let timer: Timer | undefined
-  const dialAll = (): Promise<unknown> => {
-    const missing = bootstrap.filter((address) => !isConnected(libp2p, peerOf(address)))
-    return Promise.allSettled(
-      missing.map((address) => libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(DIAL_MAX_MS) })),
-    )
+  const dial = async (address: string): Promise<void> => {
+    try {
+      await libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(DIAL_MAX_MS) })
+      pauses.connected(address)
+    } catch {
+      pauses.failed(address)
+    }
+  }
+  const dialAll = async (): Promise<void> => {
+    const there = (address: string): boolean => isConnected(libp2p, peerOfAddress(address))
+    for (const address of bootstrap.filter(there)) pauses.connected(address)
+    await Promise.all(bootstrap.filter((address) => !there(address) && pauses.due(address)).map(dial))
   }
   const again = (): void => {
     if (closed) return
     const check = async (): Promise<void> => {
       await dialAll()
-      await meetAgain(host, bootstrap.map(peerOf))
+      await meetAgain(host, bootstrap.map(peerOfAddress))
       again()
     }
     timer = clock.after(BOOTSTRAP_CHECK_MS * (0.5 + random.fraction()), () => void check())

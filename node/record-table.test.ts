@@ -102,6 +102,21 @@ test('what strangers bring is on disk, and in memory once somebody wants it; a n
   assert.equal(table.known('home', user.userId)?.version, 3)
 })
 
+test('what a region has revoked is known at once, whoever brought it, and after a restart', async () => {
+  const [storage, region] = [memoryStorage(), testRegion()]
+  const revoked = new Uint8Array(32).fill(7)
+  const entry = regionEntry(openRegionRecord(recordOf(region, [], 1, [revoked]), systemClock.now()))
+  const revokedIn = (table: RecordTable) => {
+    const known = table.known('region', region.regionId)
+    return known?.kind === 'region' ? known.region.revokedKeys.map((key) => key[0]) : []
+  }
+  const table = await open(storage)
+  table.offer(entry, 'stranger')
+  assert.deepEqual(revokedIn(table), [7])
+  await table.flushed()
+  assert.deepEqual(revokedIn(await open(storage)), [7])
+})
+
 test('what expires is forgotten, on disk too', async () => {
   const storage = memoryStorage()
   const table = await open(storage)

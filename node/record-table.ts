@@ -31,6 +31,8 @@ export type RecordTable = {
   known(kind: RecordKind, id: string): Entry | undefined
   /** From memory or disk. */
   load(kind: RecordKind, id: string): Promise<Entry | undefined>
+  /** As it came, for whoever verifies it; not looked at and not remembered. */
+  bytes(kind: RecordKind, id: string): Promise<Uint8Array | undefined>
   floor(kind: RecordKind, id: string): Standing | undefined
   /** Ids of all records of a kind that have not expired. */
   ids(kind: RecordKind): string[]
@@ -103,13 +105,14 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
   const alive = (entry: Entry | undefined): Entry | undefined =>
     entry && entry.notAfterMs > clock.now() ? entry : undefined
 
-  return {
+  const table: RecordTable = {
     offer(entry, from) {
       const key = keyOf(entry.kind, entry.id)
       const floor = floors.get(key)
       const order = floor ? standingOf(entry, floor) : 'newer'
       const kept = cache[entry.kind]
-      const isUsed = from === 'self' || kept.has(entry.id)
+      // Of a region, what it has revoked has to be known the moment somebody comes with it.
+      const isUsed = from === 'self' || entry.kind === 'region' || kept.has(entry.id)
       if (order === 'same' && isUsed) kept.set(entry.id, entry)
       if (order !== 'newer') return order
       if (!floor && from === 'stranger' && floors.size - own() >= FLOORS_MAX) return 'full'
@@ -140,6 +143,14 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
         return entry
       }
     },
+    async bytes(kind, id) {
+      const key = keyOf(kind, id)
+      const floor = floors.get(key)
+      if (!floor || floor.notAfterMs <= clock.now()) return undefined
+      const cached = cache[kind].peek(id)
+      if (cached) return cached.bytes
+      return (writer.pending(key) ?? (await storage.get(key)))?.subarray(ROW_HEADER_BYTES)
+    },
     floor: (kind, id) => floors.get(keyOf(kind, id)),
     ids: (kind) => {
       const prefix = keyOf(kind, '')
@@ -157,6 +168,10 @@ export async function openRecordTable(storage: NodeStorage, clock: Clock, events
     flushed: () => writer.flushed(),
     close: () => timer.cancel(),
   }
+  const regions = table.ids('region').slice(0, KNOWN_REGIONS_MAX)
+  for (let i = 0; i < regions.length; i += STORAGE_PARALLEL)
+    await Promise.all(regions.slice(i, i + STORAGE_PARALLEL).map((id) => table.load('region', id)))
+  return table
 }
 
 function openKept(kind: RecordKind, bytes: Uint8Array, nowMs: number): Entry | undefined {

@@ -14,12 +14,17 @@ import {
 } from '#protocol'
 import {
   QUOTAS,
+  REQUEST_ANSWERS_MAX_BYTES,
   REQUEST_FRAME_MAX_BYTES,
   REQUEST_HANDLER_MAX_MS,
   REQUEST_IDENTITY_WAIT_MS,
   REQUEST_PEERS_MAX,
+  REQUEST_REPLIES_MAX_BYTES,
+  REQUEST_REPLY_MIN_BYTES,
   REQUESTS_PER_PEER_MAX,
   REQUESTS_SERVED_PER_PEER_MAX,
+  REQUESTS_UNKNOWN_BURST,
+  REQUESTS_UNKNOWN_PER_SECOND,
   type RequestMethod,
   UNSOLICITED_MAX,
 } from './limits.ts'
@@ -30,6 +35,9 @@ import type { NodeEvents, RequestHandler } from './types.ts'
 import { FrameReader, frame } from './wire.ts'
 
 const POLL_MS = 20
+/** When many answers wait: by then a slow asker has read some. */
+const UNREAD_RETRY_MS = 1_000
+const NOTHING = new Uint8Array(0)
 
 export type RequestNetwork = {
   dial(peerId: string): Promise<PeerStream>
@@ -142,6 +150,52 @@ class Asker {
   }
 }
 
+/** What leaves on the serving side of a stream. It waits here while the asker does not read: libp2p would take it all. */
+class Replies {
+  readonly #pipe: LinkPipe
+  #waiting: Uint8Array[] = []
+  #waitingBytes = 0
+  #blocked = false
+
+  constructor(pipe: LinkPipe) {
+    this.#pipe = pipe
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    return !this.#blocked || this.#waitingBytes + bytes <= REQUEST_ANSWERS_MAX_BYTES
+  }
+
+  /** False when more waits than may. */
+  send(reply: Uint8Array): boolean {
+    if (!this.#blocked) {
+      this.#blocked = !this.#pipe.write(reply)
+      return true
+    }
+    this.#waiting.push(reply)
+    this.#waitingBytes += costOf(reply)
+    return this.#waitingBytes <= REQUEST_REPLIES_MAX_BYTES
+  }
+
+  drained(): void {
+    if (!this.#blocked) return
+    // The stream says so as soon as a few bytes may leave. Writing nothing tells whether all that it has did.
+    this.#blocked = !this.#pipe.write(NOTHING)
+    while (!this.#blocked) {
+      const reply = this.#waiting.shift()
+      if (!reply) return
+      this.#waitingBytes -= costOf(reply)
+      this.#blocked = !this.#pipe.write(reply)
+    }
+  }
+
+  clear(): void {
+    this.#waiting = []
+    this.#waitingBytes = 0
+  }
+}
+
+const costOf = (reply: Uint8Array): number => Math.max(reply.length, REQUEST_REPLY_MIN_BYTES)
+
 export function createRequests({ network, links, clock, events }: RequestOptions): Requests {
   const handlers = new Map<RequestMethod, RequestHandler>()
   const askers = new Map<string, Promise<Asker>>()
@@ -152,6 +206,8 @@ export function createRequests({ network, links, clock, events }: RequestOptions
   ][]) {
     rates.set(method, createRateLimiter(clock, perSecond, burst, REQUEST_PEERS_MAX))
   }
+
+  const unknown = createRateLimiter(clock, REQUESTS_UNKNOWN_PER_SECOND, REQUESTS_UNKNOWN_BURST, REQUEST_PEERS_MAX)
 
   const regionOf = async (peerId: string): Promise<RegionId | undefined> => {
     // The link's hello and the first request travel on different streams: the hello may come a moment later.
@@ -164,14 +220,15 @@ export function createRequests({ network, links, clock, events }: RequestOptions
   }
 
   const answer = async (peerId: string, name: string, body: Uint8Array): Promise<Uint8Array> => {
+    // Before anything else: what is refused costs the asker as well.
+    const waitMs = (isMethod(name) ? rates.get(name)! : unknown).take(peerId)
+    const method = name.slice(0, 32)
+    if (waitMs > 0) throw new ParleyError('overloaded', 'too many requests', { method }, waitMs)
     const handler = isMethod(name) ? handlers.get(name) : undefined
-    if (!handler || !isMethod(name))
-      throw new ParleyError('not_found', 'no such method here', { method: name.slice(0, 32) })
+    if (!handler || !isMethod(name)) throw new ParleyError('not_found', 'no such method here', { method })
     const quota = QUOTAS[name]
     if (body.length > quota.requestMaxBytes)
       throw new ParleyError('too_large', 'request over the limit', { limit: `${quota.requestMaxBytes}` })
-    const waitMs = rates.get(name)!.take(peerId)
-    if (waitMs > 0) throw new ParleyError('overloaded', 'too many requests', { method: name }, waitMs)
     const region = links.regionOf(peerId) ?? (quota.anonymous ? undefined : await regionOf(peerId))
     if (!region && !quota.anonymous)
       throw new ParleyError('unauthorized', 'only nodes of a region may ask this', { method: name })
@@ -194,8 +251,15 @@ export function createRequests({ network, links, clock, events }: RequestOptions
     /** In a row: nobody who waits for answers has more of them on the way. */
     let beyond = 0
     let over = false
+    const end = (): void => {
+      over = true
+      replies.clear()
+      pipe.end()
+    }
     const reply = (id: number, response: { body: Uint8Array } | { refusal: ReturnType<typeof refusalOf> }): void => {
-      if (!over) pipe.write(frame(toBinary(LinkResponseSchema, create(LinkResponseSchema, { id, ...response }))))
+      if (over) return
+      const bytes = frame(toBinary(LinkResponseSchema, create(LinkResponseSchema, { id, ...response })))
+      if (!replies.send(bytes)) end()
     }
     const refuse = (id: number, method: string, error: unknown): void => {
       const known = error instanceof ParleyError ? error : new ParleyError('closing', 'an error at this side')
@@ -214,7 +278,10 @@ export function createRequests({ network, links, clock, events }: RequestOptions
       open++
       answer(stream.peerId, method, body)
         .then(
-          (result) => reply(id, { body: result }),
+          (result) =>
+            replies.hasRoomFor(result.length)
+              ? reply(id, { body: result })
+              : refuse(id, method, new ParleyError('overloaded', 'too many unread answers', {}, UNREAD_RETRY_MS)),
           (error: unknown) => refuse(id, method, error),
         )
         .finally(() => open--)
@@ -230,16 +297,19 @@ export function createRequests({ network, links, clock, events }: RequestOptions
           )
             serve(bytes)
         } catch (error) {
-          over = true
-          pipe.end()
+          end()
           if (!(error instanceof ParleyError)) throw error
         }
       },
-      drained: () => undefined,
+      drained: () => {
+        if (!over) replies.drained()
+      },
       closed: () => {
         over = true
+        replies.clear()
       },
     })
+    const replies = new Replies(pipe)
   }
   network.serve(accept)
 

@@ -1,5 +1,6 @@
 // Where a node enters the mesh: multiaddrs as they are written, and entry services that are asked over HTTP. What a
 // service said is kept, so that a node restarts while the service is away.
+import { usableAddress } from '#node'
 import { type Clock, decode, limits, openRegionRecord, ParleyError, type Region, SignedRecordSchema } from '#protocol'
 import { ENTRY_PATIENCE_MS, ENTRY_POINTS_MAX, HTTP_BODY_MAX_BYTES } from './limits.ts'
 import type { Store } from './store/types.ts'
@@ -15,6 +16,9 @@ export type EntryAnswer = {
 
 const texts = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === 'string').slice(0, ENTRY_POINTS_MAX) : []
+
+/** What an address of a node looks like. A service passes on what strangers wrote into their records. */
+const isNodeAddress = (text: string): boolean => /^\/\S+\/p2p\/[^/\s]+$/.test(text) && usableAddress(text)
 
 function openAll(records: readonly string[], nowMs: number): Region[] {
   return records.flatMap((text) => {
@@ -62,7 +66,10 @@ export async function askEntry(origin: string, nowMs: number): Promise<EntryAnsw
   }
 }
 
-/** Multiaddrs to begin with. Services that do not answer are passed over, with what they said last time instead. */
+/**
+ * Multiaddrs to begin with. Services that do not answer are passed over, with what they said last time instead; of
+ * what they say only what can be dialled counts.
+ */
 export async function entryPoints(
   bootstrap: readonly string[],
   store: Store,
@@ -81,8 +88,9 @@ export async function entryPoints(
     const { multiaddrs, regions } = answer.value
     return [...multiaddrs, ...regions.flatMap((region) => region.nodes.flatMap((node) => node.multiaddrs))]
   })
-  const usable = fresh.filter((address) => /^\/.+\/p2p\/[^/]+$/.test(address)).slice(0, ENTRY_POINTS_MAX)
+  const usable = fresh.filter(isNodeAddress).slice(0, ENTRY_POINTS_MAX)
   if (usable.length > 0) store.put(PARTITION, KEY, Buffer.from(JSON.stringify(usable)))
   const kept = usable.length > 0 ? undefined : await store.get(PARTITION, KEY)
-  return [...given, ...usable, ...(kept ? texts(JSON.parse(Buffer.from(kept).toString())) : [])]
+  const before = kept ? texts(JSON.parse(Buffer.from(kept).toString())).filter(isNodeAddress) : []
+  return [...given, ...usable, ...before]
 }
