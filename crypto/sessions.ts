@@ -37,7 +37,7 @@ export type SealedRun = {
 }
 
 export type Sessions = {
-  /** Whether `encrypt` can go on without `setUp`. */
+  /** Whether `encrypt` can go on without `setUp`. Throws `malformed` when the identity key of the manifest is no key. */
   hasSession(peer: PeerDevice): boolean
   /**
    * A new session from a bundle; what is received under the old one can still be read. `malformed`, `bad_signature`,
@@ -98,7 +98,7 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   }
 
   const encryptRun = (to: readonly PeerDevice[], plaintexts: readonly Uint8Array[]): Promise<SealedRun> =>
-    inTurn(() => encryptAll(storage, to.map(peerOf), local, plaintexts, clock))
+    inTurn(async () => encryptAll(storage, to.map(peerOf), local, plaintexts, clock))
   const decryptWith = <T>(peer: PeerDevice, ciphertext: Uint8Array, open: (plaintext: Uint8Array) => T): Promise<T> =>
     inTurn(async () => {
       const session = new SessionOf(storage, peerOf(peer).sessionKey)

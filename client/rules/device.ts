@@ -2,7 +2,15 @@
 // works on memory and a draft, encrypts and decrypts, writes everything in one transaction, and only then sends,
 // answers and tells. So a ratchet step and its message are durable together, ciphertext and k before they are sent,
 // and a cursor before it is acknowledged; and whatever happens between two turns is as if the second had not begun.
-import { type ConvId, type HomeFrame, type Manifest, ParleyError, type Position, type UserId } from '#protocol'
+import {
+  type ConvId,
+  type HomeFrame,
+  type Manifest,
+  ParleyError,
+  type Position,
+  type SignedPrekeys,
+  type UserId,
+} from '#protocol'
 import { QUEUE_MAX, TURN_INPUTS_MAX } from '../limits.ts'
 import { type Conversation, lowestNotSafe, openConversation } from './conversation.ts'
 import { type Core, newTurn, ownAuthorOf, say, type Turn } from './core.ts'
@@ -41,6 +49,7 @@ type Input =
   | { readonly type: 'offline'; readonly home: HomeSession }
   | { readonly type: 'frame'; readonly home: HomeSession; readonly frame: HomeFrame }
   | { readonly type: 'prekeys'; readonly counts: { readonly oneTime: number; readonly oneTimeKyber: number } }
+  | { readonly type: 'stocked'; readonly upload: SignedPrekeys }
   | { readonly type: 'poke'; readonly conv: Conversation; readonly what: 'touch' | 'pull' | 'rewind' }
 
 const ANSWERS: ReadonlySet<Input['type']> = new Set(['found', 'bundle', 'failed'])
@@ -92,7 +101,7 @@ class Engine {
 
   constructor(ports: DevicePorts) {
     this.#ports = ports
-    const people = openPeople(ports.db)
+    const people = openPeople(ports)
     this.#core = {
       ports,
       people,
@@ -110,7 +119,10 @@ class Engine {
       answer: (answer) => this.put(answer),
       again: (user) => this.#pokeAll(user),
     })
-    this.#prekeys = keepPrekeys(this.#core, (counts) => this.put({ type: 'prekeys', counts }))
+    this.#prekeys = keepPrekeys(this.#core, {
+      counted: (counts) => this.put({ type: 'prekeys', counts }),
+      stocked: (upload) => this.put({ type: 'stocked', upload }),
+    })
     this.#parts = { core: this.#core, lookUps: this.#lookUps, prekeys: this.#prekeys }
     for (const row of all(ports.db, 'conversations')) {
       this.#core.conversations.set(row.conv, openConversation(ports.db, row, ports.self.userId))
@@ -246,6 +258,9 @@ class Engine {
         return this.#handleFrame(turn, input.home, input.frame)
       case 'prekeys':
         this.#prekeys.take(turn, input.counts)
+        return undefined
+      case 'stocked':
+        this.#prekeys.stocked(turn, input.upload)
         return undefined
       case 'poke':
         turn.touched.add(input.conv)

@@ -20,7 +20,7 @@ import {
   type Version,
 } from '#protocol'
 import { deviceText, isSameDevice, parseDevice } from './conversation.ts'
-import type { ContactChange } from './ports.ts'
+import type { Cipher, ContactChange, DevicePorts } from './ports.ts'
 import { all, type ContactRow, type DbReader, type DbWriter, type DeviceRow } from './schema.ts'
 
 export type Known = Version & { readonly homeRegion: RegionId; readonly homeGeneration: number }
@@ -53,7 +53,10 @@ export type People = {
   version(db: DbReader, user: UserId): Version | undefined
   /** By the newest manifest; 0 when none has been seen. */
   homeGeneration(db: DbReader, user: UserId): number
-  /** The devices of the newest manifest; undefined when none has been seen. */
+  /**
+   * The devices of the newest manifest; undefined when none has been seen. Without those that nothing can be encrypted
+   * for: a manifest may name any bytes as an identity key.
+   */
   peers(user: UserId): readonly PeerDevice[] | undefined
   /** One that any verified manifest named, also one that is gone: what it wrote before stays its own. */
   device(user: UserId, key: DeviceKey): PeerDevice | undefined
@@ -62,9 +65,22 @@ export type People = {
   learnManifest(draft: DbWriter, manifest: Manifest): ContactChange | undefined
 }
 
-export function openPeople(db: DbReader): People {
+/** The cipher knows what a key is. */
+function canRead(cipher: Cipher, peer: PeerDevice): boolean {
+  try {
+    cipher.hasSession(peer)
+    return true
+  } catch (error) {
+    if (!(error instanceof ParleyError)) throw error
+    return false
+  }
+}
+
+export function openPeople({ db, cipher, self }: Pick<DevicePorts, 'db' | 'cipher' | 'self'>): People {
   const devices = new Map<UserId, Map<string, DeviceRow>>()
   const peers = new WeakMap<DeviceRow, PeerDevice>()
+  /** Worked out once: a device keeps its key. */
+  const readers = new WeakMap<PeerDevice, boolean>()
   const versions = new Map<UserId, KnownManifest>()
   /** Who of a person's devices was asked for last. */
   const recent = new Map<UserId, PeerDevice>()
@@ -78,6 +94,15 @@ export function openPeople(db: DbReader): People {
       peers.set(row, peer)
     }
     return peer
+  }
+  const isReader = (peer: PeerDevice): boolean => {
+    let known = readers.get(peer)
+    if (known === undefined) {
+      // This device has no session with itself, so there is nothing to ask.
+      known = (peer.userId === self.userId && isSameDevice(peer, self)) || canRead(cipher, peer)
+      readers.set(peer, known)
+    }
+    return known
   }
   const devicesOf = (user: UserId): Map<string, DeviceRow> => {
     let rows = devices.get(user)
@@ -129,7 +154,7 @@ export function openPeople(db: DbReader): People {
     homeGeneration: (reader, user) => version(reader, user)?.homeGeneration ?? 0,
     peers(user) {
       const rows = [...devicesOf(user).values()].filter((row) => !row.gone)
-      return rows.length > 0 || versions.has(user) ? rows.map(peerOf) : undefined
+      return rows.length > 0 || versions.has(user) ? rows.map(peerOf).filter(isReader) : undefined
     },
     device(user, key) {
       const last = recent.get(user)

@@ -23,6 +23,7 @@ import type { DbWriter, DeviceDb, MessageKind, MessageStatus } from './schema.ts
  * durable in the transaction that `commit` is called in, together with the messages it belongs to.
  */
 export type Cipher = {
+  /** Throws a ParleyError for a device that there can be no session with, because its identity key is no key. */
   hasSession(peer: PeerDevice): boolean
   /** Sets a session up, replacing the one before. Throws a ParleyError when the bundle does not belong to the peer. */
   setUp(peer: PeerDevice, bundle: PrekeyBundle): Promise<void>

@@ -1,6 +1,6 @@
 // Encrypting: ascending, at most AHEAD_MAX k ahead of what has a number, and only when every device that is to read it
 // has a session. Until then a content waits as plaintext with its k and tag.
-import type { ContentBody, PeerDevice, Sealing } from '#crypto'
+import type { ContentBody, PeerDevice, SealedRun, Sealing } from '#crypto'
 import {
   compareVersions,
   KIND_CONTENT,
@@ -8,6 +8,7 @@ import {
   limits,
   type ManifestVersion,
   NOWHERE,
+  ParleyError,
   type Part,
   type Position,
   packSubmission,
@@ -28,6 +29,8 @@ type Readers = {
   /** Of each peer. */
   readonly members: readonly number[]
   readonly encryptedFor: ManifestVersion[]
+  /** Nothing can be encrypted for any device of some member, so what is said to them would reach nobody. */
+  readonly lacking: boolean
 }
 
 /** Everybody's devices but this one; undefined while a manifest or a session is missing (it is being asked for). */
@@ -36,9 +39,11 @@ function readersOf(core: Core, turn: Turn, conversation: Conversation, lookUps: 
   const own = deviceText(self)
   const readers = { peers: [] as PeerDevice[], members: [] as number[], encryptedFor: [] as ManifestVersion[] }
   let missing = false
+  let lacking = false
   for (const [member, user] of conversation.members.entries()) {
     const devices = core.people.peers(user)
     if (!devices && user !== self.userId) missing = lookUps.want(user)
+    if (devices?.length === 0) lacking = true
     for (const peer of devices ?? []) {
       if (user === self.userId && deviceText(peer) === own) continue
       if (lookUps.isFreshWanted(peer) || !cipher.hasSession(peer)) missing = lookUps.want(user)
@@ -50,7 +55,7 @@ function readersOf(core: Core, turn: Turn, conversation: Conversation, lookUps: 
     const version = core.people.version(turn.draft, user)
     if (version) readers.encryptedFor.push({ $typeName: 'parley.v1.ManifestVersion', member, ...version })
   }
-  return missing ? undefined : readers
+  return missing ? undefined : { ...readers, lacking }
 }
 
 function isStaleStill(core: Core, turn: Turn, conversation: Conversation, lookUps: LookUps): boolean {
@@ -100,6 +105,10 @@ export async function sealWaiting(
     if (waiting.length === 0) return more
     readers ??= readersFor(core, turn, conversation, lookUps)
     if (!readers) return false
+    if (readers.lacking) {
+      for (const k of waiting) giveUp(core, turn, conversation, k, 'malformed')
+      return more
+    }
     const failed = await sealRun(core, turn, conversation, waiting, readers)
     if (failed === undefined) return more
     if (failed.code === 'no_session') {
@@ -163,10 +172,20 @@ async function sealRun(
     messages.push(message)
     items.push({ place: { convId: conversation.id, k }, content: { body, seen, stateKey } })
   }
-  const { sealed, error } = await core.ports.cipher.seal(readers.peers, items)
+  const { sealed, error } = await sealItems(core, readers, items)
   for (let i = 0; i < sealed.length; i++) keepSealed(turn, conversation, messages[i]!, sealed[i]!, readers)
-  if (!error) return undefined
-  return { k: messages[sealed.length]!.k, code: error.code === 'no_session' ? error.code : 'too_large' }
+  if (!error || sealed.length === messages.length) return undefined
+  return { k: messages[sealed.length]!.k, code: error.code }
+}
+
+/** What the cipher throws concerns what was to be encrypted, and is no reason for the engine to end. */
+async function sealItems(core: Core, { peers }: Readers, items: readonly Sealing[]): Promise<SealedRun> {
+  try {
+    return await core.ports.cipher.seal(peers, items)
+  } catch (error) {
+    if (!(error instanceof ParleyError)) throw error
+    return { sealed: [], error }
+  }
 }
 
 function keepSealed(
