@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { type ParleyError, type RegionId, SimulatedClock, type UserId } from '#protocol'
+import { type ParleyError, type PrekeyBundle, type RegionId, SimulatedClock, type UserId } from '#protocol'
 import { makePerson, makePrekeys, makeRegion, makeStore, type Person, type TestRegion } from '../fixtures.ts'
-import { BUNDLE_PAIR_BUDGET } from '../limits.ts'
+import { BUNDLE_PAIR_BUDGET, BUNDLE_SHARE_BUDGET, BUNDLE_TARGET_BUDGET } from '../limits.ts'
 import { createAccounts } from './accounts.ts'
 import { createPrekeys, type Prekeys } from './prekeys.ts'
 import { accountRows } from './rows.ts'
@@ -30,10 +30,29 @@ async function start(disk = makeStore(), region: TestRegion = makeRegion(), cloc
 
 const somebody = (i: number, region: RegionId) => ({ user: `requester-${i}` as UserId, region })
 
-function fetchMany(prekeys: Prekeys, person: Person, region: RegionId, count: number, from = 0) {
+/** All requesters of one region, or each of a region of its own, so that none uses up its region's share. */
+function fetchMany(prekeys: Prekeys, person: Person, count: number, from = 0, region?: RegionId) {
   return Promise.all(
-    Array.from({ length: count }, (_, i) => prekeys.bundle(person.userId, 1, somebody(from + i, region))),
+    Array.from({ length: count }, (_, i) =>
+      prekeys.bundle(person.userId, 1, somebody(from + i, region ?? (`region-${from + i}` as RegionId))),
+    ),
   )
+}
+
+/** Somebody with so many one-time keys. */
+async function startWith(oneTime: number) {
+  const relay = await start()
+  const person = makePerson(relay.region.regionId)
+  await relay.accounts.register(person.first.manifest, person.first.head, '')
+  await relay.prekeys.stock(person.userId, person.device, makePrekeys(person, oneTime, 1, NOW))
+  return { ...relay, person, home: relay.region.regionId, hostile: makeRegion().regionId }
+}
+
+const withOneTime = (bundle: PrekeyBundle) => bundle.oneTime !== undefined && !bundle.kyberIsLastResort
+
+/** As when no one-time keys are left. */
+function assertLastResort(bundle: PrekeyBundle): void {
+  assert.ok(bundle.signed && bundle.kyber && bundle.kyberIsLastResort && !bundle.oneTime)
 }
 
 describe('prekeys', () => {
@@ -46,7 +65,7 @@ describe('prekeys', () => {
       oneTime: 40,
       oneTimeKyber: 40,
     })
-    const bundles = await fetchMany(prekeys, person, region.regionId, 50)
+    const bundles = await fetchMany(prekeys, person, 50)
     const oneTime = bundles.flatMap((bundle) => bundle.oneTime?.id ?? [])
     const kyber = bundles.flatMap((bundle) => (bundle.kyberIsLastResort ? [] : bundle.kyber!.id))
     assert.equal(new Set(oneTime).size, 40)
@@ -65,10 +84,10 @@ describe('prekeys', () => {
     await prekeys.dropOneTime(person.userId, 1)
     const { oneTime, oneTimeKyber, low } = await prekeys.counts(person.userId, person.device)
     assert.deepEqual([oneTime, oneTimeKyber, low], [0, 0, true])
-    const [bundle] = await fetchMany(prekeys, person, region.regionId, 1)
+    const [bundle] = await fetchMany(prekeys, person, 1)
     assert.ok(bundle!.signed && bundle!.kyberIsLastResort && !bundle!.oneTime, 'those that are no one-time keys stay')
     await prekeys.stock(person.userId, person.device, makePrekeys(person, 2, 6, NOW + 1))
-    const [next] = await fetchMany(prekeys, person, region.regionId, 1, 1)
+    const [next] = await fetchMany(prekeys, person, 1, 1)
     assert.equal(next!.oneTime?.id, 6)
   })
 
@@ -99,7 +118,7 @@ describe('prekeys', () => {
             relay = await start(relay.disk, relay.region)
           } else {
             const { oneTime: left } = await relay.prekeys.counts(person.userId, person.device)
-            const bundles = await fetchMany(relay.prekeys, person, relay.region.regionId, one.count, time * 100)
+            const bundles = await fetchMany(relay.prekeys, person, one.count, time * 100)
             for (const bundle of bundles) {
               if (bundle.oneTime)
                 assert.ok(!given.oneTime.has(bundle.oneTime.id) && given.oneTime.add(bundle.oneTime.id))
@@ -168,5 +187,66 @@ describe('prekeys', () => {
     await assert.rejects(prekeys.stock(person.userId, person.device, many), code('too_many'))
     await assert.rejects(prekeys.bundle(other.userId, 1, somebody(1, region.regionId)), code('not_found'))
     await assert.rejects(prekeys.bundle(person.userId, 2, somebody(1, region.regionId)), code('unknown_device'))
+  })
+})
+
+describe('prekeys that one region asks for with many invented requesters', () => {
+  const { burst } = BUNDLE_SHARE_BUDGET
+
+  it('leaves one-time keys for a neighbour', async () => {
+    const { prekeys, store, low, person, home, hostile } = await startWith(100)
+    await using _store = store
+    const bundles = await fetchMany(prekeys, person, 260, 0, hostile)
+    assert.equal(bundles.filter(withOneTime).length, burst)
+    for (const bundle of bundles.slice(burst)) assertLastResort(bundle)
+    assert.ok(withOneTime(await prekeys.bundle(person.userId, 1, somebody(1, home))))
+    const { oneTime, oneTimeKyber } = await prekeys.counts(person.userId, person.device)
+    assert.deepEqual([oneTime, oneTimeKyber, low.length], [99 - burst, 99 - burst, 0])
+  })
+
+  it('gives a neighbour the last-resort key when none is left', async () => {
+    const { prekeys, store, person, home, hostile } = await startWith(burst - 4)
+    await using _store = store
+    await fetchMany(prekeys, person, 260, 0, hostile)
+    assertLastResort(await prekeys.bundle(person.userId, 1, somebody(1, home)))
+  })
+
+  it('gives a region beyond its share a one-time key now and then, the neighbours too', async () => {
+    const { prekeys, store, clock, person, home, hostile } = await startWith(100)
+    await using _store = store
+    for (const region of [hostile, home]) await fetchMany(prekeys, person, burst, 0, region)
+    for (const region of [hostile, home]) assertLastResort(await prekeys.bundle(person.userId, 1, somebody(90, region)))
+    clock.advanceTo(clock.now() + BUNDLE_SHARE_BUDGET.refillMs)
+    for (const region of [hostile, home]) {
+      assert.deepEqual((await fetchMany(prekeys, person, 2, 100, region)).map(withOneTime), [true, false])
+    }
+  })
+
+  it('gives all regions together so many one-time keys, and a bundle beyond that', async () => {
+    const { prekeys, store, clock, person, home } = await startWith(BUNDLE_TARGET_BUDGET.burst)
+    await using _store = store
+    await fetchMany(prekeys, person, BUNDLE_TARGET_BUDGET.burst)
+    await prekeys.stock(person.userId, person.device, makePrekeys(person, 50, 1_000, NOW + 1))
+    assertLastResort(await prekeys.bundle(person.userId, 1, somebody(1, home)))
+    clock.advanceTo(clock.now() + BUNDLE_TARGET_BUDGET.refillMs)
+    assert.ok(withOneTime(await prekeys.bundle(person.userId, 1, somebody(1, home))))
+  })
+
+  it('tells the owner once that few are left, and refuses one requester that asks on and on', async () => {
+    const { prekeys, store, low, person, hostile } = await startWith(burst + 4)
+    await using _store = store
+    await fetchMany(prekeys, person, 260, 0, hostile)
+    assert.deepEqual([low.length, low[0]?.oneTime], [1, burst])
+    for (let i = 1; i < BUNDLE_PAIR_BUDGET.burst; i++) await prekeys.bundle(person.userId, 1, somebody(0, hostile))
+    await assert.rejects(prekeys.bundle(person.userId, 1, somebody(0, hostile)), code('overloaded'))
+  })
+
+  it('writes nothing for a bundle without a one-time key', async () => {
+    const { prekeys, store, disk, person, hostile } = await startWith(100)
+    await fetchMany(prekeys, person, burst, 0, hostile)
+    disk.disk.faults.nextAppend = 'failing'
+    assertLastResort(await prekeys.bundle(person.userId, 1, somebody(burst, hostile)))
+    assert.equal(disk.disk.faults.nextAppend, 'failing', 'the disk was not asked')
+    store.abandon()
   })
 })

@@ -1,6 +1,8 @@
 // Prekeys of local devices: stocked by their owners, handed out to whoever sets a session up.
 // A one-time key goes out at most once: it leaves the pending state in the same turn in which it is chosen, and the
 // answer waits until that deletion is committed, so neither a second request nor a crash can bring it back.
+// Who has had enough of somebody's one-time keys gets the last-resort key, as if none were left, and no refusal: a region
+// could use up what is everybody's and so keep others from ever writing to that person.
 import { create } from '@bufbuild/protobuf'
 import {
   type Clock,
@@ -18,7 +20,7 @@ import {
   userIdBytes,
   type Version,
 } from '#protocol'
-import { BUNDLE_PAIR_BUDGET, BUNDLE_REGION_BUDGET, BUNDLE_TARGET_BUDGET } from '../limits.ts'
+import { BUNDLE_PAIR_BUDGET, BUNDLE_REGION_BUDGET, BUNDLE_SHARE_BUDGET, BUNDLE_TARGET_BUDGET } from '../limits.ts'
 import type { Accounts } from './accounts.ts'
 import { createBudgets } from './budgets.ts'
 import type { AccountRows } from './rows.ts'
@@ -82,14 +84,34 @@ async function stockInTurn(parts: PrekeysParts, user: UserId, device: Device, pr
   return countsOf(stocked.shelf)
 }
 
-async function bundleInTurn(parts: PrekeysParts, user: UserId, number: number) {
+/** Whether a one-time key may go to this region: it has some of its share left, and so have all regions together. */
+function createShares(clock: Clock): (region: RegionId, name: string) => boolean {
+  const shares = createBudgets(BUNDLE_SHARE_BUDGET, clock)
+  const targets = createBudgets(BUNDLE_TARGET_BUDGET, clock)
+  return (region, name) => {
+    try {
+      // In this order: who is beyond its own share uses up nothing of everybody's.
+      shares.spend(`${region}/${name}`)
+      targets.spend(name)
+      return true
+    } catch (error) {
+      if (error instanceof ParleyError && error.code === 'overloaded') return false
+      throw error
+    }
+  }
+}
+
+async function bundleInTurn(parts: PrekeysParts, user: UserId, number: number, mayTake: () => boolean) {
   const { rows } = parts
   const device = await deviceOf(parts, user, number)
   const shelf = await rows.shelf(user, number)
   if (!isOf(shelf, registrationOf(device))) {
     throw new ParleyError('not_found', 'the device has not uploaded prekeys yet', { device: `${number}` })
   }
-  const taken = take(shelf)
+  const { oneTime: left, oneTimeKyber: leftKyber } = countsOf(shelf)
+  // Nothing of a share is used up while there is nothing to take.
+  const withheld = left + leftKyber > 0 && !mayTake()
+  const taken = take(withheld ? withoutOneTime(shelf) : shelf)
   const [signed, oneTime, oneTimeKyber] = await Promise.all([
     rows.lasting(user, number, 'signed'),
     taken.oneTime === undefined ? undefined : rows.prekey(user, 'ec', number, taken.oneTime),
@@ -99,7 +121,8 @@ async function bundleInTurn(parts: PrekeysParts, user: UserId, number: number) {
   ])
   if (taken.oneTime !== undefined) rows.deletePrekey(user, 'ec', number, taken.oneTime)
   if (taken.oneTimeKyber !== undefined) rows.deletePrekey(user, 'kyber', number, taken.oneTimeKyber)
-  rows.putShelf(user, number, taken.shelf)
+  // A bundle that takes nothing writes nothing: one may be asked for very often.
+  if (taken.oneTime !== undefined || taken.oneTimeKyber !== undefined) rows.putShelf(user, number, taken.shelf)
   const bundle = create(PrekeyBundleSchema, {
     userId: userIdBytes(user),
     device: number,
@@ -110,14 +133,14 @@ async function bundleInTurn(parts: PrekeysParts, user: UserId, number: number) {
     kyber: oneTimeKyber,
     kyberIsLastResort: taken.oneTimeKyber === undefined,
   })
-  return { bundle, counts: countsOf(taken.shelf) }
+  return { bundle, news: !withheld && isNews(countsOf(taken.shelf)), counts: countsOf(taken.shelf) }
 }
 
 export function createPrekeys(parts: PrekeysParts): Prekeys {
   const { rows } = parts
   const turns = createTurns()
   const pairs = createBudgets(BUNDLE_PAIR_BUDGET, parts.clock)
-  const targets = createBudgets(BUNDLE_TARGET_BUDGET, parts.clock)
+  const mayTake = createShares(parts.clock)
   const regions = createBudgets(BUNDLE_REGION_BUDGET, parts.clock)
   return {
     async stock(user, key, record) {
@@ -148,11 +171,12 @@ export function createPrekeys(parts: PrekeysParts): Prekeys {
       const name = `${target}/${device}`
       if (requester.region !== parts.region) regions.spend(requester.region)
       pairs.spend(`${requester.region}/${requester.user}/${name}`)
-      targets.spend(name)
-      const { bundle, counts } = await turns(name, () => bundleInTurn(parts, target, device))
+      const { bundle, counts, news } = await turns(name, () =>
+        bundleInTurn(parts, target, device, () => mayTake(requester.region, name)),
+      )
       await rows.flushed()
       parts.onGiven(bundle.kyberIsLastResort)
-      if (isNews(counts)) parts.onLow(target, device, counts)
+      if (news) parts.onLow(target, device, counts)
       return bundle
     },
   }
