@@ -10,7 +10,7 @@ import {
   type Region,
   type Timer,
 } from '#protocol'
-import { RECONNECT_FIRST_MS, RECONNECT_GROWTH, RECONNECT_MAX_MS } from './limits.ts'
+import { RECONNECT_FIRST_MS, RECONNECT_GROWTH, RECONNECT_MAX_MS, SESSION_HEALTHY_MS } from './limits.ts'
 import { originsOf } from './regions.ts'
 import type { HomeSession } from './rules/ports.ts'
 import { type OpenSession, openSession } from './session.ts'
@@ -61,11 +61,25 @@ function explained(error: ParleyError): ParleyError {
   })
 }
 
+/** The profile could not be read or written. A home says `store_damaged` of its own store, which is no reason to stop. */
+class ProfileFault extends Error {}
+
+function fromProfile<T>(take: () => T): T {
+  try {
+    return take()
+  } catch (error) {
+    if (error instanceof ParleyError) throw error
+    throw new ProfileFault(`the profile could not be read or written: ${(error as Error).message}`)
+  }
+}
+
 export function keepConnected(ports: ConnectionPorts): Connection {
   const { clock, random } = ports
   let state: ConnectionState = { is: 'stopped', error: undefined }
   let session: OpenSession | undefined
+  let openedAtMs = 0
   let timer: Timer | undefined
+  /** Since the last good session: one that ends right after each sign-in must not be opened again without a pause. */
   let failures = 0
   let round = 0
   let running = false
@@ -106,37 +120,49 @@ export function keepConnected(ports: ConnectionPorts): Connection {
     } else later(error)
   }
 
-  const attempt = async (): Promise<void> => {
-    if (!running) return
-    const region = ports.region()
+  const notOpened = async (error: Error): Promise<void> => {
+    if (error instanceof ProfileFault) {
+      if (running) stop(new ParleyError('store_damaged', error.message))
+    } else if (error instanceof ParleyError) await failed(error)
+    else await failed(new ParleyError('unreachable', `the home cannot be reached: ${error.message}`))
+  }
+
+  const dial = async (): Promise<OpenSession> => {
+    const region = fromProfile(ports.region)
     const origins = originsOf(region)
     const origin = origins[round++ % Math.max(1, origins.length)]
-    if (!origin) return failed(new ParleyError('unreachable', `region ${region.name} names no way in`))
+    if (!origin) throw new ParleyError('unreachable', `region ${region.name} names no way in`)
+    return openSession({
+      origin,
+      regionId: region.regionId,
+      clock,
+      random,
+      proof: () => fromProfile(ports.proof),
+      receive: ports.receive,
+      ended: (home, reason) => {
+        if (session !== home) return
+        session = undefined
+        if (clock.monotonic() - openedAtMs >= SESSION_HEALTHY_MS) failures = 0
+        ports.offline(home)
+        void failed(reason ?? new ParleyError('unreachable', 'the connection was lost'))
+      },
+    })
+  }
+
+  const attempt = async (): Promise<void> => {
+    if (!running) return
+    let opened: OpenSession
     try {
-      const opened = await openSession({
-        origin,
-        regionId: region.regionId,
-        clock,
-        random,
-        proof: ports.proof,
-        receive: ports.receive,
-        ended: (home, reason) => {
-          if (session !== home) return
-          session = undefined
-          ports.offline(home)
-          void failed(reason ?? new ParleyError('unreachable', 'the connection was lost'))
-        },
-      })
+      opened = await dial()
       if (!running) return opened.close()
       session = opened
-      failures = 0
-      become({ is: 'connected', origin })
-      ports.online(opened)
-      opened.start()
+      openedAtMs = clock.monotonic()
+      fromProfile(() => ports.online(opened))
     } catch (error) {
-      if (!(error instanceof ParleyError)) throw error
-      await failed(error)
+      return notOpened(error as Error)
     }
+    become({ is: 'connected', origin: opened.origin })
+    opened.start()
   }
 
   return {
@@ -145,6 +171,7 @@ export function keepConnected(ports: ConnectionPorts): Connection {
     start() {
       if (running) return
       running = true
+      failures = 0
       hold = holdProcess()
       become({ is: 'connecting', error: undefined })
       void attempt()

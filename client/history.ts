@@ -2,7 +2,7 @@
 // has said and has none yet comes last, in the order it was said.
 import { type ConvId, NOWHERE, type Position, readGenesis, type UserId } from '#protocol'
 import { HISTORY_PAGE_MAX } from './limits.ts'
-import { authorText, isShown } from './rules/conversation.ts'
+import { authorText, isShown, parseAuthor } from './rules/conversation.ts'
 import { messageOf } from './rules/core.ts'
 import type { Message } from './rules/ports.ts'
 import { all, type DbReader, type MessageRow } from './rules/schema.ts'
@@ -13,6 +13,8 @@ export type History = {
   /** The newest, or those before a place; ascending. */
   page(before: Position | undefined, limit: number): Message[]
   after(place: Position, limit: number): Message[]
+  /** Places beyond `after` and up to `upTo` where somebody else said what cannot be read yet; ascending. */
+  unread(after: Position, upTo: Position): Position[]
   headers(): Uint8Array[]
   ownOf(k: number, device: Key): MessageRow | undefined
 }
@@ -40,7 +42,27 @@ export function historyPage(db: DbReader, conv: ConvId, self: UserId): History {
     return out.slice(0, limit)
   }
 
+  const unread = (after: Position, upTo: Position): Position[] => {
+    const out: Position[] = []
+    for (let next: number = after + 1; next <= upTo; ) {
+      const from = next
+      const rows = db.scan('unread', {
+        index: undefined,
+        prefix: [conv],
+        from,
+        reverse: false,
+        limit: HISTORY_PAGE_MAX,
+      })
+      const within = rows.filter(({ at, author }) => at <= upTo && parseAuthor(author).member !== me)
+      out.push(...within.map(({ at }) => at))
+      if (rows.length < HISTORY_PAGE_MAX) break
+      next = rows.at(-1)!.at + 1
+    }
+    return out
+  }
+
   return {
+    unread,
     page(before, wanted) {
       const limit = Math.min(wanted, HISTORY_PAGE_MAX)
       const from = before === undefined ? Number.MAX_SAFE_INTEGER : before - 1

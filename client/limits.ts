@@ -50,6 +50,8 @@ export const STRANGE_DEVICE_MS = 60_000
 export const RECONNECT_GROWTH = 1.5
 export const RECONNECT_FIRST_MS = 250
 export const RECONNECT_MAX_MS = 30_000
+/** A session that lasted this long was a good one: whoever loses it tries again with the shortest wait. */
+export const SESSION_HEALTHY_MS = 3_000
 export const CONNECT_MS = 10_000
 /** A quiet session is asked for a sign of life this often; without one by the next time it ends. */
 export const KEEP_ALIVE_MS = 10_000
@@ -68,6 +70,8 @@ export const COME_HOME_MS = 24 * 3_600_000
 /** A profile that turned out to be an old copy registers anew by itself at most this often. */
 export const REPLACE_SELF_MS = 24 * 3_600_000
 
+/** Places of one conversation that a reader came past unread and looks at again; the oldest are given up beyond. */
+export const READER_LEFT_MAX = 8_192
 /** Messages that one page of history holds at most. */
 export const HISTORY_PAGE_MAX = 1_000
 /** Events that an iterator keeps for a reader who does not read; the iterator ends with an error beyond. */

@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { ParleyError } from '#protocol'
 import { Parley } from './index.ts'
 import { SocketHome } from './testing/socket-home.ts'
 
@@ -95,6 +96,36 @@ test('an old copy of a profile registers as a new device, once, and what it held
   assert.equal(copy.device.registration, '1.2')
   await using original = await Parley.open(ana.directory, { passphrase })
   await assert.rejects(original.connected(PATIENCE_MS), { code: 'unsigned_device' })
+})
+
+test('an old copy whose home does not take its new device at first asks again until it does', async () => {
+  await using home = await SocketHome.start()
+  const ana = await person(home, 'ana')
+  await using ben = (await person(home, 'ben')).parley
+  await ana.parley.close()
+  const copied = `${ana.directory}-late-copy`
+  cpSync(ana.directory, copied, { recursive: true })
+  {
+    await using original = await Parley.open(ana.directory, { passphrase })
+    await original.connected(PATIENCE_MS)
+  }
+  const { admit } = home
+  let refusals = 0
+  home.admit = (account) => {
+    if (++refusals > 1) return admit.call(home, account)
+    throw new ParleyError('overloaded', 'not now')
+  }
+  await using copy = await Parley.open(copied, { passphrase })
+  const got = received(ben, 1)
+  const replaced = once(copy, 'device-replaced')
+  const sequenced = (await copy.send(ben.userId, 'from the copy')).until('sequenced')
+  copy.connect()
+  await replaced
+  await sequenced
+  assert.deepEqual(await got, ['from the copy'])
+  const back = received(copy, 1)
+  await ben.send(copy.userId, 'to the copy')
+  assert.deepEqual(await back, ['to the copy'])
 })
 
 test('the recovery phrase brings the account back on a new device, and others notice', async () => {

@@ -21,16 +21,9 @@ import { openProfileFile, type ProfileFile } from './db/profile-file.ts'
 import { eventsOf } from './event-stream.ts'
 import { historyPage } from './history.ts'
 import { homeDirectory } from './home-directory.ts'
+import { type NewOptions, newProfile, type RecoverOptions, recoveredProfile } from './making.ts'
 import { type ParleyEvent, Profile } from './profile.ts'
-import {
-  type Move,
-  makeProfile,
-  moveProfile,
-  registerAgain,
-  registerNew,
-  replaceSelf,
-  type Where,
-} from './registration.ts'
+import { type Move, moveProfile, replaceSelf } from './registration.ts'
 import { proofOf, type Remedy, remedyFor } from './remedies.ts'
 import { createDevice, type Device } from './rules/device.ts'
 import type { DeviceEvent } from './rules/ports.ts'
@@ -38,13 +31,6 @@ import { bytesOfText } from './rules/texts.ts'
 import { createWaiters, failure, type Stage } from './waiters.ts'
 
 export type Ports = { readonly clock: Clock; readonly random: Random }
-
-export type CreateOptions = {
-  readonly passphrase: string
-  /** Origin of the region that becomes home; without it the fastest that a bootstrap node lists. */
-  readonly home?: string
-  readonly bootstraps?: readonly string[]
-}
 
 /** A message that was accepted: durable on this device, with its k. */
 export type Sending = {
@@ -59,11 +45,6 @@ const BUSY_MS = 250
 /** How long a new account waits until others can write to it. */
 const STOCK_MS = 10_000
 
-function whereOf({ home, bootstraps }: CreateOptions): Where {
-  return { home, bootstraps: bootstraps ?? [] }
-}
-
-type RecoverOptions = CreateOptions & { readonly recoveryPhrase: string }
 export class Parley extends Profile implements AsyncDisposable {
   readonly #profile: ProfileFile
   readonly #ports: Ports
@@ -71,7 +52,8 @@ export class Parley extends Profile implements AsyncDisposable {
   readonly #connection: Connection
   #device: Device
   #closed = false
-  #replacing = false
+  /** `owed`: the device has ended, and its home has not taken the new one yet. */
+  #replacement: 'none' | 'under way' | 'owed' = 'none'
 
   private constructor(profile: ProfileFile, ports: Ports) {
     super(profile.db, ports.clock)
@@ -81,25 +63,19 @@ export class Parley extends Profile implements AsyncDisposable {
     this.#device = this.#makeDevice()
   }
 
-  /** Makes an account. The recovery phrase exists only in the answer: show it once. */
+  /** Makes an account. The recovery phrase exists only for `show` and in the answer: show it once. */
   static async create(
     directory: string,
-    options: CreateOptions,
+    options: NewOptions,
     ports: Ports = systemPorts,
   ): Promise<{ parley: Parley; recoveryPhrase: string }> {
-    const { profile, result } = await makeProfile(directory, options.passphrase, ({ db }) =>
-      registerNew(db, whereOf(options), ports),
-    )
-    const parley = await (await Parley.#started(profile, ports)).#stocked()
-    return { parley, recoveryPhrase: result }
+    const { profile, result } = await newProfile(directory, options, ports)
+    return { parley: await (await Parley.#started(profile, ports)).#stocked(), recoveryPhrase: result }
   }
 
   /** The account of a recovery phrase, on a new device; older devices stop counting. */
   static async recover(directory: string, options: RecoverOptions, ports: Ports = systemPorts): Promise<Parley> {
-    const { profile } = await makeProfile(directory, options.passphrase, ({ db }) =>
-      registerAgain(db, whereOf(options), options.recoveryPhrase, ports),
-    )
-    return (await Parley.#started(profile, ports)).#stocked()
+    return (await Parley.#started(await recoveredProfile(directory, options, ports), ports)).#stocked()
   }
 
   /** `no_such_profile`, `wrong_passphrase`, `profile_in_use`. Not connected yet: see `connect`. */
@@ -326,8 +302,7 @@ export class Parley extends Profile implements AsyncDisposable {
     const { userId, number, registrationEpoch, registrationVersion } = keys
     return createDevice({
       self: { userId, device: number, registrationEpoch, registrationVersion },
-      clock,
-      random,
+      ...this.#ports,
       db,
       cipher: signalCipher(db, keys, clock, random),
       directory: homeDirectory(() => this.#connection.session(), clock),
@@ -338,26 +313,29 @@ export class Parley extends Profile implements AsyncDisposable {
   #hear(event: DeviceEvent): void {
     if (this.#closed) return
     this.#emit(event)
-    if (event.type === 'broken') {
-      const error = new ParleyError('store_damaged', `the profile could not be written: ${event.error.message}`)
-      this.#connection.stop(error)
-      this.#waiters.endAll(new ParleyError('store_damaged', 'the profile could not be written'))
-    }
+    if (event.type !== 'broken') return
+    const error = new ParleyError('store_damaged', `the profile could not be written: ${event.error.message}`)
+    this.#connection.stop(error)
+    this.#waiters.endAll(new ParleyError('store_damaged', 'the profile could not be written'))
   }
 
   #makeConnection(): Connection {
     const { db } = this.#profile
-    const { clock, random } = this.#ports
+    const { clock } = this.#ports
     return keepConnected({
-      clock,
-      random,
+      ...this.#ports,
       region: () => readHomeRegion(db, clock.now()),
       proof: () => {
         this.#ensureOpen()
+        if (this.#replacement !== 'none') throw new ParleyError('old_profile', 'its device has ended')
         return proofOf(db, clock)
       },
       online: (home) => {
         this.#device.online(home)
+        // One that ended as an old copy may have found its session gone, and told nobody.
+        this.#device.learn(readOwnManifest(db, clock.now())).catch((error: ParleyError) => {
+          if (error.code === 'old_profile') home.end(error)
+        })
         this.#sayAgain()
       },
       offline: (home) => this.#device.offline(home),
@@ -382,19 +360,19 @@ export class Parley extends Profile implements AsyncDisposable {
 
   async #replace(): Promise<Remedy> {
     if (this.#closed) return 'stop'
-    if (this.#replacing) return 'later'
-    this.#replacing = true
+    if (this.#replacement === 'under way') return 'later'
+    this.#replacement = 'under way'
     try {
       const { db } = this.#profile
       await this.#device.stop()
-      const region = readHomeRegion(db, this.#ports.clock.now())
-      if (!(await replaceSelf(db, region, this.#ports))) return 'stop'
+      if (!(await replaceSelf(db, readHomeRegion(db, this.#ports.clock.now()), this.#ports))) return 'stop'
       this.#device = this.#makeDevice()
+      this.#replacement = 'none'
       await this.#device.learn(readOwnManifest(db, this.#ports.clock.now()))
       this.#emit({ type: 'device-replaced' })
       return 'again'
     } finally {
-      this.#replacing = false
+      if (this.#replacement === 'under way') this.#replacement = 'owed'
     }
   }
 }

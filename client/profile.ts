@@ -14,11 +14,13 @@ import { readDevice, readHomeRegion, readOwnManifest } from './account.ts'
 import type { ConnectionState } from './connection.ts'
 import { type Contact, contactOf, listContacts } from './contacts.ts'
 import { historyPage } from './history.ts'
+import { READER_LEFT_MAX } from './limits.ts'
 import { authorText } from './rules/conversation.ts'
 import type { DeviceEvent, Message } from './rules/ports.ts'
 import type { DeviceDb } from './rules/schema.ts'
 
 const PAGE_DEFAULT = 50
+const PLACE_BYTES = 8
 
 export type ParleyEvent =
   | DeviceEvent
@@ -98,6 +100,11 @@ export class Profile extends EventEmitter<ParleyEvents> {
     return historyPage(this.#db, this.conversationWith(user), this.userId).after(after, limit)
   }
 
+  /** Places with one person, beyond `after` and up to `upTo`, of what they said and cannot be read yet; ascending. */
+  unreadBetween(user: UserId, after: Position, upTo: Position): Position[] {
+    return historyPage(this.#db, this.conversationWith(user), this.userId).unread(after, upTo)
+  }
+
   /** The log as it came: headers, ascending; anybody can compute the heads from them. */
   headers(user: UserId): Uint8Array[] {
     return historyPage(this.#db, this.conversationWith(user), this.userId).headers()
@@ -119,14 +126,27 @@ export class Profile extends EventEmitter<ParleyEvents> {
 
   /** Where a named reader of this profile stands in a conversation; durable. */
   readerAt(reader: string, user: UserId): Position {
-    const value = this.#db.get('self', [`reader ${reader} ${user}`])?.value
-    return value ? (Number(Buffer.from(value).readBigUInt64BE()) as Position) : NOWHERE
+    return this.#readerPlaces(reader, user)[0] ?? NOWHERE
   }
 
-  moveReader(reader: string, user: UserId, at: Position): void {
-    const value = Buffer.alloc(8)
-    value.writeBigUInt64BE(BigInt(at))
+  /** Places that the reader came past although nothing could be read there yet. */
+  readerLeft(reader: string, user: UserId): Position[] {
+    return this.#readerPlaces(reader, user).slice(1)
+  }
+
+  /** Of `left`, ascending, the newest `READER_LEFT_MAX` are kept. */
+  moveReader(reader: string, user: UserId, at: Position, left: readonly Position[] = []): void {
+    const places = [at, ...left.slice(-READER_LEFT_MAX)]
+    const value = Buffer.alloc(places.length * PLACE_BYTES)
+    for (const [i, place] of places.entries()) value.writeBigUInt64BE(BigInt(place), i * PLACE_BYTES)
     this.#db.transaction((tx) => tx.put('self', { name: `reader ${reader} ${user}`, value: new Uint8Array(value) }))
+  }
+
+  /** The first is where it stands. */
+  #readerPlaces(reader: string, user: UserId): Position[] {
+    const bytes = Buffer.from(this.#db.get('self', [`reader ${reader} ${user}`])?.value ?? [])
+    const count = Math.floor(bytes.length / PLACE_BYTES)
+    return Array.from({ length: count }, (_, i) => Number(bytes.readBigUInt64BE(i * PLACE_BYTES)) as Position)
   }
 
   /** A message that came past a reader, lost its place when the host moved, and has another one now. */

@@ -19,8 +19,10 @@ import {
   type Clock,
   compareVersions,
   decode,
+  HomeRecordSchema,
   limits,
   type Manifest,
+  openHomeRecord,
   openManifest,
   ParleyError,
   type Random,
@@ -117,10 +119,17 @@ export async function registerNew(db: DeviceDb, where: Where, { clock, random }:
   return phrase
 }
 
+type AccountAnswer = { readonly manifest?: unknown; readonly homeRecord?: unknown } | undefined
+
+const accountAt = (origin: string, user: string): Promise<AccountAnswer> =>
+  ask({ method: 'GET', origin, path: `/v1/accounts/${user}`, token: undefined, body: undefined })
+
 /** The newest manifest that the home region has of this account; `unknown_user` when it has none. */
 async function manifestAt(origin: string, user: string, clock: Clock): Promise<Manifest> {
-  const path = `/v1/accounts/${user}`
-  const answer = await ask<{ manifest?: unknown }>({ method: 'GET', origin, path, token: undefined, body: undefined })
+  return manifestIn(await accountAt(origin, user), user, clock)
+}
+
+function manifestIn(answer: AccountAnswer, user: string, clock: Clock): Manifest {
   const record = decode(SignedRecordSchema, fromBase64(answer?.manifest), 2 * limits.RECORD_MAX_BYTES)
   const manifest = openManifest(record, clock.now())
   if (manifest.userId !== user)
@@ -190,7 +199,7 @@ export async function registerOnceMore(db: DeviceDb, region: Region, clock: Cloc
  */
 export async function comeHome(db: DeviceDb, region: Region, clock: Clock): Promise<boolean> {
   const now = clock.now()
-  const times = readTimes(readSelf(db, 'came-home')).filter((at) => now - at < COME_HOME_MS)
+  const times = timesHome(db, now)
   if (times.length >= COME_HOME_TIMES) return false
   const account = readAccount(db)
   const previous = readOwnManifest(db, now)
@@ -204,6 +213,50 @@ export async function comeHome(db: DeviceDb, region: Region, clock: Clock): Prom
   })
   return true
 }
+
+/**
+ * The home has a newer manifest than this profile: its answer to that one was lost. False when it has none that names this
+ * device and home. A later generation counts as having come home: a home that loses its answers is not believed more often.
+ */
+export async function takeNewer(db: DeviceDb, region: Region, clock: Clock): Promise<boolean> {
+  const now = clock.now()
+  const account = readAccount(db)
+  const device = readDevice(db)
+  const own = readOwnManifest(db, now)
+  let answer: AccountAnswer
+  await firstThatAnswers(region, async (origin) => {
+    answer = await accountAt(origin, own.userId)
+  })
+  const newer = manifestIn(answer, own.userId, clock)
+  const isOurs = newer.rootEpoch === own.rootEpoch && newer.homeRegion === own.homeRegion && names(newer, device)
+  if (!isOurs || compareVersions(newer, own) <= 0) return false
+  const { record, manifestHash } = openHomeRecord(
+    decode(HomeRecordSchema, fromBase64(answer?.homeRecord), 4 * limits.RECORD_MAX_BYTES),
+    now,
+  )
+  if (Buffer.compare(manifestHash, newer.hash) !== 0) return false
+  db.transaction((tx) => {
+    putOwn(tx, { account, device, manifest: newer.record, head: record.head! })
+    if (newer.homeGeneration > own.homeGeneration) putSelf(tx, 'came-home', writeTimes([...timesHome(db, now), now]))
+  })
+  return true
+}
+
+/** Whether the manifest has this very registration, with the same keys. */
+function names(manifest: Manifest, device: DeviceKeys): boolean {
+  const own = describeDevice(device)
+  return manifest.devices.some(
+    (it) =>
+      it.number === own.number &&
+      it.registrationEpoch === own.registrationEpoch &&
+      it.registrationVersion === own.registrationVersion &&
+      Buffer.compare(it.deviceKey, own.deviceKey) === 0 &&
+      Buffer.compare(it.signalIdentityKey, own.signalIdentityKey) === 0,
+  )
+}
+
+const timesHome = (db: DeviceDb, now: number): number[] =>
+  readTimes(readSelf(db, 'came-home')).filter((at) => now - at < COME_HOME_MS)
 
 const writeTimes = (times: readonly number[]): Uint8Array => new Uint8Array(Float64Array.from(times).buffer)
 

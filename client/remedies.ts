@@ -3,7 +3,7 @@ import { deviceSigningKey } from '#crypto'
 import type { Clock, Manifest, ParleyError, ProofOptions } from '#protocol'
 import { putRegion, raiseCounter, readBootstraps, readDevice, readHomeRegion, readOwnManifest } from './account.ts'
 import { refreshRegion } from './regions.ts'
-import { comeHome, readPending, registerOnceMore } from './registration.ts'
+import { comeHome, readPending, registerOnceMore, takeNewer } from './registration.ts'
 import { all, type DeviceDb } from './rules/schema.ts'
 
 /** Try again at once, after a wait, or not at all. */
@@ -55,6 +55,9 @@ export async function remedyFor(error: ParleyError, db: DeviceDb, { clock, repla
       await registerOnceMore(db, readHomeRegion(db, clock.now()), clock)
       return 'again'
     case 'too_old':
+      if (!(await takeNewer(db, readHomeRegion(db, clock.now()), clock))) return 'stop'
+      await learn(readOwnManifest(db, clock.now()))
+      return 'again'
     case 'bad_signature':
     case 'not_granted':
     case 'conflict':

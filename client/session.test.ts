@@ -45,6 +45,7 @@ test('a home that takes nobody now says when to come again', async () => {
 
 test('what is no home of ours is unreachable', async () => {
   assert.equal((await refusalOf(head('502', 'Bad Gateway'))).code, 'unreachable')
+  assert.equal((await refusalOf(head('502', 'Bad Gateway').slice(0, -4))).code, 'unreachable', 'an answer that is cut')
   assert.equal((await refusalOf('nonsense')).code, 'unreachable')
   assert.equal((await refusalOf(head('503', 'x'.repeat(8 * 1024 * 1024)))).code, 'too_large')
 })

@@ -111,7 +111,11 @@ async function signIn(socket: WebSocket, inbox: Inbox, options: SessionOptions):
     socket.once('open', resolve)
     socket.once('close', () => reject(new ParleyError('unreachable', `${origin} cannot be reached`, { origin })))
     socket.once('unexpected-response', (_, response) => {
-      refusalIn(response.statusCode ?? 0, response).then(reject, reject)
+      refusalIn(response.statusCode ?? 0, response).then(reject, (error: Error) => {
+        // An answer that breaks off ends with an error of the socket.
+        if (error instanceof ParleyError) reject(error)
+        else reject(new ParleyError('unreachable', `${origin} cannot be reached: ${error.message}`, { origin }))
+      })
     })
   })
   const { hello, state } = startSignIn({ regionId, audience: audienceOf(origin), mode: 1, random })

@@ -5,6 +5,7 @@ import { ParleyError } from '#protocol'
 import { Parley, profileExists } from '../index.ts'
 import {
   askSecret,
+  flushed,
   newPassphrase,
   note,
   openProfile,
@@ -86,7 +87,9 @@ export function registerAccount(program: Command): void {
     .action(move)
 }
 
-function describe(parley: Parley): {
+type Account = Pick<Parley, 'userId' | 'link' | 'homeRegion' | 'device'>
+
+function describe(account: Account): {
   userId: string
   link: string
   home: string
@@ -94,14 +97,14 @@ function describe(parley: Parley): {
   device: number
   registration: string
 } {
-  const { regionId, name } = parley.homeRegion
+  const { regionId, name } = account.homeRegion
   return {
-    userId: parley.userId,
-    link: parley.link,
+    userId: account.userId,
+    link: account.link,
     home: name,
     region: regionId,
-    device: parley.device.number,
-    registration: parley.device.registration,
+    device: account.device.number,
+    registration: account.device.registration,
   }
 }
 
@@ -139,21 +142,28 @@ async function create(flags: CreateFlags): Promise<void> {
     return write(`Your account is back, on a new device. Older devices stop counting.\n\n${summary(parley, directory)}`)
   }
   const passphrase = await newPassphrase(flags)
-  const { parley, recoveryPhrase } = await Parley.create(directory, { ...where, passphrase })
-  await using _ = parley
-  if (flags.json) return printJson({ ...describe(parley), profile: directory, recoveryPhrase })
-  await write(summary(parley, directory))
+  const show = async (account: Account, recoveryPhrase: string): Promise<void> => {
+    if (flags.json) await printJson({ ...describe(account), profile: directory, recoveryPhrase })
+    else await showPhrase(account, recoveryPhrase, directory)
+    await flushed()
+  }
+  const { parley } = await Parley.create(directory, { ...where, passphrase, show })
+  await parley.close()
+}
+
+async function showPhrase(account: Account, recoveryPhrase: string, directory: string): Promise<void> {
+  await write(summary(account, directory))
   await write(`\nRecovery phrase, shown this once and stored nowhere:\n\n${inRows(recoveryPhrase)}\n`)
   note(
     'Write it down and keep it away from this device. Whoever has it is you; without it a lost device is a lost account.',
   )
 }
 
-function summary(parley: Parley, directory: string): string {
-  const { name, regionId } = parley.homeRegion
+function summary(account: Account, directory: string): string {
+  const { name, regionId } = account.homeRegion
   return [
-    `Your id:   ${parley.userId}`,
-    `Your link: ${parley.link}`,
+    `Your id:   ${account.userId}`,
+    `Your link: ${account.link}`,
     `Home:      ${name} (${regionId})`,
     `Profile:   ${directory}`,
     '',

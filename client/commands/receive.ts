@@ -40,7 +40,7 @@ Without --count and --follow it ends when everything that the home has for you i
 As text each message is its bytes and a newline, nothing else, so that what was sent line by line comes out as it went in.
 With --json each message is one object with sender, device, registration, k, place (epoch.n), time, and either "text" or,
 for bytes that are not UTF-8, "base64". What could not be decrypted yet has kind "unreadable" there and is a note on
-standard error otherwise; it is printed when its author has sent it again.
+standard error otherwise; it is printed when it can be read, by whichever call comes then.
 
 Exit codes: 0 done, 4 not connected, or fewer than --count messages, within --timeout seconds.
 
@@ -73,7 +73,8 @@ class Printer {
   readonly #flags: ReceiveFlags
   readonly #only: UserId | undefined
   readonly #from = new Map<UserId, Position>()
-  readonly #late: Message[] = []
+  /** By person, ascending: passed although nothing could be read there yet. */
+  readonly #left = new Map<UserId, Position[]>()
   printed = 0
 
   constructor(parley: Parley, flags: ReceiveFlags) {
@@ -86,41 +87,67 @@ class Printer {
     return this.#flags.count !== undefined && this.printed >= this.#flags.count
   }
 
-  /** A message that appears behind where the reader stands. */
-  later(message: Message): void {
-    if (message.mine || (this.#only && message.from !== this.#only)) return
-    if (message.at <= this.#at(message.from)) this.#late.push(message)
-  }
-
   #at(user: UserId): Position {
     let at = this.#from.get(user)
     if (at === undefined) {
       at = this.#flags.again ? NOWHERE : this.#parley.readerAt(READER, user)
       this.#from.set(user, at)
+      this.#left.set(user, this.#flags.again ? [] : this.#parley.readerLeft(READER, user))
     }
     return at
   }
 
+  /** Not before what was printed has left this process. */
+  async #stand(user: UserId, at: Position, left: Position[]): Promise<void> {
+    this.#from.set(user, at)
+    this.#left.set(user, left)
+    await flushed()
+    this.#parley.moveReader(READER, user, at, left)
+  }
+
   async drain(): Promise<void> {
-    for (const message of this.#late.splice(0)) if (!this.isDone) await this.#print(message)
     const users = this.#only ? [this.#only] : this.#parley.contacts().map(({ user }) => user)
     for (const user of users) {
+      await this.#printLate(user)
       while (!this.isDone && (await this.#page(user)));
     }
   }
 
+  /** What can be read by now of what the reader has passed, perhaps while another command had the profile. */
+  async #printLate(user: UserId): Promise<void> {
+    const at = this.#at(user)
+    const left = this.#left.get(user)!
+    if (left.length === 0) return
+    const unread = new Set(this.#parley.unreadBetween(user, NOWHERE, at))
+    const rest: Position[] = []
+    for (const place of left) {
+      if (unread.has(place) || this.isDone) rest.push(place)
+      else await this.#printAt(user, place)
+    }
+    if (rest.length < left.length) await this.#stand(user, at, rest)
+  }
+
+  async #printAt(user: UserId, place: Position): Promise<void> {
+    const [message] = this.#parley.messagesAfter(user, (place - 1) as Position, 1)
+    if (message?.at !== place || message.mine) return
+    // What lost its place after the reader had passed it will not be new where it comes again.
+    const due = message.status === 'unconfirmed' ? this.#parley.wasRead(message) : this.#isNew(message)
+    if (due) await this.#print(message)
+  }
+
   async #page(user: UserId): Promise<boolean> {
-    const messages = this.#parley.messagesAfter(user, this.#at(user), PAGE)
-    let upTo = this.#at(user)
+    const from = this.#at(user)
+    const messages = this.#parley.messagesAfter(user, from, PAGE)
+    // At the same moment as the messages: what becomes readable while they are printed was not among them.
+    const unread = this.#parley.unreadBetween(user, from, messages.at(-1)?.at ?? from)
+    let upTo = from
     for (const message of messages) {
       if (this.isDone) break
       if (!message.mine && this.#isNew(message)) await this.#print(message)
       upTo = message.at
     }
-    if (upTo === this.#at(user)) return false
-    this.#from.set(user, upTo)
-    await flushed()
-    this.#parley.moveReader(READER, user, upTo)
+    if (upTo === from) return false
+    await this.#stand(user, upTo, [...this.#left.get(user)!, ...unread.filter((at) => at <= upTo)])
     await this.#parley.markRead(user, upTo)
     return messages.length === PAGE
   }
@@ -146,7 +173,6 @@ async function receive(flags: ReceiveFlags): Promise<void> {
   const interrupted = untilInterrupted()
   let wake = Promise.withResolvers<void>()
   const heard = (event: ParleyEvent): void => {
-    if (event.type === 'message' && event.late) printer.later(event.message)
     if (event.type === 'message' || event.type === 'confirmed') wake.resolve()
     if (event.type === 'connection' && event.state.is === 'stopped' && event.state.error) wake.reject(event.state.error)
   }

@@ -1,6 +1,6 @@
 // `parley send`.
 import { type Command, Option } from 'commander'
-import { type ConvId, isRefusalCode, ParleyError, systemClock, type UserId } from '#protocol'
+import { type ConvId, isRefusalCode, ParleyError, systemClock, type Timer, type UserId } from '#protocol'
 import type { Parley, ParleyEvent, Stage } from '../index.ts'
 import { contentOf, linesOf, wholeOf } from './lines.ts'
 import {
@@ -36,7 +36,8 @@ Each line is stored, encrypted, before it is sent; what could not be sent goes w
 whichever command makes it. With --job the number of the line is stored with it: call the same command again after an
 interruption and it goes on behind the last line that was stored. A job that was finished sends nothing again.
 
-Exit codes: 0 all lines reached --until, 3 some were refused, 4 no progress for --timeout seconds (stored lines are kept).
+Exit codes: 0 all lines reached --until, 3 some were refused, 4 no progress for --timeout seconds (stored lines are kept;
+waiting for input does not count).
 
 Examples:
   $ parley send --to ben < letter.txt
@@ -67,11 +68,12 @@ export function registerSend(program: Command): void {
 
 type Stored = { readonly conv: ConvId; readonly k: number }
 
-/** Hands lines to the profile as fast as it stores them; the last that was stored. */
+/** Hands lines to the profile as fast as it stores them, and tells of each that is stored; the last of them. */
 async function storeAll(
   parley: Parley,
   to: UserId,
   flags: SendFlags,
+  told: (k: number) => void,
 ): Promise<{ stored: Stored | undefined; count: number }> {
   const { job, whole } = flags
   const before = job === undefined ? undefined : parley.job(job)
@@ -90,7 +92,10 @@ async function storeAll(
   const input = process.stdin as AsyncIterable<Uint8Array>
   for await (const { number, bytes } of whole ? wholeOf(input) : linesOf(input)) {
     if (before && number <= before.line) continue
-    pending.push(parley.send(to, contentOf(bytes), job === undefined ? undefined : { name: job, line: number }))
+    const storing = parley.send(to, contentOf(bytes), job === undefined ? undefined : { name: job, line: number })
+    // Refused while the input pauses: `flush` says so.
+    storing.then(({ k }) => told(k)).catch(() => undefined)
+    pending.push(storing)
     count++
     if (pending.length >= UNSTORED_MAX) await flush()
   }
@@ -113,18 +118,32 @@ function stuckBecause(parley: Parley, until: Stage, notFound: ParleyError | unde
   })
 }
 
-/** Rejects when nothing of this conversation has moved for so long. */
-function watchProgress(
-  parley: Parley,
-  to: UserId,
-  { timeout: timeoutMs, until }: SendFlags,
-): { readonly stuck: Promise<never>; stop(): void; failed: () => number } {
+type Progress = {
+  readonly stuck: Promise<never>
+  /** A line with this k waits to be sent. */
+  readonly stored: (k: number) => void
+  /** The input has ended: from now on the last line is waited for. */
+  readonly ended: () => void
+  readonly failed: () => number
+  readonly stop: () => void
+}
+
+/** Rejects when nothing of this conversation has moved for so long although something is unsent. */
+function watchProgress(parley: Parley, to: UserId, { timeout: timeoutMs, until }: SendFlags): Progress {
   const { promise, reject } = Promise.withResolvers<never>()
   promise.catch(() => undefined)
   let failed = 0
   let notFound: ParleyError | undefined
-  const late = (): void => reject(stuckBecause(parley, until, notFound))
-  let timer = systemClock.after(timeoutMs, late)
+  let lastStored = 0
+  let lastDone = 0
+  let isWhole = false
+  let timer: Timer | undefined
+  const isOwing = (): boolean => isWhole || lastStored > lastDone
+  const watch = (): void => {
+    timer?.cancel()
+    timer = isOwing() ? systemClock.after(timeoutMs, () => reject(stuckBecause(parley, until, notFound))) : undefined
+  }
+  const conv = parley.conversationWith(to)
   const heard = (event: ParleyEvent): void => {
     if (event.type === 'state' && (event.state === 'failed' || event.state === 'cancelled')) failed++
     if (event.type === 'connection') {
@@ -137,15 +156,25 @@ function watchProgress(
     }
     if (event.type !== 'state' && event.type !== 'delivered') return
     notFound = undefined
-    timer.cancel()
-    timer = systemClock.after(timeoutMs, late)
+    // A host numbers the k of a device in order.
+    if (event.type === 'state' && event.conv === conv && event.state !== 'held') lastDone = Math.max(lastDone, event.k)
+    watch()
   }
   parley.on('event', heard)
   return {
     stuck: promise,
+    stored(k) {
+      const wasOwing = isOwing()
+      lastStored = Math.max(lastStored, k)
+      if (!wasOwing) watch()
+    },
+    ended() {
+      isWhole = true
+      watch()
+    },
     failed: () => failed,
     stop() {
-      timer.cancel()
+      timer?.cancel()
       parley.off('event', heard)
     },
   }
@@ -159,10 +188,11 @@ async function send(flags: SendFlags): Promise<void> {
   try {
     parley.connect()
     const stop = Promise.race([progress.stuck, aborted(interrupted.signal)])
-    const storing = storeAll(parley, to, flags)
+    const storing = storeAll(parley, to, flags, progress.stored)
     const done = await Promise.race([storing.then((result) => ({ result })), stop])
     if (!done) return interruptedNote(flags)
     const { stored, count } = done.result
+    progress.ended()
     if (stored) {
       // A host numbers the k of a device in order, so the last one speaks for all before it.
       const reached = parley
@@ -178,6 +208,8 @@ async function send(flags: SendFlags): Promise<void> {
   } finally {
     interrupted.stop()
     progress.stop()
+    // An input that stays open would keep this process.
+    process.stdin.destroy()
   }
 }
 

@@ -54,6 +54,9 @@ test('a profile opens with its passphrase only, keeps what it was given, and sho
   const mark = 'a-mark-that-is-nowhere-else'
   {
     using profile = await createProfileFile(directory, 'right')
+    await assert.rejects(openProfileFile(directory, 'right'), { code: 'no_such_profile' }, 'not kept yet')
+    await assert.rejects(createProfileFile(directory, 'right'), { code: 'profile_in_use' })
+    await profile.keep()
     profile.db.transaction((tx) => tx.put('self', { name: mark, value: new Uint8Array(Buffer.from(mark)) }))
     for (const file of readdirSync(directory))
       assert.equal(readFileSync(join(directory, file)).includes(mark), false, file)
@@ -67,7 +70,10 @@ test('a profile opens with its passphrase only, keeps what it was given, and sho
 
 test('a profile that another process has open is refused; one whose process was killed is not', async () => {
   const directory = fresh()
-  ;(await createProfileFile(directory, 'p'))[Symbol.dispose]()
+  {
+    using profile = await createProfileFile(directory, 'p')
+    await profile.keep()
+  }
   const code = `import { openProfileFile } from ${JSON.stringify(new URL('./profile-file.ts', import.meta.url).href)}
     const profile = await openProfileFile(process.argv[1], 'p')
     profile.db.transaction((tx) => tx.put('self', { name: 'a', value: new Uint8Array([1]) }))

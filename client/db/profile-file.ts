@@ -1,8 +1,8 @@
 // A profile directory: the encrypted database, and beside it, readable, how its key comes from the passphrase.
 // The lock is the database's own (exclusive), so a process that was killed never leaves one behind.
 import { argon2, randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { existsSync, rmSync } from 'node:fs'
+import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import Database, { setLogger } from '@signalapp/sqlcipher'
 import { ParleyError } from '#protocol'
@@ -29,7 +29,12 @@ type Parameters = {
   readonly lanes: number
 }
 
-export type ProfileFile = Disposable & { readonly directory: string; readonly db: DeviceDb }
+export type ProfileFile = Disposable & {
+  readonly directory: string
+  readonly db: DeviceDb
+  /** A new profile can be opened again from then on; what was never kept counts as not there. */
+  readonly keep: () => Promise<void>
+}
 
 export function profileExists(directory: string): boolean {
   return existsSync(join(directory, PARAMETERS))
@@ -82,13 +87,11 @@ async function writeDurably(path: string, text: string): Promise<void> {
   await rename(`${path}.new`, path)
 }
 
-/** Makes an empty profile. `already_registered` when there is one. */
+/** Makes an empty profile, to be kept when it is worth it. `already_registered`, `profile_in_use`. */
 export async function createProfileFile(directory: string, passphrase: string): Promise<ProfileFile> {
   if (profileExists(directory)) {
     throw new ParleyError('already_registered', `there is a profile in ${directory} already`, { profile: directory })
   }
-  await mkdir(directory, { recursive: true, mode: 0o700 })
-  for (const rest of ['', '-wal', '-shm']) await rm(join(directory, DATABASE + rest), { force: true })
   const parameters: Parameters = {
     format: FORMAT,
     kdf: 'argon2id',
@@ -97,9 +100,23 @@ export async function createProfileFile(directory: string, passphrase: string): 
     passes: ARGON2_PASSES,
     lanes: ARGON2_LANES,
   }
-  const profile = openDatabase(directory, await deriveKey(passphrase, parameters))
-  await writeDurably(join(directory, PARAMETERS), `${JSON.stringify(parameters, undefined, 2)}\n`)
-  return profile
+  const key = await deriveKey(passphrase, parameters)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  removeUnkept(directory)
+  return openDatabase(directory, key, () =>
+    writeDurably(join(directory, PARAMETERS), `${JSON.stringify(parameters, undefined, 2)}\n`),
+  )
+}
+
+/** What an interrupted creation left. One that is still going on holds the lock, whatever its key is. */
+function removeUnkept(directory: string): void {
+  if (!existsSync(join(directory, DATABASE))) return
+  try {
+    openDatabase(directory, randomBytes(KEY_BYTES))[Symbol.dispose]()
+  } catch (error) {
+    if (error instanceof ParleyError && error.code === 'profile_in_use') throw error
+  }
+  for (const rest of ['', '-wal', '-shm']) rmSync(join(directory, DATABASE + rest), { force: true })
 }
 
 /** `no_such_profile`, `wrong_passphrase`, `profile_in_use`, `unsupported_version`. */
@@ -107,7 +124,7 @@ export async function openProfileFile(directory: string, passphrase: string): Pr
   return openDatabase(directory, await deriveKey(passphrase, await readParameters(directory)))
 }
 
-function openDatabase(directory: string, key: Buffer): ProfileFile {
+function openDatabase(directory: string, key: Buffer, keep = async (): Promise<void> => undefined): ProfileFile {
   const database = new Database(join(directory, DATABASE), { cacheStatements: false })
   try {
     database.pragma(`key = "x'${key.toString('hex')}'"`)
@@ -132,6 +149,7 @@ function openDatabase(directory: string, key: Buffer): ProfileFile {
   return {
     directory,
     db: sqlDb(database),
+    keep,
     [Symbol.dispose]() {
       if (open) database.close()
       open = false

@@ -43,6 +43,8 @@ export class SocketHome extends ScriptedHome implements AsyncDisposable {
   readonly #prekeys = new Map<UserId, PrekeysBody>()
   readonly #tokens = new Map<string, UserId>()
   readonly counters = new Map<string, bigint>()
+  /** Awaited before a request, as `GET /path`, is answered. */
+  hold: (route: string) => Promise<void> = async () => undefined
   origin = ''
 
   static async start(): Promise<SocketHome> {
@@ -156,6 +158,7 @@ export class SocketHome extends ScriptedHome implements AsyncDisposable {
       for await (const chunk of request) chunks.push(chunk as Buffer)
       const body = chunks.length > 0 ? (JSON.parse(Buffer.concat(chunks).toString()) as Record<string, string>) : {}
       const user = this.#tokens.get((request.headers.authorization ?? '').replace('Bearer ', ''))
+      await this.hold(`${request.method} ${request.url}`)
       say(200, this.#route(`${request.method} ${request.url}`, body, user))
     } catch (error) {
       if (!(error instanceof ParleyError)) throw error
