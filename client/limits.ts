@@ -40,6 +40,8 @@ export const HASHES_KEPT = 1_024
 /** Wait before a look-up or upload that failed is tried again, doubled each time. */
 export const LOOK_UP_AGAIN_MS = 1_000
 export const LOOK_UP_AGAIN_MAX_MS = 30_000
+/** Wait before a refused upload of prekeys is sent again, doubled each time from LOOK_UP_AGAIN_MS up to this. */
+export const UPLOAD_AGAIN_MAX_MS = 10 * 60_000
 /** A device that no manifest names makes the client look for a newer manifest at most this often. */
 export const STRANGE_DEVICE_MS = 60_000
 

@@ -13,6 +13,7 @@ import {
   regionIdBytes,
   type SignedRecord,
   type SigningKey,
+  SimulatedClock,
   sha256,
   signingKey,
   signRecord,
@@ -29,6 +30,7 @@ import {
   type NodeStorage,
   openAdmission,
   type ParleyNode,
+  type PeerStream,
   silentEvents,
   startNode,
 } from './index.ts'
@@ -40,6 +42,7 @@ import {
   regionKeys,
   signRegionRecord,
 } from './region.ts'
+import { createRequests, type Requests } from './requests.ts'
 
 export const HOUR_MS = 3_600_000
 
@@ -144,4 +147,26 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
     if (systemClock.monotonic() > end) throw new ParleyError('timeout', `waited in vain: ${what}`)
     await scheduler.wait(5)
   }
+}
+
+/** What answers the requests of a peer of this region, or of none: without a network, on a clock that stands still. */
+export function servingSide(region: RegionId | undefined): {
+  readonly requests: Requests
+  readonly accept: (stream: PeerStream) => void
+} {
+  let accept: ((stream: PeerStream) => void) | undefined
+  const requests = createRequests({
+    network: {
+      serve: (accepted) => {
+        accept = accepted
+      },
+      dial: () => {
+        throw new Error('nobody is asked')
+      },
+    },
+    links: { regionOf: () => region, peerOf: () => undefined, reach: async () => false },
+    clock: new SimulatedClock(0),
+    events: silentEvents,
+  })
+  return { requests, accept: accept! }
 }

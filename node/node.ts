@@ -62,7 +62,7 @@ export async function startNode(options: NodeOptions): Promise<ParleyNode> {
   })
   const open = createVerifier(clock, VERIFIED_MAX)
   const store = { table, clock, admission, events, open: createVerifier(clock, VERIFIED_PUTS_MAX) }
-  const host = await startHost(options, store, await knownAddresses(table))
+  const host = await startHost(options, store, knownAddresses(table))
   started.defer(() => stopInTime(host, options))
   const { libp2p } = host
   const dht = createDht({
@@ -124,17 +124,12 @@ async function stopInTime({ libp2p, guard }: Host, { clock }: NodeOptions): Prom
   timer.cancel()
 }
 
-/** Addresses of nodes of known regions: never locked out. */
-async function knownAddresses(table: RecordTable): Promise<string[]> {
-  const entries = await Promise.all(
-    table
-      .ids('region')
-      .slice(0, ALLOW_LIST_MAX)
-      .map((id) => table.load('region', id)),
-  )
-  return entries.flatMap((entry) =>
-    entry?.kind === 'region' ? entry.region.nodes.flatMap((node) => node.multiaddrs) : [],
-  )
+/** Addresses of nodes of known regions, which are in memory: never locked out. */
+function knownAddresses(table: RecordTable): string[] {
+  const ids = table.ids('region').slice(0, ALLOW_LIST_MAX)
+  return ids
+    .map((id) => table.known('region', id))
+    .flatMap((entry) => (entry?.kind === 'region' ? entry.region.nodes.flatMap((node) => node.multiaddrs) : []))
 }
 
 function requestNetwork({ libp2p }: Host): RequestNetwork {

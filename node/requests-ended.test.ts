@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ParleyError, SimulatedClock } from '#protocol'
-import { testRegion } from './fixtures.ts'
+import { servingSide, testRegion } from './fixtures.ts'
 import { REQUESTS_PER_PEER_MAX, REQUESTS_SERVED_PER_PEER_MAX } from './limits.ts'
 import type { PeerStream } from './link-network.ts'
 import { silentEvents } from './node.ts'
@@ -31,21 +31,10 @@ test('a stream that ends before anything was asked on it refuses at once, not af
 })
 
 test('who asks on without waiting for answers is cut off', () => {
-  let accept: ((stream: PeerStream) => void) | undefined
-  createRequests({
-    network: {
-      serve: (accepted) => {
-        accept = accepted
-      },
-      dial: () => assert.fail('nobody is asked'),
-    },
-    links: { regionOf: () => undefined, peerOf: () => undefined, reach: async () => false },
-    clock: new SimulatedClock(0),
-    events: silentEvents,
-  })
+  const { accept } = servingSide(undefined)
   let [refused, ended] = [0, 0]
   let heard: Parameters<PeerStream['open']>[0] | undefined
-  accept!({
+  accept({
     peerId: 'peer',
     peerKey: new Uint8Array(32),
     open(events) {

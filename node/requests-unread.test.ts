@@ -8,8 +8,8 @@ import { yamux } from '@chainsafe/libp2p-yamux'
 import { webSockets } from '@libp2p/websockets'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { decode, LinkRequestSchema, LinkResponseSchema, SimulatedClock } from '#protocol'
-import { recordOf, type TestNode, testNode, testRegion, until } from './fixtures.ts'
+import { decode, LinkRequestSchema, LinkResponseSchema } from '#protocol'
+import { recordOf, servingSide, type TestNode, testNode, testRegion, until } from './fixtures.ts'
 import {
   QUOTAS,
   REQUEST_ANSWERS_MAX_BYTES,
@@ -21,8 +21,7 @@ import {
   type RequestMethod,
 } from './limits.ts'
 import type { PeerStream } from './link-network.ts'
-import { silentEvents } from './node.ts'
-import { createRequests, type Requests } from './requests.ts'
+import type { Requests } from './requests.ts'
 import { FrameReader, frame } from './wire.ts'
 
 const ROUND = 64
@@ -88,21 +87,9 @@ type Served = { heard: Heard; requests: Requests; written: Uint8Array[]; room: n
 
 /** A stream whose asker makes room by hand. As libp2p does, it keeps what is written whether there is room or not. */
 function served(): Served {
-  let accept: ((stream: PeerStream) => void) | undefined
-  const { regionId } = testRegion()
-  const requests = createRequests({
-    network: {
-      serve: (accepted) => {
-        accept = accepted
-      },
-      dial: () => assert.fail('nobody is asked'),
-    },
-    links: { regionOf: () => regionId, peerOf: () => undefined, reach: async () => false },
-    clock: new SimulatedClock(0),
-    events: silentEvents,
-  })
+  const { requests, accept } = servingSide(testRegion().regionId)
   const state: Omit<Served, 'heard'> & { heard?: Heard } = { requests, written: [], room: 0, ended: 0 }
-  accept!({
+  accept({
     peerId: 'peer',
     peerKey: new Uint8Array(32),
     open(events) {

@@ -4,12 +4,9 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { PrekeyCounts } from '#crypto'
 import { type ParleyError, type SignedPrekeys, SignedPrekeysSchema, type Timer } from '#protocol'
-import { LOOK_UP_AGAIN_MAX_MS, LOOK_UP_AGAIN_MS } from '../limits.ts'
+import { LOOK_UP_AGAIN_MAX_MS, LOOK_UP_AGAIN_MS, UPLOAD_AGAIN_MAX_MS } from '../limits.ts'
 import { type Core, say, type Turn } from './core.ts'
 import type { HomeSession } from './ports.ts'
-
-/** Wait before a refused upload is sent again, doubled each time from LOOK_UP_AGAIN_MS up to this. */
-const UPLOAD_AGAIN_MAX_MS = 10 * 60_000
 
 /** Among the keys: when a device registers anew, it goes with them. */
 const ROW = { kind: 'upload', key: 'prekeys' } as const

@@ -88,17 +88,8 @@ async function stockInTurn(parts: PrekeysParts, user: UserId, device: Device, pr
 function createShares(clock: Clock): (region: RegionId, name: string) => boolean {
   const shares = createBudgets(BUNDLE_SHARE_BUDGET, clock)
   const targets = createBudgets(BUNDLE_TARGET_BUDGET, clock)
-  return (region, name) => {
-    try {
-      // In this order: who is beyond its own share uses up nothing of everybody's.
-      shares.spend(`${region}/${name}`)
-      targets.spend(name)
-      return true
-    } catch (error) {
-      if (error instanceof ParleyError && error.code === 'overloaded') return false
-      throw error
-    }
-  }
+  // In this order: who is beyond its own share uses up nothing of everybody's.
+  return (region, name) => shares.take(`${region}/${name}`) === 0 && targets.take(name) === 0
 }
 
 async function bundleInTurn(parts: PrekeysParts, user: UserId, number: number, mayTake: () => boolean) {
