@@ -45,7 +45,7 @@ import { createRelay } from './engine.ts'
 import type { Founding } from './founding.ts'
 import { lateHooks } from './late-hooks.ts'
 import { RULE_LIMITS, type RuleLimits } from './limits.ts'
-import type { DeviceSession, DirectoryPort, FormerHome, Item, Relay } from './ports.ts'
+import type { DeviceSession, DirectoryPort, FormerHome, Item, Relay, RelayEngine } from './ports.ts'
 
 export const START_MS = Date.UTC(2026, 0, 1)
 
@@ -162,6 +162,7 @@ export type Bench = {
   readonly disk: SimulatedDisk
   readonly relay: Relay
   readonly store: Store
+  readonly inspect: RelayEngine['inspect']
   /** Everything that left, in order. */
   readonly out: Output[]
   /** What left about journals: who else has come how far is of no interest to most tests. */
@@ -268,9 +269,10 @@ export async function openBench(here: RegionId, people: readonly Side[], options
   await taken
   await settle()
   const { relay } = engine
+  const inspect = (): ReturnType<RelayEngine['inspect']> => engine.inspect()
   let sessions = 0
   return {
-    ...{ here, clock, disk, relay, store, out, notes, cut, refused, up, wanted },
+    ...{ here, clock, disk, relay, store, inspect, out, notes, cut, refused, up, wanted },
     ...{ homes, manifests, former, hold, release, settle },
     async pass(ms) {
       clock.advanceTo(clock.now() + ms)

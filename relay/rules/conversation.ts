@@ -96,6 +96,8 @@ export type Gathered = {
 /** A commit that concerns (destination, stream), from..to in the stream's own order. */
 export type WindowItem = {
   readonly commit: number
+  /** Monotonic. */
+  readonly sinceMs: number
   readonly conv: Conversation
   readonly stream: string
   readonly from: number
@@ -181,11 +183,25 @@ export function authorKey(member: number, device: DeviceKey): string {
   return hex(member, 8) + hex(device.device, 2) + hex(device.registrationEpoch, 8) + hex(device.registrationVersion, 8)
 }
 
-export function authorOf(conv: Conversation, member: number, device: DeviceKey): Author {
+export function knownAuthor(conv: Conversation, member: number, device: DeviceKey): Author | undefined {
   for (const author of conv.authors.values())
     if (author.member === member && isSameDevice(author, device)) return author
+  return undefined
+}
+
+/** Known from then on: only of a device that its home or a manifest vouches for, or they would be without end. */
+export function authorOf(conv: Conversation, member: number, device: DeviceKey): Author {
+  const known = knownAuthor(conv, member, device)
+  if (known) return known
+  const author = newAuthor(member, device)
+  conv.authors.set(author.key, author)
+  return author
+}
+
+/** Of whom nothing was taken yet. */
+export function newAuthor(member: number, device: DeviceKey): Author {
   const key = authorKey(member, device)
-  const author: Author = {
+  return {
     key,
     member,
     stream: `s${key}`,
@@ -197,8 +213,6 @@ export function authorOf(conv: Conversation, member: number, device: DeviceKey):
     run: [],
     toldSafe: 0,
   }
-  conv.authors.set(key, author)
-  return author
 }
 
 export function isSameDevice(a: DeviceKey, b: DeviceKey): boolean {
@@ -248,6 +262,12 @@ export function advance(
   conv.activityMs = header.timeMs
   author.last = header.k
   author.window.add(header.k, epochOf(header.at), nOf(header.at), header.tag)
+}
+
+export function feedOf(conv: Conversation, region: RegionId): FeedState {
+  const feed = conv.feeds.get(region)
+  if (!feed) throw new Error('the conversation owes this region nothing')
+  return feed
 }
 
 export function memberOf(conv: Conversation, user: UserId): number | undefined {

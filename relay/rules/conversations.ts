@@ -1,6 +1,6 @@
 // The conversations that are in use: loaded once, changed in memory by synchronous steps, written back when a commit is
 // closed. While one is being loaded its steps wait in order; everybody else goes on.
-import type { ConvId, RegionId } from '#protocol'
+import type { ConvId, RegionId, UserId } from '#protocol'
 import type { Store } from '../store/types.ts'
 import type { Author, Conversation, Register } from './conversation.ts'
 import {
@@ -22,6 +22,9 @@ import type { Inboxes } from './inboxes.ts'
 /** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
 export type Load = <T>(reading: Promise<T>, then: (value: T) => void) => void
 
+/** Conversations that are read at the same time for somebody who has something in many. */
+const PORTION = 256
+
 export type Step = (conv: Conversation | undefined) => void
 
 export class Conversations {
@@ -29,6 +32,7 @@ export class Conversations {
   readonly #here: RegionId
   readonly #loadedMax: number
   readonly #loaded = new Map<ConvId, Conversation>()
+  readonly #byUser = new Map<UserId, Set<Conversation>>()
   readonly #loading = new Map<ConvId, Step[]>()
   readonly #dirty = new Set<Conversation>()
   readonly #holding = new Set<Conversation>()
@@ -85,6 +89,33 @@ export class Conversations {
     })
   }
 
+  /** Runs the step for each, in portions for as long as there `goesOn`, so that few are read at the same time. */
+  withEach(
+    ids: Iterable<ConvId>,
+    step: (id: ConvId, conv: Conversation | undefined) => void,
+    goesOn: () => boolean = () => true,
+  ): void {
+    const left = ids[Symbol.iterator]()
+    const portion = (): void => {
+      if (!goesOn()) return
+      let waiting = 1
+      const done = (): void => {
+        if (--waiting === 0) this.#load(Promise.resolve(), portion)
+      }
+      for (let i = 0; i < PORTION; i++) {
+        const { value: id, done: isEnd } = left.next()
+        if (isEnd) return
+        waiting++
+        this.with(id, (conv) => {
+          step(id, conv)
+          done()
+        })
+      }
+      done()
+    }
+    portion()
+  }
+
   /** With the inbox rows of its local members: what a step needs is loaded before. */
   async #read(id: ConvId): Promise<Conversation | undefined> {
     const conv = await loadConversation(this.#store, id, this.#here)
@@ -99,6 +130,11 @@ export class Conversations {
 
   loaded(): Iterable<Conversation> {
     return this.#loaded.values()
+  }
+
+  /** Those in memory of which somebody is a member. */
+  loadedOf(user: UserId): readonly Conversation[] {
+    return [...(this.#byUser.get(user) ?? [])]
   }
 
   /** A conversation that this node did not have. */
@@ -116,6 +152,7 @@ export class Conversations {
     const before = this.#loaded.get(conv.id)
     if (before) {
       this.#dirty.delete(before)
+      this.#unlist(before)
       conv.kept = before.kept
     }
     this.#keep(conv)
@@ -132,6 +169,19 @@ export class Conversations {
 
   #keep(conv: Conversation): void {
     this.#loaded.set(conv.id, conv)
+    for (const { userId } of conv.members) {
+      const listed = this.#byUser.get(userId)
+      if (listed) listed.add(conv)
+      else this.#byUser.set(userId, new Set([conv]))
+    }
+  }
+
+  #unlist(conv: Conversation): void {
+    for (const { userId } of conv.members) {
+      const listed = this.#byUser.get(userId)
+      listed?.delete(conv)
+      if (listed?.size === 0) this.#byUser.delete(userId)
+    }
   }
 
   /** Between turns: what is idle goes, oldest first; a conversation that is waited for or owed stays. */
@@ -143,6 +193,7 @@ export class Conversations {
         conv.dirty || conv.pins > 0 || conv.settled !== conv.head || this.#inboxes.isChanging(conv) || isOwed(conv)
       this.#loaded.delete(id)
       if (busy) this.#loaded.set(id, conv)
+      else this.#unlist(conv)
     }
   }
 

@@ -22,20 +22,17 @@ import {
 } from '#protocol'
 import type { Arriving } from './arriving.ts'
 import { authorOf, type Conversation, memberOf, pin, unpin } from './conversation.ts'
-import { inboxPartition, readEntries } from './conversation-rows.ts'
+import { readEntries } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, findHomes, foundingOf, learnHomes, membersOf } from './founding.ts'
 import { isDeviceOf } from './host.ts'
-import { readInboxRow } from './inbox.ts'
 import type { Log } from './log.ts'
 import type { Moves } from './moves.ts'
+import type { Offers } from './offers.ts'
 import type { DeviceSession } from './ports.ts'
 import type { Registers } from './registers.ts'
 import { type Naming, type SessionState, setDeviceRef, setView } from './sessions.ts'
 import type { Submissions } from './submissions.ts'
-
-/** Inbox rows that are offered to a device when it signs in; the others when it has caught up with these. */
-const BEHIND_MAX = 4_096
 
 export type DeviceParts = {
   readonly log: Log
@@ -43,6 +40,7 @@ export type DeviceParts = {
   readonly registers: Registers
   readonly moves: Moves
   readonly arriving: Arriving
+  readonly offers: Offers
   /** People of whom newer home records came. */
   readonly moved: (users: readonly UserId[]) => void
 }
@@ -54,6 +52,7 @@ export class Devices {
   readonly #registers: Registers
   readonly #moves: Moves
   readonly #arriving: Arriving
+  readonly #offers: Offers
   readonly #moved: (users: readonly UserId[]) => void
 
   constructor(core: Core, parts: DeviceParts) {
@@ -63,12 +62,13 @@ export class Devices {
     this.#registers = parts.registers
     this.#moves = parts.moves
     this.#arriving = parts.arriving
+    this.#offers = parts.offers
     this.#moved = parts.moved
   }
 
   /** Offers the conversations in which the device is behind, newest first; everything else is live. */
   open(port: DeviceSession): void {
-    const { sessions, convs, inboxes, store, load } = this.#core
+    const { sessions } = this.#core
     for (const older of [...sessions.ofUser(port.userId)]) {
       const { device, registrationEpoch, registrationVersion } = older.port.device
       const mine = port.device
@@ -80,32 +80,7 @@ export class Devices {
         sessions.close(older, new ParleyError('signed_in_elsewhere', 'this device signed in again'))
       }
     }
-    const session = sessions.open(port)
-    for (const id of inboxes.unwritten(port.userId)) session.opening!.add(id)
-    const options = { from: undefined, to: undefined, limit: BEHIND_MAX, reverse: false }
-    load(store.range(inboxPartition(port.userId), options), (rows) => {
-      if (!sessions.isOpen(session)) return
-      const ordered = rows
-        .map(([id, bytes]) => ({ id: id as ConvId, activityMs: readInboxRow(bytes).activityMs }))
-        .sort((a, b) => b.activityMs - a.activityMs)
-      const touched = session.opening!
-      session.opening = undefined
-      for (const { id } of ordered) touched.add(id)
-      for (const id of [...ordered.map((o) => o.id), ...touched]) {
-        if (!touched.delete(id)) continue
-        convs.with(id, (conv) => conv && this.#offer(session, conv))
-      }
-    })
-  }
-
-  #offer(session: SessionState, conv: Conversation): void {
-    const member = this.#served(session, conv) && memberOf(conv, session.port.userId)
-    if (member === undefined || !this.#core.sessions.isOpen(session) || session.views?.has(conv.id)) return
-    if (conv.moves.length > 0) this.#moves.tellDevice(session, conv)
-    const { inboxes, sessions } = this.#core
-    const at = inboxes.cursorOf(conv, conv.members[member]!, session.device)
-    if (at < conv.head) sessions.behind(session, conv, at, this.#gateOf(conv))
-    else if (inboxes.isUnmarked(conv.members[member]!, session.device)) this.#registers.tellAll(session, conv, member)
+    this.#offers.begin(sessions.open(port))
   }
 
   /** What is said of a log waits for its commit where it is hosted; elsewhere its host has committed it. */
@@ -221,7 +196,7 @@ export class Devices {
         if (session.opening) session.opening.add(conv.id)
         else {
           if (session.deviceRefOf?.has(conv.id)) this.#came(session, conv)
-          this.#offer(session, conv)
+          this.#offers.offer(session, conv)
         }
       }
     }
@@ -364,19 +339,6 @@ export class Devices {
         this.#registers.tellAll(session, conv, member)
       })
     })
-  }
-
-  /** Readers that had been too slow and can be written to again. */
-  resumePaused(): void {
-    for (const { session, convs } of this.#core.sessions.resumed()) {
-      for (const id of convs) {
-        this.#core.convs.with(id, (conv) => {
-          if (!conv) return
-          session.views?.delete(id)
-          this.#offer(session, conv)
-        })
-      }
-    }
   }
 }
 

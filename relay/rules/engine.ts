@@ -22,8 +22,10 @@ import { LagServer } from './lag-server.ts'
 import { Leaving } from './leaving.ts'
 import type { RuleLimits } from './limits.ts'
 import { livesOf } from './lives.ts'
+import { LoadedWalk } from './loaded-walk.ts'
 import { Log } from './log.ts'
 import { Moves } from './moves.ts'
+import { Offers } from './offers.ts'
 import type { DeviceSession, Item, Relay, RelayEngine, RelayHooks, RelayPorts } from './ports.ts'
 import { Regions } from './regions.ts'
 import { Registers } from './registers.ts'
@@ -61,10 +63,12 @@ class Engine implements RelayEngine, Relay {
   readonly #moves: Moves
   readonly #arriving: Arriving
   readonly #following: Following
+  readonly #offers: Offers
   readonly #formerHomes: FormerHomes
   readonly #silent: SilentRegions
   readonly #notes: JournalNotes
   readonly #keptWalk: KeptWalk
+  readonly #loadedWalk: LoadedWalk
   #depth = 0
   #sweptMs: number
   #ended = false
@@ -103,6 +107,7 @@ class Engine implements RelayEngine, Relay {
       counts: { submitted: 0, sequenced: 0 },
     }
     this.#keptWalk = new KeptWalk(this.#core)
+    this.#loadedWalk = new LoadedWalk(this.#core.convs, check, (conv) => this.#regions.askHost(conv))
     this.#notes = new JournalNotes({ ports, store, limits, failed, freeze: () => this.#freeze() })
     this.#introductions = new Introductions(ports, limits.takeoverAgainMs, recordsOf)
     this.#senders = new Senders(this.#core, limits, this.#introductions)
@@ -134,7 +139,9 @@ class Engine implements RelayEngine, Relay {
     this.#following = new Following({ ...common, moves: this.#moves, arriving: this.#arriving, kept: this.#keptWalk })
     this.#silent = new SilentRegions(this.#core, limits.lookUpAgainMs, check)
     this.#formerHomes = new FormerHomes(this.#core, limits.takeoverAgainMs, (user) => this.#following.homeChanged(user))
+    this.#offers = new Offers(this.#core, this.#moves, this.#registers)
     const parts = {
+      offers: this.#offers,
       ...{ log: this.#log, lag: this.#lag, submissions: this.#submissions, senders: this.#senders },
       ...{ registers: this.#registers, moves: this.#moves, arriving: this.#arriving, resuming: this.#resuming },
       notes: this.#notes,
@@ -306,13 +313,8 @@ class Engine implements RelayEngine, Relay {
     this.#silent.linkUp(region)
     this.#resuming.reset(region)
     this.#core.feeds.heard(region)
-    for (const conv of this.#core.convs.loaded()) {
-      this.#following.check(conv)
-      const feed = conv.feeds.get(region)
-      if (!feed) continue
-      feed.sent.clear()
-      if (!conv.hostedHere) this.#regions.askHost(conv)
-    }
+    for (const { feeds } of this.#core.convs.loaded()) feeds.get(region)?.sent.clear()
+    this.#loadedWalk.linkUp(region)
   }
 
   #resume(conv: Conversation, region: RegionId, stream: string): void {
@@ -349,6 +351,7 @@ class Engine implements RelayEngine, Relay {
     const now = this.#ports.clock.monotonic()
     this.#turn(() => {
       this.#notes.tick()
+      this.#loadedWalk.next()
       this.#submissions.tick()
       this.#arriving.tick()
       this.#formerHomes.tick()
@@ -371,7 +374,7 @@ class Engine implements RelayEngine, Relay {
     this.#tellCounts()
     const { feeds, inboxes, store, sessions } = this.#core
     if (this.#log.hasTrimmable() || inboxes.hasChanges() || feeds.wantsCommit()) store.note(new Uint8Array(0))
-    if (sessions.hasPaused()) this.#devices.resumePaused()
+    if (sessions.hasPaused()) this.#offers.resumePaused()
     for (const region of feeds.destinations()) {
       if (!this.#ports.links.isUp(region)) {
         this.#ports.links.want(region)
@@ -385,8 +388,10 @@ class Engine implements RelayEngine, Relay {
   }
 
   inspect(): ReturnType<RelayEngine['inspect']> {
+    const loaded = [...this.#core.convs.loaded()]
     return {
-      conversations: [...this.#core.convs.loaded()].length,
+      conversations: loaded.length,
+      authors: loaded.reduce((sum, { authors }) => sum + authors.size, 0),
       windowItems: (region) => this.#core.feeds.windowSize(region),
       journalOf: (region) => this.#notes.keptOf(region).commit,
       owed: () => owedOf(this.#core),

@@ -18,7 +18,7 @@ import {
 import { SimulatedDisk } from '../store/simulated.ts'
 import { openStore } from '../store/store.ts'
 import type { Store } from '../store/types.ts'
-import type { Conversation } from './conversation.ts'
+import { type Conversation, feedOf } from './conversation.ts'
 import {
   conversationPartition,
   feedPartition,
@@ -31,11 +31,11 @@ import {
   STATE_KEY,
   writeState,
 } from './conversation-rows.ts'
-import { Feeds, feedOf } from './feeds.ts'
+import { Feeds } from './feeds.ts'
 
 const SEEDS = 30
 const STEPS = 90
-const LIMITS = { windowItems: 6, patienceMs: 1_000 }
+const LIMITS = { windowItems: 6, patienceMs: 1_000, stuckMs: 2_000, demoted: 3 }
 const STORE = {
   sealBytes: 400,
   checkpointBytes: 2_000,

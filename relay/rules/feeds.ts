@@ -4,10 +4,9 @@
 // the message itself; instead a destination has a position in the journal, and only what lags too far behind leaves the
 // journal for a **lag row** ("from here on"), is served from the tables, and returns when it has caught up. A stream
 // with a lag row is served only from the tables, one without only from the window of commits behind the position.
-import type { Clock, ConvId, RegionId } from '#protocol'
+import type { Clock, RegionId } from '#protocol'
 import type { Replayed, Store } from '../store/types.ts'
-import { ByteReader, ByteWriter } from './bytes.ts'
-import { type Conversation, type FeedState, type Gathered, pin, unpin, type WindowItem } from './conversation.ts'
+import { type Conversation, feedOf, type Gathered, pin, unpin, type WindowItem } from './conversation.ts'
 import {
   feedPartition,
   HOST_STREAM,
@@ -18,12 +17,17 @@ import {
   rowsOf,
   writeNumber,
 } from './conversation-rows.ts'
+import { feedNote, notedBeyond } from './feed-notes.ts'
 
 export type FeedLimits = {
   /** Commits × streams of one destination that wait in the journal. */
   readonly windowItems: number
   /** How long a destination may be silent before what waits for it moves to lag rows, ms. */
   readonly patienceMs: number
+  /** How long a stream may wait for an acknowledgement while others are acknowledged, ms: it keeps the journal. */
+  readonly stuckMs: number
+  /** Streams that one commit moves to lag rows because somebody is silent or stuck; the others follow in the next. */
+  readonly demoted: number
 }
 
 type Destination = {
@@ -37,7 +41,10 @@ type Destination = {
   position: number
   /** The same, of the commits that count. */
   settled: number
+  /** A restart takes for owed what was noted beyond this. */
   writtenPosition: number
+  /** The last commit in which something was noted for it. */
+  notedAt: number
   heardMs: number
 }
 
@@ -47,10 +54,6 @@ export type FeedHooks = {
   /** A stream got a lag row: it is served from the tables from now on. */
   lagged(region: RegionId, conv: Conversation, stream: string): void
   demoted(region: RegionId, streams: number): void
-}
-
-function annotation(region: RegionId, conv: ConvId, stream: string, from: number): Uint8Array {
-  return new ByteWriter().text(region).text(conv).text(stream).u53(from).done()
 }
 
 const REGIONS = 'f'
@@ -85,6 +88,7 @@ export class Feeds {
         position: 0,
         settled: 0,
         writtenPosition: 0,
+        notedAt: 0,
         heardMs: this.#clock.monotonic(),
       }
       this.#destinations.set(region, d)
@@ -110,17 +114,19 @@ export class Feeds {
     this.#to(region).gathered.push(gathered)
   }
 
-  /** Before a commit is closed: promote what has caught up, demote what has waited too long, else join the window. */
+  /** Before a commit is closed: promote what has caught up, join the window, demote what has waited too long. */
   closing(commit: number): void {
+    let room = this.#limits.demoted
     for (const d of this.#destinations.values()) {
       this.#prune(d)
       this.#promote(d)
-      if (d.window.length + d.gathered.length > this.#limits.windowItems || this.#isSilent(d)) this.#demote(d, commit)
-      else this.#join(d, commit)
-      if (d.position !== d.writtenPosition) {
-        d.writtenPosition = d.position
-        this.#store.put(feedPartition(d.region), POSITION_KEY, writeNumber(d.position))
-      }
+      const joined = this.#join(d, commit)
+      room -= this.#demote(d, room, joined)
+      d.position = d.window.length > 0 ? d.window[0]!.commit - 1 : commit
+      // Before everything is taken over what was noted earlier is owed as well; to whom nothing was noted, nothing.
+      if (!this.#takenOver || d.writtenPosition >= d.notedAt || d.position === d.writtenPosition) continue
+      d.writtenPosition = d.position
+      this.#store.put(feedPartition(d.region), POSITION_KEY, writeNumber(d.position))
     }
   }
 
@@ -162,39 +168,57 @@ export class Feeds {
     return d.window.length > 0 && this.#clock.monotonic() - d.heardMs > this.#limits.patienceMs
   }
 
-  #join(d: Destination, commit: number): void {
+  #isStuck({ done, sinceMs }: WindowItem): boolean {
+    return !done && this.#clock.monotonic() - sinceMs > this.#limits.stuckMs
+  }
+
+  #join(d: Destination, commit: number): number {
+    const sinceMs = this.#clock.monotonic()
+    const before = d.window.length
     for (const gathered of d.gathered) {
       const { conv, stream, from, to } = gathered
       if (!this.#ungather(d, gathered)) continue
-      const item: WindowItem = { commit, conv, stream, from, to, done: false }
+      const item: WindowItem = { commit, sinceMs, conv, stream, from, to, done: false }
       d.window.push(item)
+      d.notedAt = commit
       const feed = feedOf(conv, d.region)
       const items = feed.window.get(stream)
       if (items) items.push(item)
       else feed.window.set(stream, [item])
-      this.#store.note(annotation(d.region, conv.id, stream, from))
+      this.#store.note(feedNote(d.region, conv.id, stream, from))
       if (stream.startsWith('g') || stream === HOST_STREAM) this.#registers.push({ item, region: d.region })
     }
     d.gathered.length = 0
-    d.position = d.window.length > 0 ? d.window[0]!.commit - 1 : commit
+    return d.window.length - before
   }
 
-  #demote(d: Destination, commit: number): void {
+  /**
+   * Streams at the front of the window get lag rows: all in turn while the region is silent, those that are stuck, and as
+   * many as there are too many. At most `room`, or as many as joined if there are too many.
+   */
+  #demote(d: Destination, room: number, joined: number): number {
+    const isSilent = this.#isSilent(d)
     let streams = 0
-    const demote = (conv: Conversation, stream: string, from: number): void => {
-      const feed = feedOf(conv, d.region)
-      feed.window.delete(stream)
-      if (feed.lag.has(stream)) return
+    let done = 0
+    for (; done < d.window.length; done++) {
+      const item = d.window[done]!
+      if (item.done) continue
+      const isFull = d.window.length - done > this.#limits.windowItems
+      if (!isFull && !isSilent && !this.#isStuck(item)) break
+      if (streams >= room && !(isFull && streams < joined)) break
+      this.#demoteStream(d.region, item)
       streams++
-      this.#putLag(d.region, conv, stream, Math.max(from, (feed.acked.get(stream) ?? 0) + 1))
     }
-    for (const item of d.window) if (!item.done) demote(item.conv, item.stream, item.from)
-    for (const gathered of d.gathered)
-      if (this.#ungather(d, gathered)) demote(gathered.conv, gathered.stream, gathered.from)
-    d.window.length = 0
-    d.gathered.length = 0
-    d.position = commit
+    if (done > 0) d.window.splice(0, done)
     if (streams > 0) this.#hooks.demoted(d.region, streams)
+    return streams
+  }
+
+  #demoteStream(region: RegionId, { conv, stream, from }: WindowItem): void {
+    const feed = feedOf(conv, region)
+    for (const item of feed.window.get(stream) ?? []) item.done = true
+    feed.window.delete(stream)
+    if (!feed.lag.has(stream)) this.#putLag(region, conv, stream, Math.max(from, (feed.acked.get(stream) ?? 0) + 1))
   }
 
   /** False if the stream got a lag row since it was gathered. */
@@ -205,6 +229,7 @@ export class Feeds {
   }
 
   #putLag(region: RegionId, conv: Conversation, stream: string, from: number): void {
+    this.#to(region)
     feedOf(conv, region).lag.set(stream, from)
     this.#store.put(feedPartition(region), lagKey(conv.id, stream), writeNumber(from))
     this.#hooks.lagged(region, conv, stream)
@@ -288,21 +313,27 @@ export class Feeds {
     return this.#hooks.streamHead(conv, stream)
   }
 
+  /** Of whom nothing was ever owed to there is nothing to know. */
   heard(region: RegionId): void {
-    this.#to(region).heardMs = this.#clock.monotonic()
+    const d = this.#destinations.get(region)
+    if (d) d.heardMs = this.#clock.monotonic()
   }
 
   /** Streams that wait in the window of a destination. */
   waiting(region: RegionId): { conv: Conversation; stream: string }[] {
     const seen = new Map<string, { conv: Conversation; stream: string }>()
-    for (const { conv, stream, done } of this.#to(region).window)
+    for (const { conv, stream, done } of this.#destinations.get(region)?.window ?? [])
       if (!done) seen.set(lagKey(conv.id, stream), { conv, stream })
     return [...seen.values()]
   }
 
   /** Something must be committed though nothing else happens: a silent destination, a lag row that may go. */
   wantsCommit(): boolean {
-    for (const d of this.#destinations.values()) if (d.promotable.size > 0 || this.#isSilent(d)) return true
+    for (const d of this.#destinations.values()) {
+      this.#prune(d)
+      const first = d.window[0]
+      if (d.promotable.size > 0 || (first && (this.#isSilent(d) || this.#isStuck(first)))) return true
+    }
     return false
   }
 
@@ -335,23 +366,18 @@ export class Feeds {
       const position = await this.#store.get(feedPartition(region), POSITION_KEY)
       positions.set(region, position ? readNumber(position) : 0)
     }
-    const owed = new Map<string, { region: RegionId; key: string; from: number }>()
-    for (const { commit, annotations } of replayed) {
-      for (const bytes of annotations) {
-        if (bytes.length === 0) continue
-        const item = readAnnotation(bytes)
-        const name = `${item.region} ${item.key}`
-        if (commit > (positions.get(item.region) ?? 0) && !owed.has(name)) owed.set(name, item)
-      }
-    }
+    const owed = notedBeyond(replayed, positions)
+    const noted = new Set([...owed.values()].map(({ region }) => region))
     for (const [name, { region, key }] of owed) if (await this.#store.get(feedPartition(region), key)) owed.delete(name)
-    // From here on in one go: a commit that carried the positions and not the lag rows would forget what is owed.
-    const end = replayed[replayed.length - 1]?.commit ?? 0
-    for (const region of this.#registered as Set<RegionId>) this.#to(region).position = end
-    for (const { region, key, from } of owed.values()) {
-      this.#to(region).position = end
-      this.#store.put(feedPartition(region), key, writeNumber(from))
+    // Positions are written after all of them: one without its lag row would forget what is owed.
+    const rows = [...owed.values()]
+    for (let at = 0; at < rows.length; at += this.#limits.demoted) {
+      for (const { region, key, from } of rows.slice(at, at + this.#limits.demoted))
+        this.#store.put(feedPartition(region), key, writeNumber(from))
+      await this.#store.flushed()
     }
+    const end = replayed[replayed.length - 1]?.commit ?? 0
+    for (const region of noted) this.#to(region).notedAt = end
     this.#takenOver = true
   }
 
@@ -359,19 +385,6 @@ export class Feeds {
   destinations(): RegionId[] {
     return [...this.#registered] as RegionId[]
   }
-}
-
-function readAnnotation(bytes: Uint8Array): { region: RegionId; key: string; from: number } {
-  const from = new ByteReader(bytes)
-  const region = from.text() as RegionId
-  const key = lagKey(from.text() as ConvId, from.text())
-  return { region, key, from: from.u53() }
-}
-
-export function feedOf(conv: Conversation, region: RegionId): FeedState {
-  const feed = conv.feeds.get(region)
-  if (!feed) throw new Error('the conversation owes this region nothing')
-  return feed
 }
 
 /** The highest point of a stream, pending changes included. */

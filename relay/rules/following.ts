@@ -65,11 +65,13 @@ export class Following {
         core.sessions.close(session, new ParleyError('not_home', 'this account moved', { home: home.homeRegion }))
     }
     arriving.movedOn(user)
-    for (const conv of [...core.convs.loaded()])
-      if (conv.members.some(({ userId }) => userId === user)) this.check(conv)
+    for (const conv of core.convs.loadedOf(user)) this.check(conv)
     core.load(collect(rowsOf(core.store, inboxPartition(user), '', '~')), (rows) => {
       // What is in memory has been looked at, and what is read is, on opening.
-      for (const [id] of rows) core.convs.with(id as ConvId, () => {})
+      core.convs.withEach(
+        rows.map(([id]) => id as ConvId),
+        () => {},
+      )
     })
   }
 }

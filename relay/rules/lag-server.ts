@@ -1,10 +1,9 @@
 // Serves streams that lag: one row per (destination, stream), from the tables, round robin, bounded in flight. A region
 // that was gone for a day is caught up without growing memory and without slowing anybody else.
 import type { Clock, RegionId } from '#protocol'
-import { type Conversation, pin, unpin } from './conversation.ts'
+import { type Conversation, feedOf, pin, unpin } from './conversation.ts'
 import { feedPartition, lagKey, POSITION_KEY, readLagKey } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { feedOf } from './feeds.ts'
 import type { CatchUpPace } from './resuming.ts'
 import type { Sent } from './senders.ts'
 
@@ -23,7 +22,10 @@ type Queue = {
   /** Where the walk over the lag rows goes on; undefined when it has been round once with nothing left. */
   cursor: string | undefined
   walking: boolean
-  readonly waiting: { conv: Conversation; stream: string }[]
+  /** By name, whose turn it is first; each is pinned. */
+  readonly waiting: Map<string, { conv: Conversation; stream: string }>
+  /** When the walk began, monotonic. */
+  begunMs: number
   readonly serving: Map<string, Serving>
 }
 
@@ -56,7 +58,7 @@ export class LagServer {
   #queue(region: RegionId): Queue {
     let queue = this.#queues.get(region)
     if (!queue) {
-      queue = { cursor: '', walking: false, waiting: [], serving: new Map() }
+      queue = { cursor: '', begunMs: this.#clock.monotonic(), walking: false, waiting: new Map(), serving: new Map() }
       this.#queues.set(region, queue)
     }
     return queue
@@ -66,10 +68,10 @@ export class LagServer {
   reset(region: RegionId): void {
     const queue = this.#queues.get(region)
     if (!queue) return
-    for (const { conv } of [...queue.waiting, ...queue.serving.values()]) unpin(conv)
+    for (const { conv } of [...queue.waiting.values(), ...queue.serving.values()]) unpin(conv)
     this.#queues.delete(region)
     // Somebody may still be reading for it.
-    queue.waiting.length = 0
+    queue.waiting.clear()
     queue.serving.clear()
   }
 
@@ -77,13 +79,12 @@ export class LagServer {
   forget(conv: Conversation, region: RegionId): void {
     const queue = this.#queues.get(region)
     if (!queue) return
-    const waiting = queue.waiting.filter((item) => item.conv !== conv)
-    for (let gone = queue.waiting.length - waiting.length; gone > 0; gone--) unpin(conv)
-    queue.waiting.splice(0, queue.waiting.length, ...waiting)
-    for (const [name, serving] of queue.serving) {
-      if (serving.conv !== conv) continue
-      queue.serving.delete(name)
-      unpin(conv)
+    for (const streams of [queue.waiting, queue.serving]) {
+      for (const [name, item] of streams) {
+        if (item.conv !== conv) continue
+        streams.delete(name)
+        unpin(conv)
+      }
     }
   }
 
@@ -96,7 +97,7 @@ export class LagServer {
   tick(): void {
     for (const [region, queue] of [...this.#queues]) {
       if (this.#pace.isSpent) return
-      if (queue.waiting.length === 0) continue
+      if (queue.waiting.size === 0) continue
       this.#queues.delete(region)
       this.#queues.set(region, queue)
       this.run(region)
@@ -107,11 +108,13 @@ export class LagServer {
     if (!this.#core.ports.links.isUp(region)) return
     const queue = this.#queue(region)
     while (queue.serving.size < this.#limits.streams && !this.#pace.isSpent) {
-      const next = queue.waiting.shift()
-      if (!next) break
-      this.#serve(region, queue, next.conv, next.stream)
+      const [first] = queue.waiting
+      if (!first) break
+      queue.waiting.delete(first[0])
+      this.#serve(region, queue, first[1].conv, first[1].stream)
     }
-    if (queue.waiting.length === 0 && queue.serving.size < this.#limits.streams) this.#walk(region, queue)
+    // Also while others wait: those who always have more would keep the rest from ever being met.
+    if (queue.waiting.size < this.#limits.streams) this.#walk(region, queue)
   }
 
   #walk(region: RegionId, queue: Queue): void {
@@ -123,7 +126,9 @@ export class LagServer {
       if (this.#queues.get(region) !== queue) return
       const last = rows[rows.length - 1]
       queue.cursor = rows.length < this.#limits.streams || !last ? undefined : `${last[0]}\0`
-      for (const [key] of rows) if (key !== POSITION_KEY) this.#enqueue(region, queue, key)
+      const met = rows.filter(([key]) => key !== POSITION_KEY && !queue.serving.has(key) && !queue.waiting.has(key))
+      for (const [key] of met) this.#enqueue(region, queue, key)
+      if (met.length === 0) this.run(region)
     })
   }
 
@@ -131,7 +136,7 @@ export class LagServer {
     const { conv: id, stream } = readLagKey(key)
     const { convs, store } = this.#core
     convs.with(id, (conv) => {
-      if (this.#queues.get(region) !== queue || queue.serving.has(key)) return
+      if (this.#queues.get(region) !== queue || queue.serving.has(key) || queue.waiting.has(key)) return
       if (conv) this.#hooks.check(conv)
       // A conversation that moves is built up anew, and may owe this region nothing any more.
       if (!conv?.feeds.get(region)?.lag.has(stream)) {
@@ -139,7 +144,7 @@ export class LagServer {
         return
       }
       pin(conv)
-      queue.waiting.push({ conv, stream })
+      queue.waiting.set(key, { conv, stream })
       this.run(region)
     })
   }
@@ -169,15 +174,16 @@ export class LagServer {
   /** What was served is acknowledged, or there was nothing to serve: then the next sweep looks again. */
   #turnOver(region: RegionId, queue: Queue, serving: Serving, more: boolean): void {
     const { conv, stream } = serving
-    if (!queue.serving.delete(lagKey(conv.id, stream))) return
+    const name = lagKey(conv.id, stream)
+    if (!queue.serving.delete(name)) return
     const feed = feedOf(conv, region)
     unpin(conv)
     if (!feed.lag.has(stream)) return
     if ((feed.acked.get(stream) ?? 0) >= this.#core.feeds.head(conv, stream))
       this.#core.feeds.mayPromote(conv, region, stream)
-    else if (more) {
+    else if (more && !queue.waiting.has(name)) {
       pin(conv)
-      queue.waiting.push({ conv, stream })
+      queue.waiting.set(name, { conv, stream })
     }
   }
 
@@ -193,7 +199,11 @@ export class LagServer {
   /** The destination misses something of a stream that is being served: from there again. */
   again(conv: Conversation, region: RegionId, stream: string): void {
     const queue = this.#queues.get(region)
-    if (queue?.serving.delete(lagKey(conv.id, stream))) queue.waiting.push({ conv, stream })
+    const name = lagKey(conv.id, stream)
+    if (queue?.serving.delete(name)) {
+      if (queue.waiting.has(name)) unpin(conv)
+      else queue.waiting.set(name, { conv, stream })
+    }
     this.lagged(region)
     this.run(region)
   }
@@ -212,7 +222,11 @@ export class LagServer {
       this.#hooks.unheard(serving.conv, region)
       unpin(serving.conv)
     }
-    if (queue.serving.size === 0 && queue.waiting.length === 0) queue.cursor ??= ''
+    const isIdle = queue.serving.size === 0 && queue.waiting.size === 0
+    if (queue.cursor === undefined && (isIdle || now - queue.begunMs >= this.#limits.againMs)) {
+      queue.cursor = ''
+      queue.begunMs = now
+    }
     this.run(region)
   }
 }

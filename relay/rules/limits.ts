@@ -6,8 +6,11 @@ export type RuleLimits = {
   readonly sweepMs: number
   /** Conversations kept in memory. */
   readonly conversations: number
+  /** Of feeds.ts. */
   readonly windowItems: number
   readonly patienceMs: number
+  readonly stuckMs: number
+  readonly demoted: number
   readonly linkBacklogBytes: number
   readonly itemBytes: number
   readonly lagStreams: number
@@ -41,6 +44,8 @@ export const RULE_LIMITS: RuleLimits = {
   conversations: 20_000,
   windowItems: 32_768,
   patienceMs: 10_000,
+  stuckMs: 30_000,
+  demoted: 4_096,
   linkBacklogBytes: 4 * 1024 * 1024,
   itemBytes: 128 * 1024,
   lagStreams: 32,

@@ -139,7 +139,9 @@ export type RelayEngine = {
   heard(): Promise<void>
   /** For tests, metrics and checkers. */
   inspect(): {
+    /** In memory, and the devices whose submissions are numbered in them. */
     conversations: number
+    authors: number
     windowItems(region: RegionId): number
     /** How far the journal of another region has come, as it said, as a commit of its present life. */
     journalOf(region: RegionId): number

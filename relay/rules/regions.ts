@@ -29,6 +29,8 @@ import {
   checkHash,
   hashWith,
   isClosed,
+  knownAuthor,
+  newAuthor,
   nextPlace,
   wantsSafe,
 } from './conversation.ts'
@@ -197,6 +199,8 @@ export class Regions {
 
   #about(region: RegionId, conv: Conversation, item: AboutItem): void {
     if (isDeposed(conv, region)) return
+    // Not acknowledged either, so it is sent again; what has come to stay is all that the rest of the disk is for.
+    if ((item.kind === ItemKind.LOG || item.kind === ItemKind.REGISTERS) && !this.#core.store.hasRoom()) return
     if (item.kind === ItemKind.LOG && this.#moving.moves.isLeaving(conv)) {
       this.#missent.set(conv, region)
       return
@@ -208,6 +212,7 @@ export class Regions {
       case ItemKind.SUBMISSION_STATE: {
         if (conv.host !== region) throw this.#deposed(conv, region, 'a verdict of a region that is not the host')
         const author = this.#localAuthor(conv, item.value.author)
+        if (!author) return
         this.#submissions.onState(conv, author, item.value)
         this.#lag.acknowledged(conv, region, author.stream)
         return
@@ -248,15 +253,17 @@ export class Regions {
     if (!conv.hostedHere) throw this.#deposed(conv, region, 'this region does not host the conversation')
     if (conv.members[key.member]?.region !== region)
       throw new ParleyError('not_home', 'submissions of somebody who does not live there')
-    return authorOf(conv, key.member, key)
+    return knownAuthor(conv, key.member, key) ?? newAuthor(key.member, key)
   }
 
-  #localAuthor(conv: Conversation, key: StreamKey | undefined): Author {
+  /** Nobody, if nothing of the device is known and it is not here. */
+  #localAuthor(conv: Conversation, key: StreamKey | undefined): Author | undefined {
     const member = key && conv.members[key.member]
     if (!member) throw new ParleyError('malformed', 'a verdict about nobody')
     // Somebody who is on their way, or away again, asks once more where they live.
     if (!member.local) throw new ParleyError('not_home', 'a verdict about somebody who does not live here')
-    return authorOf(conv, key.member, key)
+    const known = knownAuthor(conv, key.member, key)
+    return known ?? (this.#core.sessions.ofDevice(member.userId, key) && authorOf(conv, key.member, key))
   }
 
   /** A replica takes only the next of the log; older is acknowledged again, newer is a gap. */

@@ -15,10 +15,17 @@ import {
   selectParts,
   unpackSubmission,
 } from '#protocol'
-import { type Author, type Conversation, type FeedState, findHeld, type Held, type Register } from './conversation.ts'
+import {
+  type Author,
+  type Conversation,
+  type FeedState,
+  feedOf,
+  findHeld,
+  type Held,
+  type Register,
+} from './conversation.ts'
 import { HOST_STREAM, heldKey, LOG_STREAM, readEntries, readHeld, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { feedOf } from './feeds.ts'
 import { forwardable } from './home.ts'
 import type { Introductions } from './introductions.ts'
 

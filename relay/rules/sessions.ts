@@ -211,9 +211,7 @@ export class Sessions {
     if (!view?.live || view.sent !== before) return
     if (session.port.backlog() > this.#backlogMax) {
       view.live = false
-      const paused = this.#paused.get(session)
-      if (paused) paused.add(conv.id)
-      else this.#paused.set(session, new Set([conv.id]))
+      this.#pause(session, [conv.id])
       return
     }
     view.sent = conv.head
@@ -229,6 +227,19 @@ export class Sessions {
     for (const entry of entries) run.entry.push(entry)
     run.headHash = conv.hash
     run.head = conv.head
+  }
+
+  #pause(session: SessionState, convs: Iterable<ConvId>): void {
+    const paused = this.#paused.get(session) ?? new Set()
+    this.#paused.set(session, paused)
+    for (const id of convs) paused.add(id)
+  }
+
+  /** Of these a reader that does not keep up is told when it has caught its breath. */
+  pauses(session: SessionState, convs: Iterable<ConvId>): boolean {
+    if (session.port.backlog() <= this.#backlogMax) return false
+    this.#pause(session, convs)
+    return true
   }
 
   page(
@@ -309,12 +320,12 @@ export class Sessions {
   }
 
   /** Conversations of readers that have caught their breath. */
-  resumed(): { session: SessionState; convs: ConvId[] }[] {
-    const out: { session: SessionState; convs: ConvId[] }[] = []
+  resumed(): { session: SessionState; convs: ReadonlySet<ConvId> }[] {
+    const out: { session: SessionState; convs: ReadonlySet<ConvId> }[] = []
     for (const [session, convs] of this.#paused) {
       if (session.port.backlog() > this.#backlogMax / 2) continue
       this.#paused.delete(session)
-      out.push({ session, convs: [...convs] })
+      out.push({ session, convs })
     }
     return out
   }

@@ -19,6 +19,7 @@ import {
 import {
   type Author,
   type Conversation,
+  feedOf,
   findHeld,
   type Held,
   isClosed,
@@ -29,7 +30,6 @@ import {
 } from './conversation.ts'
 import { heldKey, readHeld, writeHeld } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { feedOf } from './feeds.ts'
 import { type Budget, homeTake, verdictCounts } from './home.ts'
 import { type HostOutcome, hostTake, type ManifestOf } from './host.ts'
 import type { Log } from './log.ts'
@@ -249,8 +249,10 @@ export class Submissions {
     if (closed) verdict = waitVerdict({ k: items[0]?.k ?? 1, rev: 0 }, 'closing', 'this conversation moves', 1_000)
     for (const submission of closed ? [] : items) {
       const outcome = store.hasRoom() ? hostTake(conv, author, submission, this.#manifestOf(conv)) : undefined
-      if (outcome?.do === 'append') this.#append(conv, author, submission)
-      else if (outcome?.do !== 'duplicate') {
+      if (outcome?.do === 'append') {
+        if (author.last === 0) conv.authors.set(author.key, author)
+        this.#append(conv, author, submission)
+      } else if (outcome?.do !== 'duplicate') {
         verdict = outcome
           ? hostVerdict(outcome, { k: submission.k, rev: submission.rev })
           : waitVerdict({ k: submission.k, rev: submission.rev }, 'full_disk', 'the host has no room', 5_000)

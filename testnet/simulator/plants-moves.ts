@@ -35,8 +35,8 @@ export const MOVES_PLANTS: readonly Plant[] = [
     explain:
       'a home that crashed before it told the home before says that nothing is kept for somebody who has moved on',
     checks: ['nothing-lost', 'converges'],
-    first: 28_271,
-    seeds: 10,
+    story: 28_277,
+    seeds: 1,
   },
   {
     id: 'old-home-never-told',
@@ -128,7 +128,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['unheard: (conv, region) => this.#introductions.anew(region, conv)', 'unheard: () => undefined']],
     explain: 'a region that could not use an introduction does not get another one',
     checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    first: 884616,
+    story: 884616,
     seeds: 1,
   },
   {
@@ -155,7 +155,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['if (this.#followsFirst(coming)) return', '']],
     explain: 'a host goes on from an epoch of which it tells nobody',
     checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    first: 1833444,
+    story: 1833444,
     seeds: 1,
   },
   {
@@ -209,7 +209,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['conv.kept = last % 2 === 1', 'conv.kept = true']],
     explain: 'a conversation is thought to be listed for what is known by now, and never is',
     checks: ['converges'],
-    first: 5123919,
+    story: 5123919,
     seeds: 1,
   },
   {
@@ -218,7 +218,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['    else this.#parts.core.inboxes.arrived(conv, member, conv.low)\n', '']],
     explain: 'of who moves on before what they had elsewhere has come, what came meanwhile counts as read',
     checks: ['failure', 'nothing-lost', 'one-order', 'converges'],
-    story: 20_329_847,
+    first: 20_329_847,
     seeds: 1,
   },
   {
@@ -227,7 +227,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['  const upTo = keptOf(at, conversation.cuts)\n', '  const upTo = at\n']],
     explain: 'a read mark of before a cut counts for what the cut has made void',
     checks: ['marks'],
-    first: 20_228_904,
+    story: 20_228_904,
     seeds: 1,
   },
   {

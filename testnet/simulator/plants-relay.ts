@@ -57,8 +57,8 @@ export const RELAY_PLANTS: readonly Plant[] = [
     file: 'relay/rules/feeds.ts',
     patches: [
       [
-        '      this.#store.put(feedPartition(region), key, writeNumber(from))\n    }\n    this.#takenOver',
-        '    }\n    this.#takenOver',
+        '      for (const { region, key, from } of rows.slice(at, at + this.#limits.demoted))\n        this.#store.put(feedPartition(region), key, writeNumber(from))\n',
+        '',
       ],
     ],
     explain: 'a restart does not turn what the journal still owed into lag rows',
@@ -98,15 +98,15 @@ export const RELAY_PLANTS: readonly Plant[] = [
     seeds: 20,
   },
   {
-    id: 'demotion-forgets-own-commit',
+    id: 'demotion-forgets-the-rest',
     file: 'relay/rules/feeds.ts',
     patches: [
       [
-        '      if (this.#ungather(d, gathered)) demote(gathered.conv, gathered.stream, gathered.from)',
-        '      this.#ungather(d, gathered)',
+        '    if (done > 0) d.window.splice(0, done)\n    if (streams > 0)',
+        '    if (done > 0) d.window.length = 0\n    if (streams > 0)',
       ],
     ],
-    explain: 'when a feed is demoted, what the very commit brings gets no lag row',
+    explain: 'when a feed is demoted, what the commit had no room for gets no lag row',
     checks: ['converges', 'nothing-lost'],
     seeds: 200,
   },
@@ -189,7 +189,7 @@ export const RELAY_PLANTS: readonly Plant[] = [
     patches: [
       ['      if (now - serving.sinceMs < this.#limits.againMs) continue\n', '      if (now > 0) continue\n'],
       [
-        '    this.#queues.delete(region)\n    // Somebody may still be reading for it.\n    queue.waiting.length = 0\n    queue.serving.clear()\n',
+        '    this.#queues.delete(region)\n    // Somebody may still be reading for it.\n    queue.waiting.clear()\n    queue.serving.clear()\n',
         '',
       ],
     ],

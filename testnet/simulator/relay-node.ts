@@ -27,6 +27,8 @@ export const TINY_RULES: RuleLimits = {
   conversations: 3,
   windowItems: 4,
   patienceMs: 700,
+  stuckMs: 1_500,
+  demoted: 3,
   linkBacklogBytes: 4_096,
   itemBytes: 1_024,
   lagStreams: 2,
@@ -163,11 +165,11 @@ export class RelayNode {
       holds: (partition, key) => holds(this, partition, key),
     })
     if (this.isDead) return store.abandon()
+    this.#store = store
     const engine = createRelay(this.#ports(), store, TINY_RULES, fail)
     late.attach(engine)
     await engine.takeOver(replayed)
     if (this.isDead) return store.abandon()
-    this.#store = store
     this.#engine = engine
     this.#state = 'up'
     engine.heard().then(

@@ -184,10 +184,10 @@ async function checkpoint(world: World): Promise<void> {
   }
 }
 
-/** A commit that never resolves blocks its relay for ever: an operator would restart it. */
+/** A commit that never resolves blocks its relay for ever, also while it starts: an operator would restart it. */
 function restartSilent(world: World, stuckAt: Map<RegionId, number>): void {
   for (const [id, region] of world.regions) {
-    const store = region.serving?.store
+    const store = region.newest?.store
     const waits = store !== undefined && store.gate() > store.committed()
     if (waits && stuckAt.get(id) === store.committed()) world.crash(region, 0)
     if (waits) stuckAt.set(id, store.committed())
