@@ -92,14 +92,11 @@ class Engine implements RelayEngine, Relay {
     const inboxes = new Inboxes(store, ports.directory)
     const { lifeOf, ...lives } = livesOf(ports, () => this.#notes.life)
     this.#core = {
-      ports,
-      store,
-      inboxes,
+      ...{ ports, store, inboxes, load },
       convs: new Conversations(store, inboxes, ports.region, limits.conversations, load, opened, lifeOf),
       sessions: new Sessions(limits.sessionBacklogBytes, recordsOf),
       feeds: this.#openFeeds(ports, store),
       outbox: new Outbox(() => store.committed(), send),
-      load,
       isAwaited: (id, user) => this.#arriving.isAwaited(id, user),
       mayComeFromElsewhere: (id, than) => this.#arriving.mayComeFromElsewhere(id, than),
       ...lives,
