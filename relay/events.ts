@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import type { NodeEvents } from '#node'
 import type { Clock, ParleyError, RegionId, UserId } from '#protocol'
 import type { GatewayEvents } from './gateway/parts.ts'
-import { READINGS_KEPT_MS } from './limits.ts'
+import { LINES_EVERY_MS, LINES_MAX, READINGS_KEPT_MS } from './limits.ts'
 import type { RelayEvents } from './rules/ports.ts'
 
 export type AccountEvents = {
@@ -139,7 +139,28 @@ function gauges(registry: Registry, read: () => Readings): void {
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'fault'
 
-function relayEvents(log: Logger, m: Meters): RelayEvents {
+type Say = (facts: object, message: string) => void
+
+/** What others can make happen as often as they like is counted always, and said LINES_MAX times in LINES_EVERY_MS. */
+function sayingSome(log: Logger, clock: Pick<Clock, 'monotonic'>): Say {
+  const kinds = new Map<string, { fromMs: number; said: number; leftOut: number }>()
+  return (facts, message) => {
+    const now = clock.monotonic()
+    const kind = kinds.get(message) ?? { fromMs: now, said: 0, leftOut: 0 }
+    kinds.set(message, kind)
+    if (now - kind.fromMs >= LINES_EVERY_MS) Object.assign(kind, { fromMs: now, said: 0 })
+    if (kind.said === LINES_MAX) {
+      kind.leftOut++
+      return
+    }
+    kind.said++
+    const { leftOut } = kind
+    kind.leftOut = 0
+    log.info(leftOut > 0 ? { ...facts, leftOut } : facts, message)
+  }
+}
+
+function relayEvents(say: Say, m: Meters): RelayEvents {
   return {
     submitted: (count) => m.submitted.inc(count),
     sequenced: (count) => m.sequenced.inc(count),
@@ -148,17 +169,17 @@ function relayEvents(log: Logger, m: Meters): RelayEvents {
     refused: (code) => m.refused.inc({ code }),
     demoted(region, streams) {
       m.demoted.inc(streams)
-      log.info({ region, streams }, 'a region lags: its streams are served from the tables')
+      say({ region, streams }, 'a region lags: its streams are served from the tables')
     },
   }
 }
 
-function nodeEvents(log: Logger, m: Meters): NodeEvents {
+function nodeEvents(log: Logger, say: Say, m: Meters): NodeEvents {
   return {
-    linkUp: (region, peerId) => log.info({ region, peerId }, 'link up'),
+    linkUp: (region, peerId) => say({ region, peerId }, 'link up'),
     linkDown(region: RegionId, peerId: string, error: ParleyError | undefined) {
       m.linksLost.inc({ code: error?.code ?? 'closed' })
-      log.info({ region, peerId, code: error?.code, reason: error?.message }, 'link down')
+      say({ region, peerId, code: error?.code, reason: error?.message }, 'link down')
     },
     linkFailed(region, error, times) {
       m.linksFailed.inc({ code: error.code })
@@ -168,7 +189,7 @@ function nodeEvents(log: Logger, m: Meters): NodeEvents {
     },
     linkRefused(peerId, error) {
       m.linksRefused.inc({ code: error.code })
-      log.info({ peerId, code: error.code, reason: error.message }, 'link refused')
+      say({ peerId, code: error.code, reason: error.message }, 'link refused')
     },
     published(kind, accepted, tookMs) {
       m.publishMs.observe({ kind }, tookMs)
@@ -187,7 +208,7 @@ function nodeEvents(log: Logger, m: Meters): NodeEvents {
   }
 }
 
-function gatewayEvents(log: Logger, m: Meters): GatewayEvents {
+function gatewayEvents(log: Logger, say: Say, m: Meters): GatewayEvents {
   return {
     socketRefused(code) {
       m.socketsRefused.inc({ code })
@@ -195,15 +216,15 @@ function gatewayEvents(log: Logger, m: Meters): GatewayEvents {
     },
     signedIn(user, device) {
       m.signIns.inc()
-      log.info({ user, device }, 'signed in')
+      say({ user, device }, 'signed in')
     },
     signInRefused(error) {
       m.signInsRefused.inc({ code: error.code })
-      log.info({ code: error.code, reason: error.message }, 'sign-in refused')
+      say({ code: error.code, reason: error.message }, 'sign-in refused')
     },
     sessionEnded(user, device, error) {
       m.sessionsEnded.inc({ code: error?.code ?? 'closed' })
-      log.info({ user, device, code: error?.code, reason: error?.message }, 'session ended')
+      say({ user, device, code: error?.code, reason: error?.message }, 'session ended')
     },
     answered: (status) => m.http.inc({ status: `${status}` }),
     fault(where, error) {
@@ -213,15 +234,15 @@ function gatewayEvents(log: Logger, m: Meters): GatewayEvents {
   }
 }
 
-function accountEvents(log: Logger, m: Meters): AccountEvents {
+function accountEvents(log: Logger, say: Say, m: Meters): AccountEvents {
   return {
     registered(user) {
       m.registered.inc()
-      log.info({ user }, 'account opened')
+      say({ user }, 'account opened')
     },
     manifestReplaced(user) {
       m.manifests.inc()
-      log.info({ user }, 'manifest replaced')
+      say({ user }, 'manifest replaced')
     },
     prekeysGiven: (lastResort) => m.bundles.inc({ kyber: lastResort ? 'last_resort' : 'one_time' }),
     prekeysLow(user) {
@@ -255,11 +276,12 @@ export function createEvents(log: Logger, read: () => Readings, clock: Pick<Cloc
   const registry = new Registry()
   const m = meters(registry)
   gauges(registry, keptReading(read, clock))
+  const say = sayingSome(log, clock)
   return {
-    relay: relayEvents(log, m),
-    node: nodeEvents(log, m),
-    gateway: gatewayEvents(log, m),
-    accounts: accountEvents(log, m),
+    relay: relayEvents(say, m),
+    node: nodeEvents(log, say, m),
+    gateway: gatewayEvents(log, say, m),
+    accounts: accountEvents(log, say, m),
     process: processEvents(log, m),
     metrics: () => registry.metrics(),
   }

@@ -67,6 +67,9 @@ export const HTTP_REQUEST_MS = 20_000
 export const HTTP_KEEP_ALIVE_MS = 30_000
 /** How long what was read for the metrics is told to others who ask: anybody may. */
 export const READINGS_KEPT_MS = 250
+/** Lines of the log of one kind in so long: strangers fill no disk with them. */
+export const LINES_MAX = 100
+export const LINES_EVERY_MS = 10_000
 /** How long an HTTP token counts; a fresh one is sent when half of it is over. */
 export const TOKEN_LIFE_MS = 10 * 60_000
 
