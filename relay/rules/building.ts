@@ -21,7 +21,7 @@ import {
   type Snapshot,
   type Submissions,
 } from '#protocol'
-import { authorOf, type Conversation, findHeld, nextPlace, putHeld } from './conversation.ts'
+import { authorOrNew, type Conversation, findHeld, nextPlace, putHeld } from './conversation.ts'
 import {
   conversationPartition,
   dropHandedOver,
@@ -196,7 +196,7 @@ export class Builder {
     for (const entry of building.tail) {
       const header = readHeader(entry)
       if (header.at <= conv.head) continue
-      const author = header.member < conv.members.length ? authorOf(conv, header.member, header) : undefined
+      const author = header.member < conv.members.length ? authorOrNew(conv, header.member, header) : undefined
       if (!author || header.at !== nextPlace(conv) || header.k !== author.last + 1) {
         throw new ParleyError('conflict', 'a handover that does not go on from what is here')
       }
@@ -265,7 +265,8 @@ export class Builder {
   /** What the former home had said `held` of is held here from now on. */
   #takeHeld(conv: Conversation, { author: key, items }: Submissions): void {
     if (!key || key.member >= conv.members.length) return
-    const author = authorOf(conv, key.member, key)
+    const author = authorOrNew(conv, key.member, key)
+    if (items.length > 0) conv.authors.set(author.key, author)
     for (const item of items) {
       const { k, rev, kind } = item
       if (findHeld(author, k)) continue

@@ -9,6 +9,7 @@ import {
   type Genesis,
   type HostRegister,
   hashBefore,
+  isPosition,
   NOWHERE,
   nextOf,
   nOf,
@@ -189,17 +190,19 @@ export function knownAuthor(conv: Conversation, member: number, device: DeviceKe
   return undefined
 }
 
-/** Known from then on: only of a device that its home or a manifest vouches for, or they would be without end. */
+/** Listed from then on: only for a device that its home vouches for, or they would be without end. */
 export function authorOf(conv: Conversation, member: number, device: DeviceKey): Author {
-  const known = knownAuthor(conv, member, device)
-  if (known) return known
-  const author = newAuthor(member, device)
+  const author = authorOrNew(conv, member, device)
   conv.authors.set(author.key, author)
   return author
 }
 
-/** Of whom nothing was taken yet. */
-export function newAuthor(member: number, device: DeviceKey): Author {
+/** A new one is listed when something of it is taken. */
+export function authorOrNew(conv: Conversation, member: number, device: DeviceKey): Author {
+  return knownAuthor(conv, member, device) ?? newAuthor(member, device)
+}
+
+function newAuthor(member: number, device: DeviceKey): Author {
   const key = authorKey(member, device)
   return {
     key,
@@ -225,6 +228,12 @@ export function isSameDevice(a: DeviceKey, b: DeviceKey): boolean {
 
 /** What was asked of this region: to take, acknowledge and push nothing more until the next host register. */
 export const isClosed = (conv: Conversation): boolean => conv.closedBefore > conv.epoch
+
+/** A place that somebody else names. Throws `malformed` if there is none such. */
+export function saidPlace(at: { readonly epoch: number; readonly n: number }): Position {
+  if (!isPosition(at.epoch, at.n)) throw new ParleyError('malformed', 'no such place')
+  return positionOf(at.epoch, at.n)
+}
 
 /** The place that the next entry takes. */
 export function nextPlace(conv: Conversation): Position {
@@ -256,6 +265,7 @@ export function advance(
 ): void {
   if (header.at !== nextPlace(conv)) throw new Error('an entry was taken out of order')
   if (header.k !== author.last + 1) throw new Error(`k ${header.k} was numbered after ${author.last}`)
+  if (author.last === 0) conv.authors.set(author.key, author)
   conv.hash = hash
   if (conv.low === conv.head && conv.head === NOWHERE) conv.low = positionOf(epochOf(header.at), 0)
   conv.head = header.at

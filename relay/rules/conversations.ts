@@ -22,9 +22,6 @@ import type { Inboxes } from './inboxes.ts'
 /** Waits for something to be read, then goes on in a turn of its own; a failed read ends the node. */
 export type Load = <T>(reading: Promise<T>, then: (value: T) => void) => void
 
-/** Conversations that are read at the same time for somebody who has something in many. */
-const PORTION = 256
-
 export type Step = (conv: Conversation | undefined) => void
 
 export class Conversations {
@@ -89,33 +86,6 @@ export class Conversations {
     })
   }
 
-  /** Runs the step for each, in portions for as long as there `goesOn`, so that few are read at the same time. */
-  withEach(
-    ids: Iterable<ConvId>,
-    step: (id: ConvId, conv: Conversation | undefined) => void,
-    goesOn: () => boolean = () => true,
-  ): void {
-    const left = ids[Symbol.iterator]()
-    const portion = (): void => {
-      if (!goesOn()) return
-      let waiting = 1
-      const done = (): void => {
-        if (--waiting === 0) this.#load(Promise.resolve(), portion)
-      }
-      for (let i = 0; i < PORTION; i++) {
-        const { value: id, done: isEnd } = left.next()
-        if (isEnd) return
-        waiting++
-        this.with(id, (conv) => {
-          step(id, conv)
-          done()
-        })
-      }
-      done()
-    }
-    portion()
-  }
-
   /** With the inbox rows of its local members: what a step needs is loaded before. */
   async #read(id: ConvId): Promise<Conversation | undefined> {
     const conv = await loadConversation(this.#store, id, this.#here)
@@ -133,8 +103,8 @@ export class Conversations {
   }
 
   /** Those in memory of which somebody is a member. */
-  loadedOf(user: UserId): readonly Conversation[] {
-    return [...(this.#byUser.get(user) ?? [])]
+  loadedOf(user: UserId): readonly ConvId[] {
+    return Array.from(this.#byUser.get(user) ?? [], ({ id }) => id)
   }
 
   /** A conversation that this node did not have. */

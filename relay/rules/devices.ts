@@ -8,20 +8,18 @@ import {
   type DeviceFrame,
   earlier,
   entryPosition,
-  isPosition,
   keptOf,
   limits,
   type Manifest,
   ParleyError,
   type Position,
   type Pull,
-  positionOf,
   refusalOf,
   type Submission,
   type UserId,
 } from '#protocol'
 import type { Arriving } from './arriving.ts'
-import { authorOf, type Conversation, memberOf, pin, unpin } from './conversation.ts'
+import { authorOf, type Conversation, memberOf, pin, saidPlace, unpin } from './conversation.ts'
 import { readEntries } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { ensureLocal, findHomes, foundingOf, learnHomes, membersOf } from './founding.ts'
@@ -295,7 +293,7 @@ export class Devices {
   }
 
   #cursor(session: SessionState, cursor: Cursor): void {
-    const at = place(cursor)
+    const at = saidPlace(cursor)
     const naming = this.#naming(session, cursor.conv)
     const loaded = cursor.rewind ? undefined : this.#loaded(session, naming)
     if (loaded && naming.member >= 0) {
@@ -318,7 +316,7 @@ export class Devices {
   }
 
   #pull(session: SessionState, pull: Pull): void {
-    const after = place(pull)
+    const after = saidPlace(pull)
     const maxBytes = Math.min(Math.max(pull.maxBytes, 1), limits.PAGE_MAX_BYTES)
     this.#named(session, pull.conv, (conv, member) => {
       // Whoever pulls from a place has everything up to it, durably.
@@ -340,9 +338,4 @@ export class Devices {
       })
     })
   }
-}
-
-function place(at: { epoch: number; n: number }): Position {
-  if (!isPosition(at.epoch, at.n)) throw new ParleyError('malformed', 'no such place')
-  return positionOf(at.epoch, at.n)
 }

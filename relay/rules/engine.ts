@@ -367,6 +367,7 @@ class Engine implements RelayEngine, Relay {
   #sweep(): void {
     this.#keptWalk.next((conv) => this.#moves.retireIfLeft(conv))
     this.#regions.forgive()
+    this.#regions.askAgain()
     this.#core.inboxes.sweep()
     this.#tellCounts()
     const { feeds, inboxes, store, sessions } = this.#core

@@ -164,8 +164,10 @@ export class Feeds {
     d.promotable.clear()
   }
 
-  #isSilent(d: Destination): boolean {
-    return d.window.length > 0 && this.#clock.monotonic() - d.heardMs > this.#limits.patienceMs
+  /** Since something waits for it: of a region that is owed nothing nothing may be heard for long. */
+  #isSilent({ window, heardMs }: Destination): boolean {
+    const first = window[0]
+    return !!first && this.#clock.monotonic() - Math.max(heardMs, first.sinceMs) > this.#limits.patienceMs
   }
 
   #isStuck({ done, sinceMs }: WindowItem): boolean {

@@ -7,6 +7,7 @@ import type { Core } from './core.ts'
 import type { Introductions } from './introductions.ts'
 import type { KeptWalk } from './kept-walk.ts'
 import type { Moves } from './moves.ts'
+import { inPortions } from './portions.ts'
 import { isServed, livesHere } from './residence.ts'
 
 export type FollowingParts = {
@@ -65,13 +66,11 @@ export class Following {
         core.sessions.close(session, new ParleyError('not_home', 'this account moved', { home: home.homeRegion }))
     }
     arriving.movedOn(user)
-    for (const conv of core.convs.loadedOf(user)) this.check(conv)
+    const check = (_: ConvId, conv: Conversation | undefined): void => conv && this.check(conv)
+    inPortions(core, core.convs.loadedOf(user).values(), { step: check })
     core.load(collect(rowsOf(core.store, inboxPartition(user), '', '~')), (rows) => {
       // What is in memory has been looked at, and what is read is, on opening.
-      core.convs.withEach(
-        rows.map(([id]) => id as ConvId),
-        () => {},
-      )
+      inPortions(core, rows.map(([id]) => id as ConvId).values(), { step: () => {} })
     })
   }
 }

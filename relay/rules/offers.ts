@@ -6,12 +6,13 @@ import { inboxPartition } from './conversation-rows.ts'
 import type { Core } from './core.ts'
 import { readInboxRow } from './inbox.ts'
 import type { Moves } from './moves.ts'
+import { inPortions } from './portions.ts'
 import type { Registers } from './registers.ts'
 import type { SessionState } from './sessions.ts'
 
-/** Inbox rows that are read at once when a device signs in, and of how many it is told: about 100 bytes each. */
+/** Inbox rows that are read at once when a device signs in, and sorted together: about 100 bytes each. */
 const INBOX_PAGE = 4_096
-const BEHIND_MAX = 16 * INBOX_PAGE
+const BATCH = 2 * INBOX_PAGE
 
 type Behind = { readonly id: ConvId; readonly activityMs: number }
 
@@ -26,45 +27,42 @@ export class Offers {
     this.#registers = registers
   }
 
-  /** The conversations in which the device is behind, newest first; everything else is live. */
+  /** The conversations in which the device is behind, newest first of each batch; everything else is live. */
   begin(session: SessionState): void {
     for (const id of this.#core.inboxes.unwritten(session.port.userId)) session.opening!.add(id)
     this.#readInbox(session, undefined, [])
   }
 
-  /** Page by page: another device that has been away for long may have left a row for each conversation. */
+  /** Another device that has been away for long may have left a row for each conversation. */
   #readInbox(session: SessionState, from: string | undefined, behind: Behind[]): void {
     const { store, sessions, load } = this.#core
     const options = { from, to: undefined, limit: INBOX_PAGE, reverse: false }
     load(store.range(inboxPartition(session.port.userId), options), (rows) => {
       if (!sessions.isOpen(session)) return
       for (const [id, bytes] of rows) behind.push({ id: id as ConvId, activityMs: readInboxRow(bytes).activityMs })
-      const last = rows[rows.length - 1]
-      if (last && rows.length === INBOX_PAGE && behind.length < BEHIND_MAX)
-        this.#readInbox(session, `${last[0]}\0`, behind)
-      else this.#inOrder(session, behind)
+      const next = rows.length < INBOX_PAGE ? undefined : `${rows[rows.length - 1]![0]}\0`
+      if (next !== undefined && behind.length < BATCH) this.#readInbox(session, next, behind)
+      else this.#batch(session, behind, next)
     })
   }
 
-  #inOrder(session: SessionState, behind: Behind[]): void {
-    const ordered = new Set(behind.sort((a, b) => b.activityMs - a.activityMs).map(({ id }) => id))
-    for (const id of session.opening!) ordered.add(id)
+  #batch(session: SessionState, behind: Behind[], next: string | undefined): void {
+    const ids = behind.sort((a, b) => b.activityMs - a.activityMs).map(({ id }) => id)
+    for (const id of session.opening ?? []) ids.push(id)
     session.opening = undefined
-    this.#each(session, ordered)
+    this.#each(session, ids.values(), () => {
+      if (next !== undefined) this.#readInbox(session, next, [])
+    })
   }
 
   /** As many as the device takes: the others when it has caught its breath. */
-  #each(session: SessionState, ids: ReadonlySet<ConvId>): void {
-    const { convs, sessions } = this.#core
-    const left = new Set(ids)
-    convs.withEach(
-      ids,
-      (id, conv) => {
-        left.delete(id)
-        if (conv) this.offer(session, conv)
-      },
-      () => sessions.isOpen(session) && !sessions.pauses(session, left),
-    )
+  #each(session: SessionState, ids: Iterator<ConvId>, ended: () => void): void {
+    const { sessions } = this.#core
+    inPortions(this.#core, ids, {
+      step: (_, conv) => conv && this.offer(session, conv),
+      goesOn: (left) => sessions.isOpen(session) && !sessions.pauses(session, () => this.#each(session, left, ended)),
+      ended,
+    })
   }
 
   offer(session: SessionState, conv: Conversation): void {
@@ -82,9 +80,10 @@ export class Offers {
 
   /** Readers that had been too slow and can be written to again. */
   resumePaused(): void {
-    for (const { session, convs } of this.#core.sessions.resumed()) {
+    for (const { session, convs, goOn } of this.#core.sessions.resumed()) {
       for (const id of convs) session.views?.delete(id)
-      this.#each(session, convs)
+      this.#each(session, convs.values(), () => {})
+      for (const next of goOn) next()
     }
   }
 }

@@ -9,12 +9,10 @@ import {
   epochOf,
   type Intro,
   ItemKind,
-  isPosition,
   type LogState,
   nOf,
   ParleyError,
   type Position,
-  positionOf,
   type RefusalCode,
   type RegionId,
   type RelayItem,
@@ -25,13 +23,15 @@ import {
 import {
   type Author,
   authorOf,
+  authorOrNew,
   type Conversation,
   checkHash,
+  findHeld,
   hashWith,
   isClosed,
   knownAuthor,
-  newAuthor,
   nextPlace,
+  saidPlace,
   wantsSafe,
 } from './conversation.ts'
 import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
@@ -63,6 +63,11 @@ import { Unverified } from './unverified.ts'
 const REFUSED_MAX = 1_000
 /** No honest node says this, whatever it believes. */
 const CUTTING: ReadonlySet<RefusalCode> = new Set(['malformed', 'too_large', 'too_many', 'bad_id'])
+
+/** Conversations whose entries were not taken for want of room: the others come again when their host loses patience. */
+const UNTAKEN_MAX = 4_096
+/** Of these in one sweep. */
+const ASKED_AGAIN_MAX = 512
 
 type AboutItem = Exclude<
   RelayItem,
@@ -100,6 +105,7 @@ export class Regions {
   readonly #missent = new Map<Conversation, RegionId>()
   /** Items of a region refused since the last sweep. */
   readonly #refused = new Map<RegionId, number>()
+  readonly #untaken = new Set<ConvId>()
 
   constructor(core: Core, parts: RegionParts) {
     this.#core = core
@@ -199,8 +205,6 @@ export class Regions {
 
   #about(region: RegionId, conv: Conversation, item: AboutItem): void {
     if (isDeposed(conv, region)) return
-    // Not acknowledged either, so it is sent again; what has come to stay is all that the rest of the disk is for.
-    if ((item.kind === ItemKind.LOG || item.kind === ItemKind.REGISTERS) && !this.#core.store.hasRoom()) return
     if (item.kind === ItemKind.LOG && this.#moving.moves.isLeaving(conv)) {
       this.#missent.set(conv, region)
       return
@@ -226,11 +230,13 @@ export class Regions {
       case ItemKind.SAFE: {
         if (conv.host !== region) throw this.#deposed(conv, region, '`safe` of a region that is not the host')
         // What this replica lacks cannot be safe: it is a member region itself. Unless it had it before its store went back.
-        if (conv.life < this.#core.life()) this.#afterGoingBack(conv, place(item.value))
-        this.#log.safeUpTo(conv, earlier(place(item.value), conv.settled))
+        if (conv.life < this.#core.life()) this.#afterGoingBack(conv, saidPlace(item.value))
+        this.#log.safeUpTo(conv, earlier(saidPlace(item.value), conv.settled))
         return
       }
       case ItemKind.REGISTERS:
+        // Not acknowledged either, so they are sent again.
+        if (!this.#core.store.hasRoom()) return
         for (const update of item.value.items) this.#registers.fromRegion(conv, region, update)
         return
       case ItemKind.REGISTERS_STATE:
@@ -253,7 +259,7 @@ export class Regions {
     if (!conv.hostedHere) throw this.#deposed(conv, region, 'this region does not host the conversation')
     if (conv.members[key.member]?.region !== region)
       throw new ParleyError('not_home', 'submissions of somebody who does not live there')
-    return knownAuthor(conv, key.member, key) ?? newAuthor(key.member, key)
+    return authorOrNew(conv, key.member, key)
   }
 
   /** Nobody, if nothing of the device is known and it is not here. */
@@ -270,6 +276,7 @@ export class Regions {
   #onLog(region: RegionId, conv: Conversation, log: { entry: Uint8Array[]; headHash: Uint8Array }): void {
     if (conv.host !== region)
       throw this.#deposed(conv, region, 'entries of a region that does not host the conversation')
+    const hasRoom = this.#core.store.hasRoom()
     for (const bytes of log.entry) {
       const header = readHeader(bytes)
       if (header.at <= conv.head) {
@@ -283,7 +290,12 @@ export class Regions {
       }
       conv.missingSinceMs = undefined
       if (header.member >= conv.members.length) throw new ParleyError('malformed', 'an entry of nobody')
-      const author = authorOf(conv, header.member, header)
+      const author = authorOrNew(conv, header.member, header)
+      // What is held here makes room by standing in the log; the rest of the disk is for nothing else that grows.
+      if (!hasRoom && !findHeld(author, header.k)) {
+        if (this.#untaken.size < UNTAKEN_MAX) this.#untaken.add(conv.id)
+        return
+      }
       if (header.k !== author.last + 1) throw new ParleyError('conflict', 'the host numbered a k out of order')
       const hash = hashWith(conv, bytes)
       if (bytes === log.entry[log.entry.length - 1]) checkHash(conv, hash, log.headHash)
@@ -309,6 +321,17 @@ export class Regions {
     return !isClosed(conv) && livesHere(conv, this.#core.ports.region) && !this.#moving.moves.isLeaving(conv)
   }
 
+  /** There is room again: their hosts are asked for what was not taken. */
+  askAgain(): void {
+    if (this.#untaken.size === 0 || !this.#core.store.hasRoom()) return
+    for (const id of [...this.#untaken].slice(0, ASKED_AGAIN_MAX)) {
+      this.#untaken.delete(id)
+      this.#core.convs.with(id, (conv) => {
+        if (conv && !conv.hostedHere && this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, true)
+      })
+    }
+  }
+
   /** End of a turn. */
   flush(): void {
     for (const conv of this.#again) if (this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, false)
@@ -331,7 +354,7 @@ export class Regions {
 
   #onLogState(region: RegionId, conv: Conversation, state: LogState): void {
     if (!conv.hostedHere) throw this.#deposed(conv, region, 'this region does not host the conversation')
-    const at = place(state)
+    const at = saidPlace(state)
     if (at > conv.settled) {
       // Of what this store has forgotten that region speaks the truth.
       if (conv.life < this.#core.life())
@@ -370,9 +393,4 @@ export class Regions {
     const lacks = conv.life < this.#core.life()
     if ((lacks || wantsSafe(conv)) && this.#mayAcknowledge(conv)) this.#sendLogState(conv, conv.settled, lacks)
   }
-}
-
-function place(at: { epoch: number; n: number }): Position {
-  if (!isPosition(at.epoch, at.n)) throw new ParleyError('malformed', 'no such place')
-  return positionOf(at.epoch, at.n)
 }

@@ -171,13 +171,60 @@ test('what other regions say is left to them while the disk has no room, and tak
   assert.deepEqual(failed, [])
   assert.ok(!bench.store.hasRoom())
   const states = () =>
-    bench.out.flatMap((it) => (it.to === 'region' && it.item.kind === ItemKind.LOG_STATE ? [it.item.value.n] : []))
-  const taken = Math.max(...states())
+    bench.out.flatMap((it) => (it.to === 'region' && it.item.kind === ItemKind.LOG_STATE ? [it.item.value] : []))
+  const taken = Math.max(...states().map(({ n }) => n))
   bench.disk.faults.capacityBytes = Number.POSITIVE_INFINITY
   await bench.pass(10_000)
   await bench.pass(RULE_LIMITS.sweepMs)
-  for (const k of [1, 1, 2, 3]) await hear(taken + k)
-  assert.equal(Math.max(...states()), taken + 3)
+  assert.deepEqual([states().at(-1)!.n, states().at(-1)!.gap], [taken, true], 'asked for by itself')
+  for (const k of [1, 2, 3]) await hear(taken + k)
+  assert.equal(states().at(-1)!.n, taken + 3)
+})
+
+test('what is held here makes room by standing in the log, though there is no room', async () => {
+  const pair = makePairHostedBy(THERE, HERE)
+  const bench = await openBench(HERE.regionId, [pair.host, pair.other])
+  const session = bench.session(pair.other)
+  await bench.settle()
+  session.frame({ names: named(pair), submissions: [1, 2].map((k) => ({ ...submissionOf(pair, k), conv: 1 })) })
+  await bench.settle()
+  Object.assign(bench.disk.faults, { capacityBytes: 10_000_000, reserveBytes: 10_000_000 })
+  await bench.pass(10_000)
+  bench.store.hasRoom()
+  await bench.settle()
+  assert.ok(!bench.store.hasRoom())
+  bench.linkUp(THERE.regionId)
+  const hear = async (author: Side, k: number, n: number): Promise<void> => {
+    const entry = [entryOf(author, k, positionOf(1, n))]
+    bench.hear(THERE.regionId, pair.id, { kind: ItemKind.LOG, value: create(LogSchema, { entry }) })
+    await bench.settle()
+  }
+  const head = () =>
+    Math.max(
+      ...bench.out.flatMap((it) =>
+        it.to === 'region' && it.item.kind === ItemKind.LOG_STATE ? [it.item.value.n] : [],
+      ),
+    )
+  await hear(pair.other, 1, 1)
+  await hear(pair.other, 2, 2)
+  await hear(pair.host, 1, 3)
+  assert.equal(head(), 2)
+})
+
+test('what is said after a long silence leaves at once', async () => {
+  const pair = makePairHostedBy(HERE, THERE)
+  const bench = await openBench(HERE.regionId, [pair.host, pair.other])
+  bench.linkUp(THERE.regionId)
+  const session = bench.session(pair.host)
+  await bench.settle()
+  session.frame({ names: named(pair), submissions: [{ ...submissionOf(pair, 1), conv: 1 }] })
+  await bench.settle()
+  bench.hear(THERE.regionId, pair.id, { kind: ItemKind.LOG_STATE, value: acked(said(bench, 0).at(-1)!.at) })
+  for (let i = 0; i < 20; i++) await bench.pass(RULE_LIMITS.patienceMs / 5)
+  const from = bench.out.length
+  session.frame({ submissions: [{ ...submissionOf(pair, 2), conv: 1 }] })
+  await bench.settle()
+  assert.equal(said(bench, from).length, 1)
 })
 
 for (const what of ['falls silent', 'is owed at a takeover'] as const) {
@@ -281,4 +328,20 @@ test('what is asked and told of many conversations goes in portions, at the pace
   slow.backlog = 0
   await bench.pass(RULE_LIMITS.sweepMs)
   assert.equal(told('slow'), count)
+})
+
+test('entries that are refused leave no authors behind', async () => {
+  const pair = makePairHostedBy(THERE, HERE)
+  const bench = await openBench(HERE.regionId, [pair.host, pair.other])
+  bench.linkUp(THERE.regionId)
+  bench.hear(THERE.regionId, pair.id, { kind: ItemKind.INTRO, value: create(IntroSchema, { genesis: pair.genesis }) })
+  await bench.settle()
+  for (let registrationVersion = 1; registrationVersion <= 300; registrationVersion++) {
+    const header = { ...readHeader(entryOf(pair.host, 2, positionOf(1, 1))), registrationVersion }
+    const entry = [writeEntry(header, [])]
+    bench.hear(THERE.regionId, pair.id, { kind: ItemKind.LOG, value: create(LogSchema, { entry }) })
+    await bench.settle()
+  }
+  assert.equal(bench.refused.length, 300)
+  assert.ok(bench.inspect().authors < 5, `${bench.inspect().authors}`)
 })

@@ -278,7 +278,7 @@ test('a reader that does not keep up is pushed to no longer, and resumes when it
   port.waiting = BACKLOG / 2 + 1
   assert.deepEqual(sessions.resumed(), [])
   port.waiting = BACKLOG / 2
-  assert.deepEqual(sessions.resumed(), [{ session, convs: new Set([conv.id]) }])
+  assert.deepEqual(sessions.resumed(), [{ session, convs: new Set([conv.id]), goOn: [] }])
   assert.ok(!sessions.hasPaused())
   sessions.behind(session, conv, positionOf(1, 1), 0)
   sessions.page(session, conv, [], conv.head, undefined, 0)

@@ -51,6 +51,9 @@ export type SessionState = {
   readonly drafts: { readonly gate: number; readonly draft: Draft }[]
 }
 
+/** Conversations that were no longer pushed, and what was to be told beside them. */
+type Paused = { readonly session: SessionState; readonly convs: Set<ConvId>; readonly goOn: (() => void)[] }
+
 const AT_ONCE = 0
 const NO_HASH = new Uint8Array(0)
 
@@ -73,7 +76,7 @@ export class Sessions {
   readonly #backlogMax: number
   readonly #recordsOf: (conv: Conversation) => HomeRecord[]
   /** A reader that does not keep up falls back to its inbox; it is told when it has caught its breath. */
-  readonly #paused = new Map<SessionState, Set<ConvId>>()
+  readonly #paused = new Map<SessionState, Paused>()
 
   constructor(backlogMax: number, recordsOf: (conv: Conversation) => HomeRecord[]) {
     this.#backlogMax = backlogMax
@@ -211,7 +214,7 @@ export class Sessions {
     if (!view?.live || view.sent !== before) return
     if (session.port.backlog() > this.#backlogMax) {
       view.live = false
-      this.#pause(session, [conv.id])
+      this.#pause(session).convs.add(conv.id)
       return
     }
     view.sent = conv.head
@@ -229,16 +232,16 @@ export class Sessions {
     run.head = conv.head
   }
 
-  #pause(session: SessionState, convs: Iterable<ConvId>): void {
-    const paused = this.#paused.get(session) ?? new Set()
+  #pause(session: SessionState): Paused {
+    const paused = this.#paused.get(session) ?? { session, convs: new Set(), goOn: [] }
     this.#paused.set(session, paused)
-    for (const id of convs) paused.add(id)
+    return paused
   }
 
-  /** Of these a reader that does not keep up is told when it has caught its breath. */
-  pauses(session: SessionState, convs: Iterable<ConvId>): boolean {
+  /** With a reader that does not keep up it goes on when it has caught its breath. */
+  pauses(session: SessionState, goOn: () => void): boolean {
     if (session.port.backlog() <= this.#backlogMax) return false
-    this.#pause(session, convs)
+    this.#pause(session).goOn.push(goOn)
     return true
   }
 
@@ -320,12 +323,12 @@ export class Sessions {
   }
 
   /** Conversations of readers that have caught their breath. */
-  resumed(): { session: SessionState; convs: ReadonlySet<ConvId> }[] {
-    const out: { session: SessionState; convs: ReadonlySet<ConvId> }[] = []
-    for (const [session, convs] of this.#paused) {
+  resumed(): Paused[] {
+    const out: Paused[] = []
+    for (const [session, paused] of this.#paused) {
       if (session.port.backlog() > this.#backlogMax / 2) continue
       this.#paused.delete(session)
-      out.push({ session, convs })
+      out.push(paused)
     }
     return out
   }

@@ -249,10 +249,8 @@ export class Submissions {
     if (closed) verdict = waitVerdict({ k: items[0]?.k ?? 1, rev: 0 }, 'closing', 'this conversation moves', 1_000)
     for (const submission of closed ? [] : items) {
       const outcome = store.hasRoom() ? hostTake(conv, author, submission, this.#manifestOf(conv)) : undefined
-      if (outcome?.do === 'append') {
-        if (author.last === 0) conv.authors.set(author.key, author)
-        this.#append(conv, author, submission)
-      } else if (outcome?.do !== 'duplicate') {
+      if (outcome?.do === 'append') this.#append(conv, author, submission)
+      else if (outcome?.do !== 'duplicate') {
         verdict = outcome
           ? hostVerdict(outcome, { k: submission.k, rev: submission.rev })
           : waitVerdict({ k: submission.k, rev: submission.rev }, 'full_disk', 'the host has no room', 5_000)

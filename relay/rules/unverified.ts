@@ -1,6 +1,6 @@
 // The host needs the author's manifest before it can take anything of theirs; what comes meanwhile waits.
 import { ParleyError, type RegionId, type Submission, sizeOfSubmission } from '#protocol'
-import { type Author, type Conversation, knownAuthor, newAuthor } from './conversation.ts'
+import { type Author, authorOrNew, type Conversation } from './conversation.ts'
 import type { Core } from './core.ts'
 import { isDeviceOf } from './host.ts'
 import type { Submissions } from './submissions.ts'
@@ -61,12 +61,7 @@ export class Unverified {
         this.#core.convs.with(conv.id, (now) => {
           for (const batch of batches)
             if (now?.hostedHere && now.feeds.has(region))
-              this.#submissions.fromRegion(
-                now,
-                knownAuthor(now, author.member, author) ?? newAuthor(author.member, author),
-                region,
-                batch,
-              )
+              this.#submissions.fromRegion(now, authorOrNew(now, author.member, author), region, batch)
         })
       },
     )
