@@ -1,22 +1,29 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { create } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import {
   compareVersions,
   countersign,
   type Device,
+  decode,
   GrantBody_Purpose,
   GrantBodySchema,
+  GrantSchema,
   grant,
+  limits,
   type Manifest,
+  type ManifestBody,
+  ManifestBodySchema,
   openHomeRecord,
   openManifest,
   type RegionId,
   regionIdOfRootKey,
+  type SignedRecord,
   type SigningKey,
   sha256,
   signingKey,
+  signRecord,
   simulatedRandom,
   systemRandom,
   userIdOfRootKey,
@@ -94,6 +101,37 @@ test('recovery: same id, everything of the lost devices overridden', () => {
   assert.throws(() => recoverAccount(rootOf(3), after, atNorth, systemRandom), refused('wrong_root'))
   const moved = recoverAccount(rootKey, after, { homeRegion: south, fallbackRegions: [] }, systemRandom)
   assert.equal(openManifest(moved.manifest, START_MS).homeGeneration, 2)
+})
+
+/** What whoever has the manifest key can sign: anything. */
+function forgedBy(account: AccountKeys, previous: Manifest, change: Partial<ManifestBody>): SignedRecord {
+  const body = fromBinary(ManifestBodySchema, previous.record.payload)
+  Object.assign(body, { version: previous.version + 1, previousHash: previous.hash }, change)
+  const by = decode(GrantSchema, account.grant, limits.RECORD_MAX_BYTES)
+  return signRecord('parley/manifest/v1', toBinary(ManifestBodySchema, body), signingKey(account.manifestKey), by)
+}
+
+test('whatever generation a stolen manifest key names, the phrase takes the account home', () => {
+  const rootKey = rootOf(8)
+  let made = createAccount(rootKey, atNorth, systemRandom)
+  let last = openManifest(made.manifest, START_MS)
+  for (const epoch of [1, 2, 3]) {
+    const stolen = (homeGeneration: number): SignedRecord =>
+      forgedBy(made.account, last, { homeGeneration, version: limits.K_MAX })
+    assert.throws(() => openManifest(stolen(limits.EPOCH_MAX), START_MS), refused('malformed'))
+    const highest = epoch * limits.ROOT_EPOCH_GENERATIONS_MAX
+    assert.throws(() => openManifest(stolen(highest + 1), START_MS), refused('malformed'))
+    const region = regionOf(8 + epoch)
+    made = recoverAccount(
+      rootKey,
+      openManifest(stolen(highest), START_MS),
+      { homeRegion: region.id, fallbackRegions: [] },
+      systemRandom,
+    )
+    last = openManifest(made.manifest, START_MS)
+    assert.deepEqual([last.rootEpoch, last.homeGeneration], [epoch + 1, highest + 1])
+    assert.equal(openHomeRecord(region.record(made), START_MS).homeGeneration, highest + 1)
+  }
 })
 
 test('any history of manifests is one valid chain', () => {

@@ -18,6 +18,22 @@ export const PREKEY_RETIRED_MAX = 32
 /** Set-ups under one last-resort key that are remembered to refuse their replay. */
 export const LAST_RESORT_USES_MAX = 4_096
 
+/** How far ahead of what it has read libsignal follows a chain: it says so nowhere but in its source. */
+export const SIGNAL_JUMP_MAX = 25_000
+/** A step of the post-quantum ratchet costs a sixth of one of the other (0.8 and 4.9 µs); this is more. */
+export const PQ_STEP = 1 / 4
+/** Steps of chains that every message may take in each state: a millisecond's work. */
+export const JUMP_STEPS_FREE = 256
+/** Steps for messages that could not be read, at once and each second: 0.3 s of work and 0.3 % in one state. */
+export const WASTED_STEPS_MAX = 60_000
+export const WASTED_STEPS_PER_S = 600
+/** States of a session, the current one included: set-ups that overtake each other, and messages underway. */
+export const SESSION_STATES_MAX = 8
+/** Archived states go beyond this. One state is below 1 MiB: five chains of 2,000 skipped keys of 75 bytes. */
+export const SESSION_BYTES_MAX = 256 * 1024
+/** Sessions of which is remembered whether anything was read or has failed. */
+export const SESSIONS_REMEMBERED = 1_024
+
 /** Ids of conversations whose bytes are remembered. */
 export const CONVERSATIONS_KEPT = 1_024
 /** Plaintext lengths are rounded up to multiples of this ... */
@@ -54,3 +70,4 @@ assertLimit(
 assertLimit(PREKEYS_TARGET <= limits.PREKEYS_ONE_TIME_MAX, 'a home keeps what a device sends')
 assertLimit(PREKEYS_TARGET > limits.PREKEYS_LOW, 'replenishing ends above the low mark')
 assertLimit(PREKEYS_KEPT_MAX >= 2 * limits.PREKEYS_ONE_TIME_MAX, 'private halves outlive their public ones')
+assertLimit(WASTED_STEPS_MAX >= (1 + PQ_STEP) * SIGNAL_JUMP_MAX, 'one failure does not use up everything')

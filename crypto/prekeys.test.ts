@@ -2,7 +2,16 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PublicKey } from '@signalapp/libsignal-client'
 import fc from 'fast-check'
-import { decode, limits, type PrekeysBody, PrekeysBodySchema, userIdBytes, verifyUnder } from '#protocol'
+import {
+  decode,
+  limits,
+  openPrekeys,
+  type PrekeysBody,
+  PrekeysBodySchema,
+  type SignedPrekeys,
+  userIdBytes,
+  verifyUnder,
+} from '#protocol'
 import { deviceSigningKey, identityKeyOf } from './account.ts'
 import { raw } from './bytes.ts'
 import {
@@ -15,7 +24,7 @@ import {
 import { EMPTY_PREKEY_STATE, type PrekeyState, readPrekeyState, writePrekeyState } from './prekey-state.ts'
 import { isIdle, makePrekeys, type PrekeyPlan, planPrekeys, replenishPrekeys } from './prekeys.ts'
 import { type KeyStorage, memoryKeyStorage } from './storage.ts'
-import { introduce, newPerson, START_MS } from './test-people.ts'
+import { introduce, newPerson, refused, START_MS } from './test-people.ts'
 
 const FULL = { oneTime: limits.PREKEYS_ONE_TIME_MAX, oneTimeKyber: limits.PREKEYS_ONE_TIME_MAX }
 const NONE: PrekeyPlan = {
@@ -86,7 +95,7 @@ test('the rule: what is low is filled to the target, what is old replaced, nothi
   )
 })
 
-// Years of uploads with any counts, lost answers and clocks that jump: ids never come again, times never go back, the
+// Years of uploads with any counts, lost answers and clocks that jump: ids never come again, times go back with a clock that is put right only, the
 // private half of whatever may still be used is there, and the number of rows stays bounded.
 test('over any history of uploads ids are never used again and private halves are there for what was uploaded', () => {
   const step = fc.record({
@@ -107,7 +116,8 @@ test('over any history of uploads ids are never used again and private halves ar
         const body = bodyOf(
           makePrekeys(storage, owner.device, { ...plan, oneTime, oneTimeKyber: oneTime, ...rotate }, nowMs),
         )
-        assert.ok(body.timeMs > timeMs)
+        if (timeMs > nowMs + limits.CLOCK_SKEW_MS) assert.equal(body.timeMs, BigInt(nowMs))
+        else assert.ok(body.timeMs > timeMs)
         timeMs = body.timeMs
         const state = readPrekeyState(storage)!
         const news = [
@@ -131,6 +141,19 @@ test('over any history of uploads ids are never used again and private halves ar
     }),
     { numRuns: 25 },
   )
+})
+
+test('a home takes uploads as soon as a clock that was a year ahead is put right', () => {
+  const storage = memoryKeyStorage()
+  const device = owner.manifestRead.devices[0]!
+  const taken = (upload: SignedPrekeys): number =>
+    openPrekeys(upload, { userId: owner.account.userId, device }, START_MS).timeMs
+  const make = (nowMs: number): SignedPrekeys =>
+    replenishPrekeys(storage, owner.device, { oneTime: 0, oneTimeKyber: 0 }, nowMs)!
+  assert.throws(() => taken(make(START_MS + 365 * 86_400_000)), refused('malformed'))
+  assert.equal(taken(make(START_MS)), START_MS)
+  // Within what clocks may differ a home has perhaps taken it: the next one is newer.
+  assert.equal(taken(make(START_MS - limits.CLOCK_SKEW_MS)), START_MS + 1)
 })
 
 test('retired keys go when their time is over, the oldest first when there are too many', () => {

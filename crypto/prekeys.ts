@@ -104,7 +104,9 @@ export function makePrekeys(storage: KeyStorage, device: DeviceKeys, plan: Preke
     makeKyber(storage, 'last-resort', state.lastResort.id, identity, nowMs)
   }
   forget(storage, state, plan)
-  state.uploadedMs = Math.max(nowMs, state.uploadedMs + 1)
+  // A time beyond what clocks may differ was a wrong clock's: no home takes an upload of then, nor has taken one.
+  const isFuture = state.uploadedMs > nowMs + limits.CLOCK_SKEW_MS
+  state.uploadedMs = isFuture ? nowMs : Math.max(nowMs, state.uploadedMs + 1)
   writePrekeyState(storage, state)
   return signUpload(storage, device, state, oneTime, oneTimeKyber)
 }

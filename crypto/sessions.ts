@@ -29,6 +29,7 @@ import { decryptionError, encryptionError, setUpError } from './signal-errors.ts
 import { Identities, prekeyStores, SessionOf, sessionKey } from './signal-stores.ts'
 import { type KeyStorage, stagedKeyStorage } from './storage.ts'
 import { userAlias } from './user-alias.ts'
+import { countWastedWork } from './wasted-work.ts'
 
 /** Of each plaintext one ciphertext for each peer, in their order, up to the first that could not be encrypted, and why. */
 export type SealedRun = {
@@ -76,6 +77,7 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   const local = ProtocolAddress.new(userAlias(device.userId), device.number)
   const own = IdentityKeyPair.deserialize(raw(device.identityKeyPair))
   const peers = new WeakMap<PeerDevice, Peer>()
+  const wasted = countWastedWork(clock)
   let last: Promise<unknown> | undefined
 
   const inTurn = <T>(operation: () => Promise<T>): Promise<T> => {
@@ -90,8 +92,9 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
   const peerOf = (peer: PeerDevice): Peer => {
     let known = peers.get(peer)
     if (!known) {
+      const remote = addressOf(peer, device)
       const identities = new Identities(own, device.signalRegistrationId, peer)
-      known = { device: peer, remote: addressOf(peer, device), identities, sessionKey: sessionKey(peer) }
+      known = { device: peer, remote, identities, sessionKey: sessionKey(peer) }
       peers.set(peer, known)
     }
     return known
@@ -101,16 +104,22 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
     inTurn(async () => encryptAll(storage, to.map(peerOf), local, plaintexts, clock))
   const decryptWith = <T>(peer: PeerDevice, ciphertext: Uint8Array, open: (plaintext: Uint8Array) => T): Promise<T> =>
     inTurn(async () => {
-      const session = new SessionOf(storage, peerOf(peer).sessionKey)
+      const from = peerOf(peer)
+      const session = new SessionOf(storage, from.sessionKey)
       checkSize(ciphertext)
       const message = readCiphertext(ciphertext)
-      if (message instanceof SignalMessage) {
-        const opened = open(await decryptOne(session, peerOf(peer), local, message))
-        session.write()
-        return opened
-      }
+      const attempt = wasted.attempt(from.sessionKey, message)
       const prekeys = stagedKeyStorage(storage)
-      const opened = open(await decryptFirst(session, prekeys.storage, peerOf(peer), local, message))
+      const read = (): Promise<Uint8Array> =>
+        message instanceof SignalMessage
+          ? decryptOne(session, from, local, message)
+          : decryptFirst(session, prekeys.storage, from, local, message)
+      const plaintext = await read().catch((error: unknown) => {
+        attempt.failed()
+        throw error
+      })
+      attempt.succeeded()
+      const opened = open(plaintext)
       prekeys.passOn()
       session.write()
       return opened

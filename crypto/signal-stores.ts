@@ -20,6 +20,7 @@ import { raw } from './bytes.ts'
 import { LAST_RESORT_USES_MAX } from './limits.ts'
 import type { PeerDevice } from './peer.ts'
 import type { KeyStorage, Unpacked } from './storage.ts'
+import { trimRecord } from './trim-record.ts'
 
 const USE_BYTES = 16
 
@@ -36,14 +37,17 @@ export function sessionKey(peer: PeerDevice): string {
 
 /** A session record as libsignal holds it. */
 class OpenRecord implements Unpacked {
-  readonly record: SessionRecord
+  record: SessionRecord
 
   constructor(record: SessionRecord) {
     this.record = record
   }
 
   pack(): Uint8Array {
-    return this.record.serialize()
+    const whole = this.record.serialize()
+    const kept = trimRecord(whole)
+    if (kept.length < whole.length) this.record = SessionRecord.deserialize(raw(kept))
+    return kept
   }
 }
 
@@ -117,6 +121,12 @@ export class Identities extends IdentityKeyStore {
     this.#own = own
     this.#registrationId = registrationId
     this.#expected = readIdentityKey(peer)
+    // Of another device of the same person libsignal takes it for its own, and follows its chains without any bound.
+    if (this.#expected.equals(own.publicKey)) {
+      throw new ParleyError('malformed', 'the identity key of the manifest is of this device', {
+        device: `${peer.device}`,
+      })
+    }
   }
 
   override async getIdentityKeyPair(): Promise<IdentityKeyPair> {

@@ -1,6 +1,12 @@
 // Every number that bounds what goes over a wire, with its unit. Relations between them are asserted below.
 
 export const EPOCH_MAX = 2 ** 21 - 1
+/**
+ * Home generations that each root epoch may add, within EPOCH_MAX. A manifest key may be stolen, and it may name any
+ * generation: what is left for those after it must not be in its power. Somebody who moves three times a day needs this
+ * many in seven years.
+ */
+export const ROOT_EPOCH_GENERATIONS_MAX = 2 ** 13
 export const N_MAX = 2 ** 32 - 1
 export const K_MAX = 2 ** 32 - 1
 export const DEVICE_NUMBER_MAX = 127

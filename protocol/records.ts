@@ -47,6 +47,7 @@ import {
   HOME_RECORD_MAX_BYTES,
   MANIFEST_MAX_BYTES,
   RECORD_MAX_BYTES,
+  ROOT_EPOCH_GENERATIONS_MAX,
 } from './limits.ts'
 import { ParleyError } from './refusals.ts'
 import { decode } from './wire.ts'
@@ -117,7 +118,9 @@ function checkPrevious(body: ManifestBody): void {
 }
 
 function checkWhere(body: ManifestBody | HomeBody): void {
-  if (body.homeGeneration < 1 || body.homeGeneration > EPOCH_MAX) {
+  // A recovery has a higher root epoch: whatever a stolen manifest key has signed, there are generations above it.
+  const last = Math.min(EPOCH_MAX, body.rootEpoch * ROOT_EPOCH_GENERATIONS_MAX)
+  if (body.homeGeneration < 1 || body.homeGeneration > last) {
     throw new ParleyError('malformed', 'home generation out of range')
   }
   if (body.fallbackRegions.length > FALLBACKS_MAX) {

@@ -3,7 +3,14 @@
 // new ones each time would use up ids until private halves go whose public ones the home still hands out.
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { PrekeyCounts } from '#crypto'
-import { type ParleyError, type SignedPrekeys, SignedPrekeysSchema, type Timer } from '#protocol'
+import {
+  limits,
+  type ParleyError,
+  PrekeysBodySchema,
+  type SignedPrekeys,
+  SignedPrekeysSchema,
+  type Timer,
+} from '#protocol'
 import { LOOK_UP_AGAIN_MAX_MS, LOOK_UP_AGAIN_MS, UPLOAD_AGAIN_MAX_MS } from '../limits.ts'
 import { type Core, say, type Turn } from './core.ts'
 import type { HomeSession } from './ports.ts'
@@ -38,6 +45,9 @@ export function keepPrekeys(core: Core, answers: Answers): Prekeys {
     again?.cancel()
     again = undefined
   }
+  /** It was made while the clock was wrong, and no home takes it before that time. */
+  const isFuture = (upload: SignedPrekeys): boolean =>
+    Number(fromBinary(PrekeysBodySchema, upload.payload).timeMs) > clock.now() + limits.CLOCK_SKEW_MS
   const count = (home: HomeSession, countAgainMs = LOOK_UP_AGAIN_MS): void => {
     if (core.session?.home !== home) return
     stopWaiting()
@@ -58,6 +68,10 @@ export function keepPrekeys(core: Core, answers: Answers): Prekeys {
     take(turn, counts) {
       // A home that says again and again that it has none left is not asked more often for that.
       if (again) return
+      if (kept && isFuture(kept)) {
+        kept = undefined
+        turn.draft.delete('keys', [ROW.kind, ROW.key])
+      }
       isOld = kept !== undefined
       kept ??= cipher.replenish(counts)
       const upload = kept
