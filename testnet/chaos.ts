@@ -36,10 +36,13 @@ const SEEDS = 2 ** 31
 const SHOWN_MAX = 20
 const say = (line: string): void => console.log(line)
 
+/** What was asked for cannot be done, and why. */
+class Usage extends Error {}
+
 function whole(text: string, name: string, least: number): number {
   const value = Number(text)
   if (Number.isSafeInteger(value) && value >= least) return value
-  throw new Error(`--${name} is a whole number from ${least} on, not ${text}. See --help`)
+  throw new Usage(`--${name} is a whole number from ${least} on, not ${text}`)
 }
 
 /** One of this run's own, or of the simulator's: both patch sources as they load. */
@@ -47,24 +50,33 @@ function planted(id: string | undefined): Planted | undefined {
   if (id === undefined) return undefined
   const all = [...STORE_PLANTS, ...PLANTS]
   const plant = all.find((it) => it.id === id)
-  if (!plant) throw new Error(`no plant is called ${id}; there are ${all.map((it) => it.id).join(', ')}`)
+  if (!plant) throw new Usage(`no plant is called ${id}; there are ${all.map((it) => it.id).join(', ')}`)
   const hook = new URL('simulator/plant-hook.ts', import.meta.url).href
   const preload = { args: ['--import', hook], env: { SIM_PLANT: id } }
   return { in: plant.file.startsWith('client/') ? 'clients' : 'relays', preload }
 }
 
+const OPTIONS = {
+  kills: { type: 'string' },
+  minutes: { type: 'string' },
+  seed: { type: 'string' },
+  json: { type: 'string' },
+  plant: { type: 'string' },
+  keep: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const
+
+function parsed() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    // Node adds advice of several sentences.
+    throw new Usage((error instanceof Error ? error.message : String(error)).split(/\. |\n/)[0])
+  }
+}
+
 function optionsOf() {
-  const { values } = parseArgs({
-    options: {
-      kills: { type: 'string' },
-      minutes: { type: 'string' },
-      seed: { type: 'string' },
-      json: { type: 'string' },
-      plant: { type: 'string' },
-      keep: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  })
+  const values = parsed()
   const minutes = values.minutes === undefined ? undefined : whole(values.minutes, 'minutes', 1)
   const kills =
     values.kills === undefined ? Math.round((KILLS / ROUNDS) * (minutes ?? ROUNDS)) : whole(values.kills, 'kills', 0)
@@ -130,6 +142,7 @@ try {
   if (options.help) say(HELP)
   else process.exitCode = (await main(options)) ? 0 : 1
 } catch (error) {
-  console.error(`chaos: ${error instanceof Error ? error.message : String(error)}`)
-  process.exitCode = 1
+  if (!(error instanceof Usage)) throw error
+  console.error(`chaos: ${error.message}. See npm run chaos -- --help`)
+  process.exitCode = 2
 }

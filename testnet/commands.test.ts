@@ -44,6 +44,14 @@ test('--once ends by itself', async () => {
   assert.deepEqual(await ended, [0, null])
 })
 
+test('--once that is ended before the conversation is over does not look like success', async () => {
+  const child = parley('parley.ts', 'testnet', '--demo', '--once')
+  const ended = once(child, 'exit')
+  await linesUntil(child, /^bootstrap /)
+  child.kill('SIGTERM')
+  assert.deepEqual(await ended, [143, null])
+})
+
 test('a message that is lost, doubled, out of order or garbled is noticed', () => {
   const talk = [
     [0, 'a'],

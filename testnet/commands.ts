@@ -1,9 +1,10 @@
 // `parley testnet`: a whole network on this machine.
+import { constants } from 'node:os'
 import type { Command } from 'commander'
 import { ParleyError, systemClock } from '#protocol'
 import { holdDemo } from './demo.ts'
 import { launchTestnet, type Testnet } from './launch.ts'
-import { PARENT_EVERY_MS, SIGNALS_TOGETHER_MS } from './limits.ts'
+import { PARENT_EVERY_MS, SIGNAL_EXIT, SIGNALS_TOGETHER_MS } from './limits.ts'
 import type { TestAccount } from './people.ts'
 
 type Flags = { demo: boolean; once: boolean; regions: string; keep?: string; json: boolean }
@@ -21,16 +22,16 @@ function whenParentGoes(act: () => void): void {
 }
 
 /** npm and the terminal both pass Ctrl-C on, so it comes twice at once; a second one later ends without waiting. */
-function untilAsked(): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
+function untilAsked(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
   let first: number | undefined
-  const asked = (): void => {
+  const asked = (signal: NodeJS.Signals): void => {
     const now = systemClock.monotonic()
     first ??= now
     if (now - first > SIGNALS_TOGETHER_MS) process.exit(1)
-    resolve()
+    resolve(signal)
   }
-  whenParentGoes(resolve)
+  whenParentGoes(() => resolve('SIGHUP'))
   process.on('SIGINT', asked).on('SIGTERM', asked).on('SIGHUP', asked)
   return promise
 }
@@ -77,7 +78,11 @@ function tellMore(network: Testnet, people: readonly TestAccount[]): void {
 }
 
 async function run(flags: Flags): Promise<void> {
-  const asked = untilAsked()
+  let isDone = !flags.once
+  const asked = untilAsked().then((signal) => {
+    // As a shell says it: a conversation that was cut short is not one in which everything arrived.
+    if (!isDone) process.exitCode = SIGNAL_EXIT + constants.signals[signal]
+  })
   const names = regionNames(flags.regions)
   if (flags.demo && names.length < 2) throw new ParleyError('bad_argument', 'the demo needs two regions')
   const regions = names.map((name) => ({ name }))
@@ -88,6 +93,7 @@ async function run(flags: Flags): Promise<void> {
   tellNetwork(network, flags.json)
   if (flags.demo || flags.once) {
     const people = await Promise.race([holdDemo(network, say), asked])
+    isDone = true
     if (!people || flags.once) return
     tellMore(network, people)
   } else if (!flags.json) tellMore(network, [])

@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { promisify } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { ParleyError } from '#protocol'
 import type { Decoder } from '#protocol/decoders'
-import { keptNames } from './fuzz/corpus.ts'
+import { keptInputs, keptNames } from './fuzz/corpus.ts'
 import { fuzz } from './fuzz/fuzz.ts'
 import { judge } from './fuzz/judge.ts'
-import { EXECUTIONS_EVERYDAY } from './fuzz/limits.ts'
+import { BEGIN_MS, EXECUTIONS_EVERYDAY, HANG_MS } from './fuzz/limits.ts'
 import { NOT_DECODERS } from './fuzz/not-decoders.ts'
 import { allDecoders } from './fuzz/registry.ts'
+import { hangWatch } from './fuzz/run.ts'
+import { SHARED_NUMBERS } from './fuzz/task.ts'
+import { watchdog } from './fuzz/watchdog.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const FOLDERS = ['protocol', 'crypto', 'node', 'relay', 'client', 'bootstrap']
@@ -76,13 +81,67 @@ describe('fuzzing', () => {
   })
 
   it(`what failed before, then ${EXECUTIONS_EVERYDAY} inputs of each decoder`, async () => {
+    using watching = watchdog()
     for (const decoder of decoders) {
-      const { faults } = await fuzz(decoder, { seed: SEED, executions: EXECUTIONS_EVERYDAY })
+      const about = (bytes: Uint8Array): void => watching.begin(decoder.name, bytes)
+      const { faults } = await fuzz(decoder, { seed: SEED, executions: EXECUTIONS_EVERYDAY, about })
+      watching.rest()
       for (const { what, bytes } of faults)
         assert.fail(
           `${decoder.name}: ${what}\ninput: ${Buffer.from(bytes).toString('hex').slice(0, 2_000)}\nseed ${SEED}`,
         )
     }
+  })
+
+  it('a hang is noticed in what failed before, in examples and in the first input as well', async () => {
+    const told: (readonly [string, number])[] = []
+    const decoded: string[] = []
+    const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+    const { name } = decoders.find((it) => keptInputs(it).length > 0)!
+    const kept = keptInputs({ name }).map(({ bytes }) => hex(bytes))
+    const decoder = planted(
+      (bytes) => {
+        assert.equal(hex(bytes), told.at(-1)![0], 'it was told what is under way')
+        decoded.push(hex(bytes))
+      },
+      { name, refusedExamples: () => [Uint8Array.of(9)] },
+    )
+    await fuzz(decoder, { seed: SEED, executions: 1, about: (bytes, done) => told.push([hex(bytes), done]) })
+    assert.deepEqual(
+      told.slice(0, -1),
+      [...kept, '010203', '09'].map((it) => [it, 0]),
+    )
+    assert.deepEqual(
+      decoded,
+      told.map(([it]) => it),
+    )
+    const numbers = new Int32Array(SHARED_NUMBERS)
+    const hang = hangWatch(numbers, 0)
+    assert.equal(hang(BEGIN_MS), undefined, 'programs are being loaded')
+    assert.match(hang(BEGIN_MS + 1)!, /^does not begin/)
+    numbers[2] = 1
+    assert.equal(hang(BEGIN_MS + 2), undefined)
+    assert.match(hang(BEGIN_MS + 3 + HANG_MS)!, /^does not end/, 'though none that counts is done')
+  })
+
+  it('a hang in the thread that decodes ends the process, which says where', async () => {
+    const module = new URL('fuzz/watchdog.ts', import.meta.url).href
+    const hanging = `
+      import { watchdog } from '${module}'
+      const watching = watchdog(100)
+      watching.begin('test/fine', Uint8Array.of(1))
+      watching.rest()
+      await new Promise((resolve) => setTimeout(resolve, 300))
+      watching.begin('test/hangs', Uint8Array.of(0xab, 0xcd))
+      for (;;);`
+    const ended = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', hanging])
+    await assert.rejects(ended, { signal: 'SIGKILL', stderr: /test\/hangs, input abcd: does not end\n$/ })
+  })
+
+  it('refuses what it does not know in one line', async () => {
+    const refused = promisify(execFile)(process.execPath, [join(import.meta.dirname, 'fuzz.ts'), '--bogus'])
+    const stderr = "fuzz: Unknown option '--bogus'. See npm run fuzz -- --help\n"
+    await assert.rejects(refused, { code: 2, stdout: '', stderr })
   })
 
   it('a planted fault of each kind is found', async () => {

@@ -17,16 +17,34 @@ const HELP = `npm run fuzz -- [--executions N] [--decoder NAME] [--seed N] [--un
 What is reached is counted in the first ${COVERED_EXECUTIONS} executions of each.
 Failing inputs are kept as files below testnet/fuzz/corpus and are tried first from then on, by npm test too.`
 
-const { values } = parseArgs({
-  options: {
-    executions: { type: 'string', default: `${EXECUTIONS}` },
-    decoder: { type: 'string', default: '' },
-    seed: { type: 'string', default: '1' },
-    unreached: { type: 'boolean', default: false },
-    list: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-})
+const OPTIONS = {
+  executions: { type: 'string', default: `${EXECUTIONS}` },
+  decoder: { type: 'string', default: '' },
+  seed: { type: 'string', default: '1' },
+  unreached: { type: 'boolean', default: false },
+  list: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const
+
+/** What was asked for cannot be done, and why. */
+class Usage extends Error {}
+
+function whole(text: string, name: string, least: number): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new Usage(`--${name} is a whole number from ${least} on, not ${text}`)
+}
+
+function optionsOf() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    // Node adds advice of several sentences.
+    throw new Usage((error instanceof Error ? error.message : String(error)).split(/\. |\n/)[0])
+  }
+}
+
+type Options = ReturnType<typeof optionsOf>
 
 const kib = (bytes: number): string => `${(bytes / 1024).toFixed(0)} KiB`
 
@@ -35,7 +53,7 @@ const WIDTHS = [34, 10, 8, 7, 9, 9, 22, 0]
 const row = (cells: readonly string[]): string =>
   cells.map((cell, i) => (i === 0 ? cell.padEnd(WIDTHS[i]!) : cell.padStart(WIDTHS[i]!))).join(' ')
 
-function show({ findings, covered }: Outcome): void {
+function show({ findings, covered }: Outcome, unreached: boolean): void {
   const { name, executions, busyMs, accepted, outcomes, slowestMs, most } = findings
   const reached = covered
     ? `  ${covered.functions} functions, ${covered.reachedPercent.toFixed(0)} % of their code`
@@ -48,12 +66,12 @@ function show({ findings, covered }: Outcome): void {
     const file = fault.kept ?? keepInput(findings, fault.bytes)
     console.log(`  FOUND ${fault.what}\n  input of ${fault.bytes.length} bytes: ${file}`)
   }
-  if (values.unreached) for (const line of covered?.unreached ?? []) console.log(`  not reached: ${line}`)
+  if (unreached) for (const line of covered?.unreached ?? []) console.log(`  not reached: ${line}`)
 }
 
-async function main(): Promise<boolean> {
-  const [executions, seed] = [Number(values.executions), Number(values.seed)]
-  if (!Number.isSafeInteger(executions) || executions < 1 || !Number.isSafeInteger(seed)) throw new Error(HELP)
+async function main(values: Options): Promise<boolean> {
+  const executions = whole(values.executions, 'executions', 1)
+  const seed = whole(values.seed, 'seed', 0)
   const lists = await Promise.all(
     (Object.keys(FOLDERS) as Folder[]).map(async (folder) =>
       (await decodersOf(folder)).map((decoder) => ({ folder, decoder })),
@@ -62,7 +80,7 @@ async function main(): Promise<boolean> {
   const jobs = lists.flat().filter(({ decoder }) => decoder.name.includes(values.decoder))
   if (values.list) for (const { decoder } of jobs) console.log(decoder.name)
   if (values.list) return true
-  if (jobs.length === 0) throw new Error(`no decoder has "${values.decoder}" in its name; --list shows all`)
+  if (jobs.length === 0) throw new Usage(`no decoder has "${values.decoder}" in its name; --list shows all`)
   console.log(`${jobs.length} decoders, ${executions} executions each, seed ${seed}\n\n${row(COLUMNS)}`)
   const started = systemClock.monotonic()
   const running = new Set<Watched>()
@@ -79,7 +97,7 @@ async function main(): Promise<boolean> {
     done++
     found += one.findings.faults.length
     busy += one.findings.busyMs
-    show(one)
+    show(one, values.unreached)
   }
   await runAll(jobs, { seed, executions, running, outcome })
   timer.cancel()
@@ -90,17 +108,21 @@ async function main(): Promise<boolean> {
   return found === 0
 }
 
-if (values.help) console.log(HELP)
-else {
+async function run(): Promise<void> {
   // Some examples wait for a commit in memory, and timers alone keep no process alive.
   const hold = new MessageChannel()
   hold.port1.ref()
   try {
-    if (!(await main())) process.exitCode = 1
+    const values = optionsOf()
+    if (values.help) console.log(HELP)
+    else if (!(await main(values))) process.exitCode = 1
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
-    process.exitCode = 1
+    if (!(error instanceof Usage)) throw error
+    console.error(`fuzz: ${error.message}. See npm run fuzz -- --help`)
+    process.exitCode = 2
   } finally {
     hold.port1.close()
   }
 }
+
+await run()

@@ -41,6 +41,25 @@ test('regions come up, are listed, come back after a kill where they were, and l
   await assert.rejects(access(network.dir))
 })
 
+/** Of ours; the handle of one that has ended is there until the next turn. */
+async function childProcesses(): Promise<number> {
+  await new Promise(setImmediate)
+  return process.getActiveResourcesInfo().filter((it) => it === 'ProcessWrap').length
+}
+
+test('a region that fails ends the others as well, also those that are still starting', async () => {
+  const before = await childProcesses()
+  const inFront = async (name: string): Promise<string> => {
+    if (name === 'north') throw new Error('nothing goes in front of north')
+    return 'http://127.0.0.1:1'
+  }
+  // Only how far it comes matters; so that this is soon, it ends at once.
+  const preload = () => ({ args: ['-e', 'process.exit(3)'], env: {} })
+  const launching = launchTestnet({ regions: [{ name: 'north' }, { name: 'south' }], inFront, preload })
+  await assert.rejects(launching, /nothing goes in front of north/)
+  assert.equal(await childProcesses(), before)
+})
+
 const LAUNCHER = `
 import { launchTestnet } from './testnet/index.ts'
 const network = await launchTestnet({ dir: process.argv[1], regions: [{ name: 'north' }] })

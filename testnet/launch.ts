@@ -168,9 +168,10 @@ export async function launchTestnet(options: TestnetOptions): Promise<Testnet> {
   const close = (): Promise<void> => closeAll(context)
   try {
     const bootstrap = await startBootstrap(context)
-    const regions = await Promise.all(
-      options.regions.map(({ name }) => startRegion(context, name, bootstrap.multiaddrs)),
-    )
+    const starting = options.regions.map(({ name }) => startRegion(context, name, bootstrap.multiaddrs))
+    // When one fails the others are still starting, and what starts after everything was ended would stay.
+    await Promise.allSettled(starting)
+    const regions = await Promise.all(starting)
     await untilListed(bootstrap.url, regions.length, context.clock)
     return {
       dir: context.dir,

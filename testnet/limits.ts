@@ -31,5 +31,7 @@ export const PARENT_EVERY_MS = 500
 export const PASSPHRASE_BYTES = 18
 /** Ctrl-C that comes twice within this time is one. */
 export const SIGNALS_TOGETHER_MS = 1_000
+/** The exit code of whoever was ended by a signal, as shells have it, is this and the signal's number. */
+export const SIGNAL_EXIT = 128
 /** One message of the demo, from `send` to its read mark. */
 export const DEMO_STEP_MAX_MS = 30_000

@@ -5,14 +5,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '#protocol'
 import { LONG, LONG_ONE_REGION, runJob } from './main-job/job.ts'
-import { JOB_MAX_MS, LINES_LONG } from './main-job/limits.ts'
+import { JOB_MAX_MS, LINES_LONG, LINES_MIN } from './main-job/limits.ts'
+
+const USAGE = `npm run main-job -- [LINES]: lines of each phase and direction, a whole number from ${LINES_MIN} on, ${LINES_LONG} unless given`
 
 const say = (line: string): void => console.log(line)
 
-async function main(): Promise<boolean> {
+/** Undefined: not to be understood, or too few for what is done to them. */
+function linesOf([text, ...more]: readonly string[]): number | undefined {
+  const lines = Number(text ?? LINES_LONG)
+  return more.length === 0 && Number.isSafeInteger(lines) && lines >= LINES_MIN ? lines : undefined
+}
+
+async function main(lines: number): Promise<boolean> {
   const began = systemClock.monotonic()
-  const lines = Number(process.argv[2] ?? LINES_LONG)
-  if (!Number.isSafeInteger(lines) || lines < 1) throw new Error('npm run main-job -- [LINES]')
   const dir = await mkdtemp(join(tmpdir(), 'parley-main-job-'))
   let faults: readonly string[]
   systemClock.after(JOB_MAX_MS, () => {
@@ -57,4 +63,9 @@ async function main(): Promise<boolean> {
   return false
 }
 
-process.exitCode = (await main()) ? 0 : 1
+const lines = linesOf(process.argv.slice(2))
+if (process.argv[2] === '--help') say(USAGE)
+else if (lines === undefined) {
+  console.error(USAGE)
+  process.exitCode = 2
+} else process.exitCode = (await main(lines)) ? 0 : 1

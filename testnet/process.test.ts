@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -59,6 +60,18 @@ test('a process that ends by itself is reported, one that was stopped is not', a
   await it.start()
   it.signal('SIGUSR2')
   assert.deepEqual(await promise, { code: 7, signal: null })
+})
+
+test('a process that is killed before its ready line was read has not ended by itself', async () => {
+  const written = join(dir, 'written')
+  await using it = child('short', `${READY} require('node:fs').writeFileSync(${JSON.stringify(written)}, ''); ${STAY}`)
+  const starting = it.start()
+  // Without a turn of the loop: the line is in the pipe, and nobody has looked there.
+  const still = new Int32Array(new SharedArrayBuffer(4))
+  while (!existsSync(written)) Atomics.wait(still, 0, 0, 5)
+  const killed = it.kill()
+  await starting
+  assert.deepEqual(await killed, { code: null, signal: 'SIGKILL' })
 })
 
 test('a process that hears nothing while it is paused is stopped all the same', async () => {

@@ -83,7 +83,11 @@ function follow(child: ChildProcess, log: WriteStream, found: (facts: ReadyFacts
   })
 }
 
-type Running = { readonly child: ChildProcess; readonly exited: Promise<Exit>; wanted: boolean }
+/**
+ * Its end is a surprise once it is ready, unless somebody asked for it: also before its ready line was read, which may wait
+ * in the pipe for longer than the process lives.
+ */
+type Running = { readonly child: ChildProcess; readonly exited: Promise<Exit>; isReady: boolean; isAsked: boolean }
 
 export function managedProcess(options: ProcessOptions): ManagedProcess {
   const { name, logFile, clock } = options
@@ -104,10 +108,10 @@ export function managedProcess(options: ProcessOptions): ManagedProcess {
       log.end()
       if (running === started) running = undefined
       const exit: Exit = { code, signal }
-      if (!started.wanted) options.onLost(exit)
+      if (started.isReady && !started.isAsked) options.onLost(exit)
       return exit
     })
-    const started: Running = { child, exited, wanted: true }
+    const started: Running = { child, exited, isReady: false, isAsked: false }
     return started
   }
 
@@ -135,19 +139,19 @@ export function managedProcess(options: ProcessOptions): ManagedProcess {
       })
     }
     ready = outcome as ReadyFacts
-    started.wanted = false
+    started.isReady = true
   }
 
   async function kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<Exit | undefined> {
     const target = running
     if (!target) return undefined
-    target.wanted = true
+    target.isAsked = true
     target.child.kill(signal)
     return await target.exited
   }
 
   async function ends(): Promise<Exit | undefined> {
-    if (running) running.wanted = true
+    if (running) running.isAsked = true
     return await running?.exited
   }
 

@@ -31,6 +31,7 @@ export const clientRow: Row = {
         figure('CPU a text, libsignal alone, opening', cpuUs(bare.open), 'µs'),
       ],
       notes: [`${rounds} rounds of ${count}, medians; relay and device run where the system puts them`],
+      faults: [],
     }
   },
 }

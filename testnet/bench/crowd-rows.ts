@@ -4,7 +4,7 @@ import type { Loader } from '../load/loader.ts'
 import type { CameBack } from '../load/orders.ts'
 import { makeCertificate, type Tls } from './certificate.ts'
 import { cpuMs } from './cpu.ts'
-import { busyNote, measureDuring, msOf, type Stretch, troubleNotes, untilIdle } from './measure.ts'
+import { busyNote, faultsOf, measureDuring, msOf, type Stretch, stop, untilIdle, verdictNotes } from './measure.ts'
 import { type MemoryUse, memoryOf } from './memory.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, type Figure, figure, type Row } from './row.ts'
@@ -95,11 +95,11 @@ async function comeBack(stage: Stage, relay: RelayServer, crowd: Loader, count: 
   const readsBefore = await rowReadsOf(relay)
   let back: CameBack | undefined
   const crowdBefore = await cpuMs(crowd.pid)
-  const meanwhile = await measureDuring(honest, async () => {
+  const found = await measureDuring(honest, async () => {
     back = await crowd.ask<CameBack>({ do: 'come-back', count, withinMs: COME_BACK_MS })
   })
-  await loader.ask({ do: 'stop', group: 'honest' })
   const crowdBusy = ((await cpuMs(crowd.pid)) - crowdBefore) / back!.elapsedMs
+  const meanwhile = await stop(honest, found)
   return { before, meanwhile, back: back!, crowdBusy, rowReads: (await rowReadsOf(relay)) - readsBefore }
 }
 
@@ -151,8 +151,9 @@ export const crowdRow: Row = {
         `${back.refused} tries were refused and went again`,
         busyNote('before', before),
         `${busyNote('meanwhile', meanwhile)}, the crowd's own process ${(crowdBusy * 100).toFixed(0)} %, behind the load`,
-        ...troubleNotes(before, meanwhile),
+        ...verdictNotes(before, meanwhile),
       ],
+      faults: faultsOf(before, meanwhile),
     }
   },
 }

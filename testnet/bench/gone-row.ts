@@ -8,14 +8,16 @@ import type { Loader } from '../load/loader.ts'
 import type { CaughtUp, Marked } from '../load/orders.ts'
 import {
   busyNote,
+  faultsOf,
   measure,
   measureDuring,
   median,
   msOf,
   type Stretch,
+  stop,
   together,
-  troubleNotes,
   untilIdle,
+  verdictNotes,
 } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, type Figure, figure, type Row, type RowOptions } from './row.ts'
@@ -37,6 +39,8 @@ type Run = {
   readonly before: Stretch
   readonly gone: Stretch
   readonly after: Stretch
+  /** Those who wrote to the south, and their readers there. */
+  readonly far: Pick<Stretch, 'faults'>
   /** From the ready line of the region that is back until the north has a link to it. */
   readonly noticedMs: number
   readonly sentMeanwhile: number
@@ -92,15 +96,19 @@ async function once(field: Field, rate: number, goneMs: number): Promise<Run> {
   await south.start()
   const from = systemClock.monotonic()
   const noticing = untilLinked(field)
+  // It is asked for at the end, and whoever fails before that has a reason of their own.
+  noticing.catch(() => undefined)
   await far.ask({ do: 'stop', group: 'far' })
-  let caught: CaughtUp | undefined
-  const after = await measureDuring(measured, async () => {
-    caught = await far.ask<CaughtUp>({ do: 'readers-on', group: 'far' })
+  let entries = 0
+  let caughtUpMs = Number.NaN
+  const found = await measureDuring(measured, async () => {
+    entries = (await far.ask<CaughtUp>({ do: 'readers-on', group: 'far' })).entries
+    caughtUpMs = systemClock.monotonic() - from
   })
-  await near.ask({ do: 'stop', group: 'near' })
-  const caughtUpMs = systemClock.monotonic() - from
+  const after = await stop(measured, found)
+  const { faults } = await far.ask<Marked>({ do: 'mark', group: 'far' })
   const noticedMs = await noticing
-  return { before, gone, after, noticedMs, sentMeanwhile: meanwhile.done, caughtUpMs, entries: caught!.entries }
+  return { before, gone, after, far: { faults }, noticedMs, sentMeanwhile: meanwhile.done, caughtUpMs, entries }
 }
 
 const ratioOf = (pick: (run: Run) => Stretch) => (run: Run) =>
@@ -182,8 +190,9 @@ export const goneRow: Row = {
           'catching up',
           all((it) => it.after),
         ),
-        ...troubleNotes(...runs.flatMap((it) => [it.before, it.gone, it.after])),
+        ...verdictNotes(...runs.flatMap((it) => [it.before, it.gone, it.after])),
       ],
+      faults: faultsOf(...runs.flatMap((it) => [it.before, it.gone, it.after, it.far])),
     }
   },
 }

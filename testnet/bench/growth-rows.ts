@@ -1,11 +1,11 @@
 // Whether it matters how much a relay keeps: the cost of a message, and how long a restart takes.
-import { execFile } from 'node:child_process'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { promisify } from 'node:util'
 import { systemClock } from '#protocol'
 import type { Loader } from '../load/loader.ts'
-import { type Measured, measure, type Stretch, together, troubleNotes, untilIdle } from './measure.ts'
+import { faultsOf, type Measured, measure, type Stretch, stop, together, untilIdle, verdictNotes } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, figure, type Row, type RowOptions } from './row.ts'
 import type { RelayServer, Stage } from './stage.ts'
@@ -28,14 +28,23 @@ const KILLED_AFTER_MS = 3_000
 const text = ({ accounts, messages }: Size): string =>
   `${messages.toLocaleString('en')} messages, ${accounts.toLocaleString('en')} accounts`
 
+/** In a process that ends with this one, by the channel between the two. */
+async function fill(stage: Stage, data: string, { accounts, messages }: Size): Promise<void> {
+  const child = fork(STOCKER, [data, `${accounts}`, `${messages}`], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  const said: string[] = []
+  createInterface(child.stderr!).on('line', (line) => {
+    said.push(line)
+    stage.say(`    ${line}`)
+  })
+  const [code, signal] = await once(child, 'close')
+  if (code !== 0) throw new Error(`a store could not be filled (${signal ?? `code ${code}`}): ${said.join(' | ')}`)
+}
+
 /** A relay whose store has been filled before it starts. */
 async function stocked(stage: Stage, name: string, size: Size): Promise<RelayServer> {
   const before = async (data: string): Promise<void> => {
     stage.say(`  stocking ${text(size)}`)
-    const args = [STOCKER, data, `${size.accounts}`, `${size.messages}`]
-    const filled = promisify(execFile)(process.execPath, args)
-    createInterface(filled.child.stderr!).on('line', (line) => stage.say(`    ${line}`))
-    await filled
+    await fill(stage, data, size)
   }
   return stage.relay(name, { before })
 }
@@ -46,8 +55,8 @@ async function inTurns(stage: Stage, lanes: readonly Measured[], options: RowOpt
     for (const [i, lane] of lanes.entries()) {
       const { loader, group } = lane
       await loader.ask({ do: 'start', group, loop: 'closed', flight: options.flight ?? FLIGHT })
-      found[i]!.push(await measure(stage, lane, WARM_UP_MS, (options.seconds ?? SECONDS) * 1_000))
-      await loader.ask({ do: 'stop', group })
+      const stretch = await measure(stage, lane, WARM_UP_MS, (options.seconds ?? SECONDS) * 1_000)
+      found[i]!.push(await stop(lane, stretch))
       stage.say(`  ${group}: ${found[i]!.at(-1)!.cpuUs.toFixed(1)} µs CPU a message`)
     }
   }
@@ -79,7 +88,8 @@ export const growthRow: Row = {
         figure('CPU a message, large ÷ small', much.cpuUs / little.cpuUs, '×', atMost(1.25)),
         figure('messages/s, small ÷ large', little.perSecond / much.perSecond, '×', atMost(1.25)),
       ],
-      notes: troubleNotes(little, much),
+      notes: verdictNotes(little, much),
+      faults: faultsOf(little, much),
     }
   },
 }
@@ -94,6 +104,8 @@ async function restart(stage: Stage, relay: RelayServer, loader: Loader, options
   await relay.process.kill('SIGKILL')
   const from = systemClock.monotonic()
   const answered = loader.ask({ do: 'first-answer', group: 'first' }).then(() => systemClock.monotonic() - from)
+  // If the relay does not start, that is what there is to tell.
+  answered.catch(() => undefined)
   await relay.start()
   const readyMs = systemClock.monotonic() - from
   return { readyMs, answeredMs: await answered }
@@ -117,6 +129,8 @@ export const restartRow: Row = {
         'from the start of the process, with what Node takes to load the program; the client dials every 5 ms and signs in',
         ...(options.full ? [] : ['1,000,000 messages with --full']),
       ],
+      // Everybody's sessions are lost when it is killed, which they tell.
+      faults: [],
     }
   },
 }

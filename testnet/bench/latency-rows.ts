@@ -2,7 +2,7 @@
 // even pace whatever has become of those before, and time counts from when they were due.
 import type { Loader } from '../load/loader.ts'
 import { measureFsync } from './fsync.ts'
-import { busyNote, measure, msOf, type Stretch, together, troubleNotes, untilIdle } from './measure.ts'
+import { busyNote, faultsOf, measure, msOf, type Stretch, stop, together, untilIdle, verdictNotes } from './measure.ts'
 import type { Plot } from './plot.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atMost, figure, type Row } from './row.ts'
@@ -22,9 +22,8 @@ const FLIGHTS = [1, 2, 4, 8, 16]
 async function lone(stage: Stage, loader: Loader, group: string, seconds: number): Promise<Stretch> {
   await loader.ask({ do: 'send', group, each: WARM_UP_EACH, flight: 4 })
   await loader.ask({ do: 'start', group, loop: 'open', rate: LONE_RATE, precise: true })
-  const found = await measure(stage, { loader, group, pid: undefined }, WARM_UP_MS, seconds * 1_000)
-  await loader.ask({ do: 'stop', group })
-  return found
+  const it = { loader, group, pid: undefined }
+  return await stop(it, await measure(stage, it, WARM_UP_MS, seconds * 1_000))
 }
 
 export const loneRow: Row = {
@@ -62,8 +61,9 @@ export const loneRow: Row = {
       notes: [
         `${same.latency.total} messages within a region, ${across.latency.total} across; fsync p99 ${msOf(fsync, 0.99).toFixed(2)} ms`,
         `the home of the author hosts half of those across: p50 ${msOf(near.latency, 0.5).toFixed(2)} ms; that of the reader the others: ${msOf(far.latency, 0.5).toFixed(2)} ms`,
-        ...troubleNotes(same, across),
+        ...verdictNotes(same, across),
       ],
+      faults: faultsOf(same, across),
     }
   },
 }
@@ -75,8 +75,8 @@ async function openLoop(stage: Stage, loader: Loader, pid: number | undefined, c
   for (const share of SHARES) {
     const rate = share * capacity
     await loader.ask({ do: 'start', group: 'load', loop: 'open', rate, precise: true })
-    const found = await measure(stage, { loader, group: 'load', pid }, WARM_UP_MS, seconds * 1_000)
-    await loader.ask({ do: 'stop', group: 'load' })
+    const it = { loader, group: 'load', pid }
+    const found = await stop(it, await measure(stage, it, WARM_UP_MS, seconds * 1_000))
     points.push({ share, rate, found })
     const p99 = msOf(found.latency, 0.99).toFixed(1)
     stage.say(`  open loop, ${(share * 100).toFixed(0)} % of capacity: ${found.perSecond.toFixed(0)}/s, p99 ${p99} ms`)
@@ -88,8 +88,8 @@ async function closedLoop(stage: Stage, loader: Loader, pid: number | undefined,
   const points: Stretch[] = []
   for (const flight of FLIGHTS) {
     await loader.ask({ do: 'start', group: 'load', loop: 'closed', flight })
-    points.push(await measure(stage, { loader, group: 'load', pid }, WARM_UP_MS, seconds * 1_000))
-    await loader.ask({ do: 'stop', group: 'load' })
+    const it = { loader, group: 'load', pid }
+    points.push(await stop(it, await measure(stage, it, WARM_UP_MS, seconds * 1_000)))
     const last = points.at(-1)!
     stage.say(`  closed loop, ${flight} in flight: ${last.perSecond.toFixed(0)}/s`)
   }
@@ -126,6 +126,7 @@ export const latencyRow: Row = {
     const closed = await closedLoop(stage, loader, pid, seconds)
     const capacity = Math.max(...closed.map((it) => it.perSecond))
     const open = await openLoop(stage, loader, pid, capacity, seconds)
+    const all = [...closed, ...open.map(({ found }) => found)]
     const half = open.find(({ share }) => share === 0.5)!.found
     return {
       figures: [
@@ -137,7 +138,8 @@ export const latencyRow: Row = {
           figure(`${(share * 100).toFixed(0)} % load, p99`, msOf(found.latency, 0.99), 'ms'),
         ),
       ],
-      notes: [busyNote('half load', half), ...troubleNotes(...closed, ...open.map(({ found }) => found))],
+      notes: [busyNote('half load', half), ...verdictNotes(...all)],
+      faults: faultsOf(...all),
       plot: plotOf(open, closed),
     }
   },

@@ -3,9 +3,8 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { TEXT_BYTES } from '../load/limits.ts'
-import type { Marked } from '../load/orders.ts'
 import { cpuMs } from './cpu.ts'
-import { busyNote, measure, msOf, troubleNotes, untilIdle } from './measure.ts'
+import { busyNote, faultsOf, measure, msOf, stop, untilIdle, verdictNotes } from './measure.ts'
 import { pairsAt } from './relay-rows.ts'
 import { atLeast, atMost, figure, type Row } from './row.ts'
 import type { RelayServer } from './stage.ts'
@@ -43,10 +42,10 @@ export const linkRow: Row = {
     await stage.pause(WARM_UP_MS)
     const [pid, other] = [north.process.pid, south.process.pid!]
     const [bytesBefore, otherBefore] = [await bytesBetween(ports), await cpuMs(other)]
-    const found = await measure(stage, { loader, group, pid }, 0, (options.seconds ?? SECONDS) * 1_000)
+    const it = { loader, group, pid }
+    const measured = await measure(stage, it, 0, (options.seconds ?? SECONDS) * 1_000)
     const [bytesAfter, otherAfter] = [await bytesBetween(ports), await cpuMs(other)]
-    await loader.ask({ do: 'stop', group })
-    await loader.ask<Marked>({ do: 'mark', group })
+    const found = await stop(it, measured)
     const receiverUs = ((otherAfter - otherBefore) * 1_000) / found.done
     const bytes = bytesBefore === undefined || bytesAfter === undefined ? undefined : bytesAfter - bytesBefore
     return {
@@ -65,8 +64,9 @@ export const linkRow: Row = {
         busyNote('north', found),
         'bytes: both ways, acknowledgements, encryption and multiplexing included; TCP and IP headers are not',
         ...(bytes === undefined ? ['no figure for bytes: there is no `ss` on this machine'] : []),
-        ...troubleNotes(found),
+        ...verdictNotes(found),
       ],
+      faults: faultsOf(found),
     }
   },
 }

@@ -86,6 +86,13 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
+/** Ends the load of a stretch; what goes wrong with what was still on its way counts as its fault too. */
+export async function stop({ loader, group }: Pick<Measured, 'loader' | 'group'>, found: Stretch): Promise<Stretch> {
+  await loader.ask({ do: 'stop', group })
+  const { faults } = await loader.ask<Marked>({ do: 'mark', group })
+  return { ...found, faults: faultsOf(found, { faults }) }
+}
+
 /** Several stretches as one: medians, and all latencies together. */
 export function together(stretches: readonly Stretch[]): Stretch {
   const of = (pick: (it: Stretch) => number): number => median(stretches.map(pick))
@@ -103,7 +110,7 @@ export function together(stretches: readonly Stretch[]): Stretch {
     loadBusy: of((it) => it.loadBusy),
     latency,
     verdicts,
-    faults: [...new Set(stretches.flatMap((it) => it.faults))],
+    faults: faultsOf(...stretches),
   }
 }
 
@@ -123,12 +130,15 @@ const percent = (share: number): string => `${(share * 100).toFixed(0)} %`
 export const busyNote = (what: string, { serverBusy, loadBusy }: Stretch): string =>
   `${what}: ${Number.isNaN(serverBusy) ? 'server not ours' : `server ${percent(serverBusy)} of a core`}, load ${percent(loadBusy)}`
 
-/** What went otherwise than it should. */
-export function troubleNotes(...stretches: readonly Stretch[]): string[] {
-  return stretches.flatMap(({ verdicts, faults }) => [
-    ...Object.entries(verdicts).map(([field, count]) => `${count} times "${VERDICTS[field] ?? field}"`),
-    ...faults.map((fault) => `FAULT: ${fault}`),
-  ])
-}
+/** Messages that were not taken at once: there may be reasons for it. */
+export const verdictNotes = (...stretches: readonly Stretch[]): string[] =>
+  stretches.flatMap(({ verdicts }) =>
+    Object.entries(verdicts).map(([field, count]) => `${count} times "${VERDICTS[field] ?? field}"`),
+  )
+
+/** What must not happen at all. A load process tells all of it again each time. */
+export const faultsOf = (...found: readonly Pick<Stretch, 'faults'>[]): string[] => [
+  ...new Set(found.flatMap(({ faults }) => faults)),
+]
 
 export const msOf = (histogram: Histogram, share: number): number => histogram.percentile(share) / 1_000

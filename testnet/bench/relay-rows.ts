@@ -2,7 +2,18 @@
 // turns, so that whatever else the machine does hits both.
 import { FIRST_TEXT_BYTES, TEXT_BYTES } from '../load/limits.ts'
 import type { PairsOrder } from '../load/orders.ts'
-import { busyNote, type Measured, measure, msOf, type Stretch, together, troubleNotes, untilIdle } from './measure.ts'
+import {
+  busyNote,
+  faultsOf,
+  type Measured,
+  measure,
+  msOf,
+  type Stretch,
+  stop,
+  together,
+  untilIdle,
+  verdictNotes,
+} from './measure.ts'
 import { atLeast, atMost, figure, type Outcome, type Row, type RowOptions } from './row.ts'
 import type { Stage } from './stage.ts'
 
@@ -31,8 +42,8 @@ async function inTurns(stage: Stage, lanes: readonly Measured[], flight: number,
     for (const [i, lane] of lanes.entries()) {
       const { loader, group } = lane
       await loader.ask({ do: 'start', group, loop: 'closed', flight })
-      const stretch = await measure(stage, lane, round === 1 ? 2 * WARM_UP_MS : WARM_UP_MS, seconds * 1_000)
-      await loader.ask({ do: 'stop', group })
+      const warmUpMs = round === 1 ? 2 * WARM_UP_MS : WARM_UP_MS
+      const stretch = await stop(lane, await measure(stage, lane, warmUpMs, seconds * 1_000))
       found[i]!.push(stretch)
       const us = stretch.cpuUs.toFixed(1)
       stage.say(`  round ${round} of ${ROUNDS}, ${group}: ${stretch.perSecond.toFixed(0)}/s, ${us} µs CPU a message`)
@@ -85,8 +96,9 @@ export const relayRow: Row = {
         busyNote('relay', ours),
         busyNote('forwarder', theirs),
         busyNote('before the first reply', first),
-        ...troubleNotes(ours, theirs, first),
+        ...verdictNotes(ours, theirs, first),
       ],
+      faults: faultsOf(ours, theirs, first),
     }
   },
 }
@@ -111,7 +123,8 @@ export const wideRow: Row = {
         figure('p50 in the closed loop', msOf(found!.latency, 0.5), 'ms'),
         figure('p99 in the closed loop', msOf(found!.latency, 0.99), 'ms'),
       ],
-      notes: [busyNote('relay', found!), ...troubleNotes(found!)],
+      notes: [busyNote('relay', found!), ...verdictNotes(found!)],
+      faults: faultsOf(found!),
     }
   },
 }

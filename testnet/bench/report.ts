@@ -80,10 +80,9 @@ export function table({ row, outcome, error, seconds, machineBusy, stolen, workM
   const speed = `a fixed piece of work in ${shown(workMs)} ms`
   const busy = `machine: ${shown(machineBusy)} cores busy, ${shown(stolen)} stolen, ${speed}; ${seconds.toFixed(0)} s`
   if (!outcome) return `\n${row.title} [${row.name}]\n  NOT MEASURED: ${error?.message}\n  ${busy}`
-  const { figures, notes } = outcome
-  return [`\n${row.title} [${row.name}]`, ...figures.map(line), ...[...notes, busy].map((note) => `  ${note}`)].join(
-    '\n',
-  )
+  const { figures, notes, faults } = outcome
+  const said = [...notes, ...faults.map((fault) => `FAULT: ${fault}`), busy].map((text) => `  ${text}`)
+  return [`\n${row.title} [${row.name}]`, ...figures.map(line), ...said].join('\n')
 }
 
 /** Units of what a slower machine does more slowly. */
@@ -114,13 +113,18 @@ function atTheirPace(results: readonly Result[]): string[] {
   return [`\nWhat is missed, at the pace of the machine that the targets are for (${here}):`, ...lines]
 }
 
+/** It was measured, and nothing happened that must not; targets are another matter. */
+export const isGood = ({ outcome }: Pick<Result, 'outcome'>): boolean => outcome?.faults.length === 0
+
 export function verdict(results: readonly Result[], ms: number): string {
   const figures = results.flatMap(({ outcome }) => outcome?.figures ?? [])
   const judged = figures.map(isMet).filter((met) => met !== undefined)
   const met = judged.filter((it) => it).length
   const failed = results.filter(({ error }) => error !== undefined).length
   const not = failed > 0 ? `; ${failed} rows could not be measured` : ''
-  const sum = `\n${met} of ${judged.length} targets met${not}. ${(ms / 1_000).toFixed(0)} s.`
+  const faulty = results.filter(({ outcome }) => (outcome?.faults.length ?? 0) > 0).map(({ row }) => row.name)
+  const faults = faulty.length > 0 ? `; FAULTS in ${faulty.join(', ')}` : ''
+  const sum = `\n${met} of ${judged.length} targets met${not}${faults}. ${(ms / 1_000).toFixed(0)} s.`
   return [...atTheirPace(results), sum].join('\n')
 }
 

@@ -16,6 +16,8 @@ export type Outcome = {
   readonly figures: readonly Figure[]
   /** In words: how busy processes were, what was refused, what is missing. */
   readonly notes: readonly string[]
+  /** What a relay did that none may do: then the command fails, however good the figures are. */
+  readonly faults: readonly string[]
   readonly plot?: Plot
 }
 

@@ -7,7 +7,7 @@ export const SDK_PROCESS_MS = 30_000
 /** Texts that are handed over before the first of them has a number. */
 export const SDK_AHEAD = 1_024
 export const SDK_TEXT_BYTES = 256
-/** Before the stopwatch runs: a process that has just started runs everything for the first time. */
+/** They have come to their end before the stopwatch runs: a process that has just started runs everything for the first time. */
 export const SDK_WARM_UP = 2_000
 export const SDK_COUNT = 20_000
 export const SDK_ROUNDS = 3

@@ -47,7 +47,8 @@ export const perSecond = ({ count, wallMs }: SdkSpent): number => (count * 1000)
 export const cpuUs = ({ count, cpuMs }: SdkSpent): number => (cpuMs * 1000) / count
 
 type Person = { readonly userId: string; readonly profile: string; readonly passphraseFile: string }
-type SdkDevice = { ask(order: SdkOrder): Promise<SdkSpent | undefined>; close(): Promise<void> }
+/** Disposed of, it is gone, whatever it was doing. */
+type SdkDevice = AsyncDisposable & { ask(order: SdkOrder): Promise<SdkSpent | undefined>; close(): Promise<void> }
 
 async function makePerson(network: Testnet, name: string): Promise<Person> {
   const { parley, profile, passphraseFile } = await launchAccount(network, name, REGION)
@@ -84,12 +85,17 @@ async function startDevice(person: Person, execArgv: readonly string[]): Promise
       await gone
       timer.cancel()
     },
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await gone
+    },
   }
 }
 
 /** Both directions, so that what is measured is not the first message of a session. */
 async function greetEachOther(one: Person, other: Person): Promise<void> {
-  const [first, second] = [await startDevice(one, []), await startDevice(other, [])]
+  await using first = await startDevice(one, [])
+  await using second = await startDevice(other, [])
   for (const device of [first, second]) await device.ask({ do: 'connect' })
   await first.ask({ do: 'greet', to: other.userId })
   await second.ask({ do: 'greet', to: one.userId })
@@ -97,22 +103,38 @@ async function greetEachOther(one: Person, other: Person): Promise<void> {
   for (const device of [first, second]) await device.close()
 }
 
-export async function sdkSpeed({ count, rounds, execArgv, progress }: SdkOptions): Promise<SdkFigures> {
+/**
+ * Both devices are warm, and everything of the warm-up has arrived and is acknowledged, when the other one leaves and the
+ * sending that counts begins; when that has ended and the sender is gone, the other one comes back and takes all of it.
+ */
+async function oneRound(ana: Person, ben: Person, { count, execArgv }: SdkOptions) {
+  await using sender = await startDevice(ana, execArgv)
+  await using reader = await startDevice(ben, execArgv)
+  const send = { do: 'send', to: ben.userId, bytes: SDK_TEXT_BYTES, ahead: SDK_AHEAD } as const
+  await sender.ask({ ...send, count: SDK_WARM_UP })
+  await reader.ask({ do: 'receive', count: SDK_WARM_UP })
+  await sender.ask({ do: 'until-delivered' })
+  await reader.ask({ do: 'leave' })
+  const sent = (await sender.ask({ ...send, count }))!
+  await sender.close()
+  const received = (await reader.ask({ do: 'receive', count }))!
+  await reader.close()
+  return { sent, received }
+}
+
+export async function sdkSpeed(options: SdkOptions): Promise<SdkFigures> {
   await using network = await launchTestnet({ regions: [{ name: REGION }] })
   const ana = await makePerson(network, 'ana')
   const ben = await makePerson(network, 'ben')
   await greetEachOther(ana, ben)
+  const { rounds, progress } = options
   const sends: SdkSpent[] = []
   const receives: SdkSpent[] = []
   for (let round = 1; round <= rounds; round++) {
-    const sender = await startDevice(ana, execArgv)
-    const order = { to: ben.userId, warmUp: SDK_WARM_UP, count, bytes: SDK_TEXT_BYTES, ahead: SDK_AHEAD }
-    sends.push((await sender.ask({ do: 'send', ...order }))!)
-    await sender.close()
-    const reader = await startDevice(ben, execArgv)
-    receives.push((await reader.ask({ do: 'receive', warmUp: SDK_WARM_UP, count }))!)
-    await reader.close()
-    progress(`round ${round} of ${rounds}: ${lineOf(sends.at(-1)!, 'sends')}, ${lineOf(receives.at(-1)!, 'receives')}`)
+    const { sent, received } = await oneRound(ana, ben, options)
+    sends.push(sent)
+    receives.push(received)
+    progress(`round ${round} of ${rounds}: ${lineOf(sent, 'sends')}, ${lineOf(received, 'receives')}`)
   }
   return { sends, receives }
 }
@@ -132,21 +154,31 @@ Sends and receives per second of one device over the SDK: libsignal, the encrypt
   --cpu-prof DIR  writes a CPU profile of each device there
 `
 
+class Usage extends Error {}
+
 function wholeNumber(name: string, text: string, max: number): number {
   const value = Number(text)
   if (Number.isSafeInteger(value) && value >= 1 && value <= max) return value
-  throw new Error(`--${name} ${text}: give a whole number from 1 to ${max}`)
+  throw new Usage(`--${name} ${text}: give a whole number from 1 to ${max}`)
+}
+
+const OPTIONS = {
+  count: { type: 'string', default: `${SDK_COUNT}` },
+  rounds: { type: 'string', default: `${SDK_ROUNDS}` },
+  'cpu-prof': { type: 'string' },
+  help: { type: 'boolean' },
+} as const
+
+function parsed() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    throw new Usage(error instanceof Error ? error.message : String(error))
+  }
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      count: { type: 'string', default: `${SDK_COUNT}` },
-      rounds: { type: 'string', default: `${SDK_ROUNDS}` },
-      'cpu-prof': { type: 'string' },
-      help: { type: 'boolean' },
-    },
-  })
+  const values = parsed()
   if (values.help) return console.log(HELP)
   const dir = values['cpu-prof']
   const { sends, receives } = await sdkSpeed({
@@ -159,4 +191,14 @@ async function main(): Promise<void> {
   console.log(`median: ${sent.toFixed(0)} sends/s, ${received.toFixed(0)} receives/s`)
 }
 
-if (import.meta.main) await main()
+async function run(): Promise<void> {
+  try {
+    await main()
+  } catch (error) {
+    if (!(error instanceof Usage)) throw error
+    console.error(`sdk-speed: ${error.message}`)
+    process.exitCode = 2
+  }
+}
+
+if (import.meta.main) await run()

@@ -1,5 +1,5 @@
 // What rows measure with: relays and forwarders as processes of their own, load processes, a directory on a real disk.
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { setPriority } from 'node:os'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '#protocol'
@@ -84,25 +84,30 @@ type ServerPlan = {
 }
 
 async function makeServer(options: StageOptions, { name, cores, args, env, behind = false }: ServerPlan) {
-  const it = managedProcess({
-    name,
-    args,
-    logFile: join(options.dir, `${name}.log`),
-    env: { ...ENV, ...env },
-    clock: systemClock,
-    onLost: ({ code, signal }) => options.say(`${name} ended by itself (${signal ?? `code ${code}`})`),
-  })
+  await using stack = new AsyncDisposableStack()
+  const it = stack.use(
+    managedProcess({
+      name,
+      args,
+      logFile: join(options.dir, `${name}.log`),
+      env: { ...ENV, ...env },
+      clock: systemClock,
+      onLost: ({ code, signal }) => options.say(`${name} ended by itself (${signal ?? `code ${code}`})`),
+    }),
+  )
   const start = async (): Promise<void> => {
     await it.start()
     await pin(it.pid ?? 0, cores)
     if (behind && it.pid !== undefined) setPriority(it.pid, BEHIND_NICE)
   }
   await start()
-  return { process: it, start, [Symbol.asyncDispose]: () => it[Symbol.asyncDispose]() }
+  const owned = stack.move()
+  return { process: it, start, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
-async function reserve(): Promise<Ports> {
-  return { mesh: await reservePort(systemRandom), client: await reservePort(systemRandom) }
+async function reserve(stack: AsyncDisposableStack): Promise<Ports> {
+  const mesh = stack.use(await reservePort(systemRandom))
+  return { mesh, client: stack.use(await reservePort(systemRandom)) }
 }
 
 async function inspectorOf(wanted = false): Promise<{ port: number | undefined; args: readonly string[] }> {
@@ -119,8 +124,13 @@ type RelayPlan = {
 }
 
 async function makeRelay(options: StageOptions, { name, cores, entries, how }: RelayPlan): Promise<RelayServer> {
-  const { mesh, client } = await reserve()
+  await using stack = new AsyncDisposableStack()
   const data = join(options.dir, name)
+  stack.defer(async () => {
+    await rm(data, { recursive: true, force: true, maxRetries: 5 })
+    await rm(`${data}-root.key`, { force: true })
+  })
+  const { mesh, client } = await reserve(stack)
   const profiled = options.profiles
     ? ['--cpu-prof', `--cpu-prof-dir=${options.profiles}`, '--cpu-prof-interval=500']
     : []
@@ -129,29 +139,26 @@ async function makeRelay(options: StageOptions, { name, cores, entries, how }: R
   const inspector = await inspectorOf(how.inspected)
   const preload = how.preload?.(name) ?? NOTHING_PRELOADED
   const tls = how.tls ? { PARLEY_CLIENT_TLS_CERT: how.tls.cert, PARLEY_CLIENT_TLS_KEY: how.tls.key } : {}
-  const it = await makeServer(options, {
-    name,
-    cores,
-    args: [...profiled, ...inspector.args, ...preload.args, ...relayStart(data)],
-    env: { ...tls, ...preload.env },
-    behind: how.behind ?? false,
-  })
+  const it = stack.use(
+    await makeServer(options, {
+      name,
+      cores,
+      args: [...profiled, ...inspector.args, ...preload.args, ...relayStart(data)],
+      env: { ...tls, ...preload.env },
+      behind: how.behind ?? false,
+    }),
+  )
   const origin = `${how.tls ? 'https' : 'http'}://127.0.0.1:${client.port}`
   // This process does not trust the certificate; the ready line has to do.
   if (!how.tls) await untilHealthy(origin, systemClock)
+  const owned = stack.move()
   return {
     ...it,
     origin,
     data,
     meshPort: mesh.port,
     inspectorPort: inspector.port,
-    async [Symbol.asyncDispose]() {
-      await it.process.stop()
-      mesh[Symbol.dispose]()
-      client[Symbol.dispose]()
-      await rm(data, { recursive: true, force: true, maxRetries: 5 })
-      await rm(`${data}-root.key`, { force: true })
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
 
@@ -162,11 +169,11 @@ async function makeRegions(
   how: RelayHow,
 ): Promise<Regions> {
   await using stack = new AsyncDisposableStack()
-  const { mesh, client } = await reserve()
+  const { mesh, client } = await reserve(stack)
   const data = join(options.dir, 'entry')
   const args = bootstrapStart({ data, meshPort: mesh.port, httpPort: client.port })
-  const entry = stack.use(await makeServer(options, { name: 'entry', cores: placed.load, args, behind: true }))
   stack.defer(() => rm(data, { recursive: true, force: true, maxRetries: 5 }))
+  const entry = stack.use(await makeServer(options, { name: 'entry', cores: placed.load, args, behind: true }))
   const { ready } = entry.process
   const entries = Array.isArray(ready.multiaddrs) ? ready.multiaddrs.map(String) : []
   const relays: RelayServer[] = []
@@ -186,8 +193,31 @@ async function makeRegions(
   }
 }
 
+/** The numbers in a list like `0-2,5`. */
+function coresIn(list: string): number[] {
+  return list.split(',').flatMap((part) => {
+    const [first = 0, last = first] = part.trim().split('-').map(Number)
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i)
+  })
+}
+
+/** A process that may run on some cores only cannot put others anywhere else: they get the same places among those. */
+export function placedOn(list: string, placed: Placement): Placement {
+  const [server, ...load] = coresIn(list)
+  const isUsual = load.every((core, i) => core === i + 1) && server === 0
+  if (placed.server === undefined || isUsual || load.length === 0 || load.some(Number.isNaN)) return placed
+  const says = `${placed.says.split(';')[0]}; servers on core ${server}, load on ${load.length === 1 ? 'core' : 'cores'} ${load}`
+  return { server: `${server}`, load: `${load}`, says }
+}
+
+/** Nothing to read it from elsewhere than on Linux, where nothing is pinned either. */
+async function allowedCores(): Promise<string> {
+  const status = await readFile('/proc/self/status', 'utf8').catch(() => '')
+  return /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? '0'
+}
+
 export async function openStage(options: StageOptions): Promise<Stage> {
-  const placed = await placement()
+  const placed = placedOn(await allowedCores(), await placement())
   await mkdir(options.dir, { recursive: true })
   return {
     dir: options.dir,
@@ -207,9 +237,11 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       return { ...it, origin: String(it.process.ready.url), inspectorPort: inspector.port }
     },
     async loader({ ca, behind = false } = {}) {
-      const it = await startLoader(systemClock, ca)
+      await using stack = new AsyncDisposableStack()
+      const it = stack.use(await startLoader(systemClock, ca))
       await pin(it.pid, placed.load)
       if (behind) setPriority(it.pid, BEHIND_NICE)
+      stack.move()
       return it
     },
     pause(ms) {

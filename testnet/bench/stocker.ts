@@ -1,5 +1,5 @@
 // Fills the store of a relay that is not running: stocker.ts DATA ACCOUNTS MESSAGES. How far it is goes to the standard error
-// output.
+// output. Where there is a channel to the process that started it, it ends with that.
 import { create } from '@bufbuild/protobuf'
 import { createAccount } from '#crypto'
 import {
@@ -110,6 +110,9 @@ async function main(data: string, accounts: number, messages: number): Promise<v
   }
 }
 
+process.on('disconnect', () => process.exit(1))
+// To listen is no reason to stay.
+process.channel?.unref()
 const [data, accounts, messages] = process.argv.slice(2)
 if (!data || !accounts || !messages) throw new Error('stocker.ts DATA ACCOUNTS MESSAGES')
 await main(data, Number(accounts), Number(messages))

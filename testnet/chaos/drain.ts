@@ -63,14 +63,14 @@ const linked = (all: readonly Metrics[]): string[] =>
 export type Drained = { readonly ms: number; readonly left: readonly string[] }
 
 /** Nobody says anything any more. `left` is empty unless it took too long. */
-export async function untilDrained(stage: Stage): Promise<Drained> {
+export async function untilDrained(stage: Stage, maxMs = DRAIN_MAX_MS): Promise<Drained> {
   const began = systemClock.monotonic()
   for (;;) {
     const threads = openThreads(stage, await standings(stage))
     const left = threads.length > 0 ? threads : owed(await metrics(stage))
     const ms = systemClock.monotonic() - began
     if (left.length === 0) return { ms, left }
-    if (ms > DRAIN_MAX_MS) return { ms, left: [...left, ...linked(await metrics(stage))] }
+    if (ms > maxMs) return { ms, left: [...left, ...linked(await metrics(stage))] }
     await pause(DRAIN_EVERY_MS)
   }
 }

@@ -40,6 +40,8 @@ export const WARM_UP_MS = 2_000
 export const CAPACITY_MS = 5_000
 /** At least, or the figure means nothing. */
 export const CAPACITY_MESSAGES = 1_000
+/** By then they have arrived, or something keeps them from it: a busy machine takes a tenth of this. */
+export const CAPACITY_MAX_MS = 2 * 60_000
 export const LOAD_SHARE = 0.5
 /** From the moment in which everything runs and is connected again. */
 export const DRAIN_MAX_MS = 120_000

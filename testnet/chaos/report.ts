@@ -31,7 +31,8 @@ export function summaryOf(runs: readonly Run[]): Summary {
   const happened = runs.flatMap(({ conducted }) => conducted.happened)
   const violations = runs.flatMap((it) => it.violations)
   const faultsMs = runs.reduce((sum, it) => sum + it.faultsMs, 0)
-  const faultsAMinute = ((kills.length + happened.length) / faultsMs) * MINUTE_MS
+  // A run that never came to its faults had none.
+  const faultsAMinute = faultsMs === 0 ? 0 : ((kills.length + happened.length) / faultsMs) * MINUTE_MS
   const sum = (of: (run: Run) => number): number => runs.reduce((all, it) => all + of(it), 0)
   const worst = (of: (run: Run) => Spread): Spread => {
     const all = runs.map(of)

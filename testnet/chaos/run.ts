@@ -6,22 +6,14 @@ import { simulatedRandom, systemClock } from '#protocol'
 import type { Dump } from '../clients/checker.ts'
 import { readJournal } from '../clients/journal.ts'
 import { sharedMs } from '../clients/orders.ts'
+import { type Capacity, measureCapacity, pace, received } from './capacity.ts'
 import { check, type Verdict, type Violation, type Written } from './checker.ts'
 import { type Conducted, createConductor } from './conductor.ts'
 import { untilDrained } from './drain.ts'
 import { type Figures, figuresOf } from './figures.ts'
-import {
-  CAPACITY_MESSAGES,
-  CAPACITY_MS,
-  DRAIN_EVERY_MS,
-  FAULTS_MS,
-  HUNG_MS,
-  LOAD_SHARE,
-  PROGRESS_MS,
-  WARM_UP_MS,
-} from './limits.ts'
+import { FAULTS_MS, HUNG_MS, LOAD_SHARE, PROGRESS_MS } from './limits.ts'
 import { createSchedule } from './schedule.ts'
-import { journalOf, openStage, PAIRS, type Planted, pause, type Stage } from './stage.ts'
+import { journalOf, openStage, PAIRS, type Planted, type Stage } from './stage.ts'
 
 export type RunOptions = {
   readonly seed: number
@@ -45,29 +37,6 @@ export type Run = {
   readonly violations: readonly Violation[]
   readonly figures: Figures
   readonly faultsMs: number
-}
-
-const received = ({ people }: Stage): number => people.reduce((sum, it) => sum + it.received(), 0)
-
-async function pace({ people }: Stage, perSecond: number): Promise<void> {
-  await Promise.all(people.map((it) => it.pace(perSecond)))
-}
-
-async function measureCapacity(stage: Stage): Promise<number> {
-  await pace(stage, 1)
-  await pause(WARM_UP_MS)
-  await pace(stage, 0)
-  await untilDrained(stage)
-  const first = received(stage)
-  await pace(stage, Number.MAX_SAFE_INTEGER)
-  while (received(stage) === first) await pause(DRAIN_EVERY_MS)
-  const [before, from] = [received(stage), sharedMs()]
-  await pause(CAPACITY_MS)
-  while (received(stage) - before < CAPACITY_MESSAGES) await pause(DRAIN_EVERY_MS)
-  const perSecond = ((received(stage) - before) / (sharedMs() - from)) * 1000
-  await pace(stage, 0)
-  await untilDrained(stage)
-  return perSecond
 }
 
 /** Tells how it goes, and whether it goes at all, until it is disposed of. */
@@ -116,19 +85,15 @@ async function writtenBy(stage: Stage): Promise<Written[]> {
 
 type Suffered = { readonly periods: readonly (readonly [number, number])[]; readonly drainedMs: readonly number[] }
 
-export async function run(options: RunOptions): Promise<Run> {
-  const { seed, rounds, kills, dir, plant, say } = options
+/** Rounds of faults, until one of them does not heal. */
+async function torment(stage: Stage, load: number, violations: Violation[], options: RunOptions) {
+  const { seed, rounds, kills, say } = options
   const random = simulatedRandom(seed)
-  await using stage = await openStage({ dir, random: simulatedRandom(seed + 1), plant })
-  const violations: Violation[] = []
-  const capacity = await measureCapacity(stage)
-  const load = capacity * LOAD_SHARE
   const threads = 2 * PAIRS.length
-  say(`seed ${seed}: ${capacity.toFixed(0)} messages/s at most, so ${load.toFixed(0)}/s`)
   const conductor = createConductor(stage, random)
   const schedule = createSchedule(stage.cast, random)
   const periods: [number, number][] = []
-  const drained: number[] = []
+  const drainedMs: number[] = []
   for (let round = 1; round <= rounds; round++) {
     const share = (upTo: number): number => Math.floor((kills * upTo) / rounds)
     using _ = progress(stage, () => `round ${round}: ${conductor.conducted().kills.length} of ${kills} kills`, options)
@@ -140,16 +105,35 @@ export async function run(options: RunOptions): Promise<Run> {
     if (conductor.conducted().faults.length > 0) break
     await pace(stage, 0)
     const { ms, left } = await untilDrained(stage)
-    drained.push(ms)
+    drainedMs.push(ms)
     for (const what of left) violations.push({ class: 'lost', what: `not drained: ${what}` })
     say(`round ${round} of ${rounds}: drained ${ms.toFixed(0)} ms after everything had healed`)
     if (left.length > 0) break
   }
-  return await judged(stage, { periods, drainedMs: drained }, conductor.conducted(), violations, {
-    seed,
-    capacity,
-    load,
-  })
+  return { suffered: { periods, drainedMs }, conducted: conductor.conducted() }
+}
+
+const UNHARMED = {
+  suffered: { periods: [], drainedMs: [] },
+  conducted: { kills: [], happened: [], faults: [] },
+} as const
+
+async function capacityOf(stage: Stage, options: RunOptions): Promise<Capacity> {
+  using _ = progress(stage, () => 'before any fault', options)
+  return await measureCapacity(stage)
+}
+
+export async function run(options: RunOptions): Promise<Run> {
+  const { seed, dir, plant, say } = options
+  await using stage = await openStage({ dir, random: simulatedRandom(seed + 1), plant })
+  const { perSecond: capacity, left } = await capacityOf(stage, options)
+  const load = capacity * LOAD_SHARE
+  const violations = left.map((what): Violation => ({ class: 'lost', what: `before any fault: ${what}` }))
+  if (left.length > 0) say(`seed ${seed}: messages do not arrive, so there is no need for faults`)
+  else say(`seed ${seed}: ${capacity.toFixed(0)} messages/s at most, so ${load.toFixed(0)}/s`)
+  const { suffered, conducted } = left.length > 0 ? UNHARMED : await torment(stage, load, violations, options)
+  using _ = progress(stage, () => 'judging', options)
+  return await judged(stage, suffered, conducted, violations, { seed, capacity, load })
 }
 
 /** What holds however a run ends. */

@@ -1,6 +1,5 @@
 // The other end of device.ts: one client as a process, asked and listened to by messages.
 import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { ParleyError, systemClock } from '#protocol'
@@ -45,7 +44,12 @@ type Waiting = { readonly resolve: (value: unknown) => void; readonly reject: (e
 function listen(child: ChildProcess, name: string) {
   const waiting = new Map<number, Waiting>()
   const faults: string[] = []
-  const state = { received: 0, ready: Promise.withResolvers<void>(), moved: Promise.withResolvers<void>(), gone: false }
+  const state = {
+    received: 0,
+    ready: Promise.withResolvers<void>(),
+    moved: Promise.withResolvers<void>(),
+    gone: undefined as Error | undefined,
+  }
   const move = (): void => {
     state.moved.resolve()
     state.moved = Promise.withResolvers<void>()
@@ -62,14 +66,16 @@ function listen(child: ChildProcess, name: string) {
     }
     move()
   })
-  child.on('exit', (code, signal) => {
-    state.gone = true
-    const error = new Error(`the client of ${name} has ended (${signal ?? `code ${code}`})`)
+  const lost = (why: string): void => {
+    state.gone ??= new Error(`the client of ${name} ${why}`)
     state.ready.promise.catch(() => undefined)
-    state.ready.reject(error)
-    for (const { reject } of waiting.values()) reject(error)
+    state.ready.reject(state.gone)
+    for (const { reject } of waiting.values()) reject(state.gone)
     move()
-  })
+  }
+  child.on('exit', (code, signal) => lost(`has ended (${signal ?? `code ${code}`})`))
+  // Also when an order cannot be handed to it, shortly before it is known that it ended.
+  child.on('error', (error) => lost(`cannot be reached: ${error.message}`))
   return { waiting, faults, state }
 }
 
@@ -92,18 +98,21 @@ export async function startClient(person: Person): Promise<Client> {
     env: { ...process.env, NODE_COMPILE_CACHE: COMPILED, ...person.preload.env },
   })
   closeSync(errors)
-  const exited = once(child, 'exit')
+  const { promise: exited, resolve: hasExited } = Promise.withResolvers<void>()
+  child.once('exit', () => hasExited())
   const { waiting, faults, state } = listen(child, person.name)
   let ids = 0
-  const ask = (order: Order): Promise<unknown> => {
+  const ask = async (order: Order): Promise<unknown> => {
+    if (state.gone) throw state.gone
     const id = ++ids
     const { promise, resolve, reject } = Promise.withResolvers<unknown>()
     waiting.set(id, { resolve, reject })
     child.send({ id, order })
-    return promise
+    return await promise
   }
   const stop = async (): Promise<void> => {
-    if (state.gone) return
+    // One that cannot be reached any more may still be there.
+    if (state.gone) return void child.kill('SIGKILL')
     ask({ do: 'close' }).catch(() => undefined)
     await within(CLIENT_MS, `closing ${person.name}`, exited).finally(() => child.kill('SIGKILL'))
   }
@@ -128,7 +137,7 @@ export async function startClient(person: Person): Promise<Client> {
       }
     },
     signal: (signal) => void child.kill(signal),
-    exited: exited.then(() => undefined),
+    exited,
     stop,
     [Symbol.asyncDispose]: stop,
   }

@@ -27,7 +27,7 @@ export type Findings = {
 export type FuzzOptions = {
   readonly seed: number
   readonly executions: number
-  /** Before each input. */
+  /** Before each input; `done` of those that count were before it: kept ones and examples do not. */
   readonly about?: (bytes: Uint8Array, done: number) => void
 }
 
@@ -102,18 +102,21 @@ export async function fuzz(decoder: Decoder, { seed, executions, about }: FuzzOp
   const busyBefore = busyMs()
   const examples = await decoder.examples()
   const search = new Search(decoder, examples)
-  for (const { file, bytes } of keptInputs(decoder)) await search.take(bytes, file)
+  const take = (bytes: Uint8Array, kept: string | undefined, done = 0): Promise<Judged> => {
+    about?.(bytes, done)
+    return search.take(bytes, kept)
+  }
+  for (const { file, bytes } of keptInputs(decoder)) await take(bytes, file)
   for (const [i, example] of examples.entries()) {
-    const { accepted, outcome } = await search.take(example, undefined)
+    const { accepted, outcome } = await take(example, undefined)
     if (!accepted)
       search.faults.push({ what: `example ${i + 1} is refused: ${outcome}`, bytes: example, kept: undefined })
   }
-  for (const bytes of decoder.refusedExamples?.() ?? []) await search.take(bytes, undefined)
+  for (const bytes of decoder.refusedExamples?.() ?? []) await take(bytes, undefined)
   const chance = chanceOf(seedOf(seed, decoder.name))
   for (let done = 0; done < executions; done++) {
     const bytes = nextInput(decoder, chance, search.pool)
-    about?.(bytes, done)
-    await search.take(bytes, undefined)
+    await take(bytes, undefined, done)
   }
   const { accepted, outcomes, slowestMs, most, faults } = search
   return {

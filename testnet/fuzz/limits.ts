@@ -36,6 +36,8 @@ export const MEND_EVERY = 4
 
 /** Nothing came back from a worker for this long: its input hangs. */
 export const HANG_MS = 10_000
+/** The same before its first input, while it loads programs and makes examples. */
+export const BEGIN_MS = 120_000
 export const WATCH_MS = 1_000
 export const WORKER_HEAP_MB = 768
 export const PROGRESS_MS = 10_000

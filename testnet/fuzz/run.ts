@@ -4,9 +4,9 @@ import { systemClock, type Timer } from '#protocol'
 import type { Decoder } from '#protocol/decoders'
 import type { Covered } from './coverage.ts'
 import type { Findings } from './fuzz.ts'
-import { HANG_MS, WATCH_MS, WORKER_HEAP_MB, WORKERS } from './limits.ts'
+import { BEGIN_MS, HANG_MS, WATCH_MS, WORKER_HEAP_MB, WORKERS } from './limits.ts'
 import type { Folder } from './registry.ts'
-import { SHARED_HEADER_BYTES, type Task } from './task.ts'
+import { SHARED_HEADER_BYTES, SHARED_NUMBERS, type Task } from './task.ts'
 
 export type Outcome = { readonly findings: Findings; readonly covered: Covered | undefined }
 
@@ -16,12 +16,26 @@ const SHARED_MAX_BYTES = 10 * 1024 * 1024
 
 /** What is known of a thread that did not come to its end. */
 function brokenOff(name: string, shared: SharedArrayBuffer, what: string, tookMs: number): Outcome {
-  const [executions = 0, length = 0] = new Int32Array(shared, 0, 2)
+  const [executions = 0, length = 0, begun = 0] = new Int32Array(shared, 0, SHARED_NUMBERS)
   const bytes = new Uint8Array(shared, SHARED_HEADER_BYTES, length).slice()
+  // Before the first input there is none to keep.
+  const kept = begun === 0 ? 'none yet' : undefined
   const none = { accepted: 0, outcomes: 0, slowestMs: 0, most: { madeBytes: 0, bytes: 0 } }
   return {
-    findings: { name, executions, ...none, tookMs, busyMs: tookMs, faults: [{ what, bytes, kept: undefined }] },
+    findings: { name, executions, ...none, tookMs, busyMs: tookMs, faults: [{ what, bytes, kept }] },
     covered: undefined,
+  }
+}
+
+/** Says what is wrong once nothing has moved for too long. The first inputs are the ones that failed before: they count too. */
+export function hangWatch(numbers: Int32Array, startedMs: number): (nowMs: number) => string | undefined {
+  let seen = { begun: 0, atMs: startedMs }
+  return (nowMs) => {
+    const begun = numbers[2]!
+    if (begun !== seen.begun) seen = { begun, atMs: nowMs }
+    const ms = nowMs - seen.atMs
+    if (ms <= (begun === 0 ? BEGIN_MS : HANG_MS)) return undefined
+    return `does not ${begun === 0 ? 'begin' : 'end'}: ${Math.round(ms)} ms and counting`
   }
 }
 
@@ -36,7 +50,7 @@ async function runOne(
   const shared = new SharedArrayBuffer(
     SHARED_HEADER_BYTES + Math.min(SHARED_MAX_BYTES, 2 * decoder.maxBytes + 64 * 1024),
   )
-  const numbers = new Int32Array(shared, 0, 2)
+  const numbers = new Int32Array(shared, 0, SHARED_NUMBERS)
   const { name } = decoder
   const task: Task = { folder, name, seed, executions, shared }
   const started = systemClock.monotonic()
@@ -52,12 +66,10 @@ async function runOne(
   const watched = { name, done: () => numbers[0]! }
   running.add(watched)
   let timer: Timer
-  let seen = { done: -1, at: started }
+  const hang = hangWatch(numbers, started)
   const watch = (): void => {
-    const done = numbers[0]!
-    const now = systemClock.monotonic()
-    if (done !== seen.done || done === 0) seen = { done, at: now }
-    if (now - seen.at > HANG_MS) broken(`does not end: ${Math.round(now - seen.at)} ms and counting`)
+    const what = hang(systemClock.monotonic())
+    if (what !== undefined) broken(what)
     else timer = systemClock.after(WATCH_MS, watch)
   }
   timer = systemClock.after(WATCH_MS, watch)

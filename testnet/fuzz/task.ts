@@ -9,5 +9,9 @@ export type Task = {
   readonly shared: SharedArrayBuffer
 }
 
-/** How many are done and how long the input is, then the input. */
-export const SHARED_HEADER_BYTES = 8
+/**
+ * What a thread tells while it works, where it can be read though the thread hangs: how many executions are done, how long
+ * the input under way is, how many were begun, kept ones and examples included; then the input.
+ */
+export const SHARED_NUMBERS = 3
+export const SHARED_HEADER_BYTES = SHARED_NUMBERS * Int32Array.BYTES_PER_ELEMENT

@@ -5,7 +5,7 @@ import { type Covered, startCoverage } from './coverage.ts'
 import { fuzz } from './fuzz.ts'
 import { COVERED_EXECUTIONS } from './limits.ts'
 import { decodersOf } from './registry.ts'
-import { SHARED_HEADER_BYTES, type Task } from './task.ts'
+import { SHARED_HEADER_BYTES, SHARED_NUMBERS, type Task } from './task.ts'
 
 async function work({ folder, name, seed, executions, shared }: Task): Promise<void> {
   // Refusals are made to be caught, and a stack is most of what one costs; judge.ts asks again for those that matter.
@@ -14,7 +14,7 @@ async function work({ folder, name, seed, executions, shared }: Task): Promise<v
   rememberSignatures()
   const decoder = (await decodersOf(folder)).find((one) => one.name === name)
   if (!decoder) throw new Error(`no decoder ${name}`)
-  const numbers = new Int32Array(shared, 0, 2)
+  const numbers = new Int32Array(shared, 0, SHARED_NUMBERS)
   const input = new Uint8Array(shared, SHARED_HEADER_BYTES)
   let covered: Covered | undefined
   const about = (bytes: Uint8Array, done: number): void => {
@@ -23,6 +23,7 @@ async function work({ folder, name, seed, executions, shared }: Task): Promise<v
     numbers[0] = done
     numbers[1] = shown.length
     input.set(shown)
+    numbers[2]!++
   }
   const findings = await fuzz(decoder, { seed, executions, about })
   covered ??= coverage.take()

@@ -27,6 +27,8 @@ export class Fleet {
         return this.#group(order.group).send(order.each, order.flight)
       case 'mark':
         return this.#group(order.group).tally.mark()
+      case 'forget-faults':
+        return this.#group(order.group).tally.forgetFaults()
       case 'stop':
         return this.#group(order.group).stop()
       case 'readers-on':

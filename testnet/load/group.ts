@@ -73,10 +73,13 @@ export class Group {
 
   async stop(): Promise<void> {
     this.#open = false
-    const late = Promise.withResolvers<void>()
-    const timer = systemClock.after(STOP_MAX_MS, late.resolve)
-    await Promise.race([Promise.all(this.#lanes.map(({ pair }) => pair.stop())), late.promise])
+    const late = Promise.withResolvers<true>()
+    const timer = systemClock.after(STOP_MAX_MS, () => late.resolve(true))
+    const all = Promise.all(this.#lanes.map(({ pair }) => pair.stop()))
+    const isLate = await Promise.race([all.then(() => false), late.promise])
     timer.cancel()
+    // Not otherwise: whoever was told to start again meanwhile has something on its way.
+    if (!isLate) return
     for (const { pair } of this.#lanes) if (!pair.isIdle) this.tally.fault(`still on its way: ${pair.where}`)
   }
 

@@ -29,16 +29,21 @@ export async function startLoader(clock: Clock, ca: string | undefined): Promise
     if ('error' in told) asked?.reject(new ParleyError('unreachable', `a load process: ${told.error}`))
     else asked?.resolve(told.value)
   })
-  child.on('exit', (code, signal) => {
-    const error = new ParleyError('unreachable', `a load process ended (${signal ?? `code ${code}`})`)
-    ready.reject(error)
-    for (const { reject } of waiting.values()) reject(error)
-  })
+  let gone: ParleyError | undefined
+  const lost = (why: string): void => {
+    gone ??= new ParleyError('unreachable', `a load process ${why}`)
+    ready.reject(gone)
+    for (const { reject } of waiting.values()) reject(gone)
+  }
+  child.on('exit', (code, signal) => lost(`ended (${signal ?? `code ${code}`})`))
+  // Also when an order cannot be handed to it, shortly before it is known that it ended.
+  child.on('error', (error) => lost(`cannot be reached: ${error.message}`))
   await ready.promise
   let ids = 0
   return {
     pid: child.pid ?? 0,
     async ask<T>(order: Order): Promise<T> {
+      if (gone) throw gone
       const id = ++ids
       const { promise, resolve, reject } = Promise.withResolvers<unknown>()
       waiting.set(id, { resolve, reject })

@@ -39,6 +39,8 @@ export type Order =
   | { readonly do: 'send'; readonly group: string; readonly each: number; readonly flight: number }
   /** Answers with `Marked`. */
   | { readonly do: 'mark'; readonly group: string }
+  /** What went wrong so far is nobody's fault who comes now. */
+  | { readonly do: 'forget-faults'; readonly group: string }
   /** Sends nothing more; answers when nothing is on its way. */
   | { readonly do: 'stop'; readonly group: string }
   /** Readers sign in and take what they are behind; answers with `CaughtUp` when they have everything. */

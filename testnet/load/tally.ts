@@ -33,6 +33,11 @@ export class Tally {
     if (this.#faults.length < FAULTS_KEPT) this.#faults.push(what)
   }
 
+  /** For whoever has to tell the faults of one row from those of another. */
+  forgetFaults(): void {
+    this.#faults.length = 0
+  }
+
   /** What was counted since the last call; faults stay. */
   mark(): Marked {
     const now = systemClock.monotonic()

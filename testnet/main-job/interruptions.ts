@@ -60,6 +60,16 @@ function pipeGate(printed: Printed, count: number, alive: () => boolean): (line:
   }
 }
 
+/** Until the pipe has taken lines that are not printed; or all of them, and then there may be none. */
+async function untilInFlight(sender: Sender, printed: Printed, count: number): Promise<void> {
+  const since = systemClock.monotonic()
+  while (sender.fed() <= printed.texts.size && sender.fed() < count) {
+    if (systemClock.monotonic() - since > STUCK_MS)
+      throw new Error(`parley send has taken ${sender.fed()} of ${count} lines, nothing new for ${STUCK_MS} ms`)
+    await pause(POLL_MS)
+  }
+}
+
 async function bothKilled(way: Way): Promise<Measured> {
   const { stage, pair, from, to, lines } = way
   const reader = await clientOf(stage, to)
@@ -90,7 +100,7 @@ async function bothKilled(way: Way): Promise<Measured> {
   }
   for (const part of KILL_AT) {
     await progress(Math.ceil(lines.length * part))
-    while (sender.fed() <= printed.texts.size) await pause(POLL_MS)
+    await untilInFlight(sender, printed, lines.length)
     alive.is = false
     const atMs = sharedMs()
     await Promise.all([sender.kill(), receiver.kill('SIGKILL')])

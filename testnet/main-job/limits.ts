@@ -3,6 +3,8 @@
 /** Lines of one phase in one direction: the long form, and the one in the suite. */
 export const LINES_LONG = 10_000
 export const LINES_SHORT = 1_000
+/** With fewer, everything has arrived before a process can be killed in the middle of it. */
+export const LINES_MIN = 1_000
 /** Messages that go alone, each after the one before has arrived. */
 export const LONE_MESSAGES = 200
 /** Shares of the receiver's cursor at which a relay is killed. */

@@ -80,8 +80,9 @@ function noteOf(kill: Kill & { readonly inFlight: number }, received: Times['rec
   const from = after.findLastIndex(([, ms]) => ms < kill.atMs)
   const gap = longestGap(after.slice(Math.max(0, from)))
   const away = kill.upMs - kill.atMs
-  const more = gap.from + gap.ms - kill.upMs
-  return `${kill.what} away ${away.toFixed(0)} ms, ${kill.inFlight} in flight, next message ${more.toFixed(0)} ms after it was up`
+  const next =
+    gap.ms === 0 ? 'no message' : `next message ${(gap.from + gap.ms - kill.upMs).toFixed(0)} ms after it was up`
+  return `${kill.what} away ${away.toFixed(0)} ms, ${kill.inFlight} in flight, ${next}`
 }
 
 /** Resident memory, bytes; 0 when it cannot be told. */

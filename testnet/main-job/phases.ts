@@ -150,7 +150,11 @@ async function untilOnTheWay(sender: Client, more: () => boolean, start: number,
   do {
     const before = now
     if (!more()) return
-    while (now <= before) now = await storedBy(sender)
+    const since = sharedMs()
+    while (now <= before) {
+      if (sharedMs() - since > STUCK_MS) throw new Error(`${now - start} lines handed over, no more for ${STUCK_MS} ms`)
+      now = await storedBy(sender)
+    }
   } while (now - start <= arrived())
 }
 

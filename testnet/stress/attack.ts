@@ -13,12 +13,14 @@ export type Attack = {
   readonly honest: 'within' | 'between'
   /** How long it lasts at least, whatever was asked for: what it is about takes that long. */
   readonly leastMs?: number
+  /** The relay has its load before it as well, and no longer afterwards: that it is faster then says nothing. */
+  readonly loaded?: true
   /** Makes ready (not measured); what it returns runs until `stopped`, and says what it did and what was wrong. */
   prepare(order: AttackOrder): Promise<(stopped: Stopped) => Promise<Attacked>>
 }
 
 export type Done = { readonly did: string; readonly faults?: readonly string[] }
-/** `times`: how often it did what it does, for its rate. */
+/** `times`: how often it did what it does, for its rate. One that never did shows nothing, and its row has failed. */
 export type Attacked = Done & { readonly times: number }
 export type Stopped = { readonly now: () => boolean; readonly promise: Promise<void> }
 

@@ -112,7 +112,7 @@ export const dhtPuts: Attack = {
         if (await peer.put(north.peerId, key, value)) stored++
       })
       await peer[Symbol.asyncDispose]()
-      return { did: `${next} puts, ${stored} stored`, times: next }
+      return { did: `${next} puts, ${stored} stored`, times: stored }
     }
   },
 }

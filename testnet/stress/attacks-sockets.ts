@@ -8,6 +8,12 @@ const SLOW_SOCKETS = 1_000
 /** Beyond the time that a relay gives to headers. */
 const SLOW_LEAST_MS = 13_000
 const FRAGMENT_SOCKETS = 50
+/** Beyond the time that a relay gives to a socket that it closes. */
+const FRAGMENT_CUT_MAX_MS = 3_000
+/** A row is named for 5,000 in ten seconds: an even pace for as long as it lasts, so that no part of it is quiet. */
+const RECONNECTS_PER_SECOND = 500
+/** Rows of the store that one of them may read. */
+const RECONNECT_READS_MAX = 2
 const HONEST_EVERY_MS = 500
 const quiet = { opened: () => undefined, message: () => undefined, closed: () => undefined }
 
@@ -62,10 +68,12 @@ export const idleSessions: Attack = {
       const work = async (): Promise<void> => {
         for (let person = all[next++]; person; person = all[next++]) {
           await signIn(person, quiet).then(
-            (socket) => open.push(socket),
+            (socket) => {
+              open.push(socket)
+              if (!stopped.now()) inTime++
+            },
             (error: Error) => faults.push(`a sign-in failed: ${error.message.slice(0, 100)}`),
           )
-          if (!stopped.now()) inTime++
         }
       }
       await Promise.all(Array.from({ length: 16 }, work))
@@ -122,23 +130,29 @@ export const tinyFragments: Attack = {
       await over(stopped, FRAGMENT_SOCKETS, async () => {
         const socket = await dialTcp(north.host, north.clientPort)
         if (!socket) return pause(20)
-        const { promise, resolve } = Promise.withResolvers<void>()
-        socket.on('close', () => {
-          cut++
-          resolve()
+        const [answered, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+        let said = false
+        socket.on('close', closed.resolve)
+        socket.once('data', (answer) => {
+          said = `${answer}`.startsWith('HTTP/1.1 101')
+          if (said) socket.write(burst)
+          answered.resolve()
         })
-        socket.once('data', () => socket.write(burst))
         socket.write(upgradeRequest(`${north.host}:${north.clientPort}`))
         socket.resume()
-        await Promise.race([promise, pause(2_000)])
+        await Promise.race([answered.promise, closed.promise, pause(FRAGMENT_CUT_MAX_MS)])
+        if (said) await Promise.race([closed.promise, pause(FRAGMENT_CUT_MAX_MS)])
+        // What came while this process stood in line for a core is heard first. And now: our own end would count as a cut.
+        await new Promise(setImmediate)
+        if (said) rounds++
+        if (said && socket.destroyed) cut++
         socket.destroy()
-        rounds++
         await pause(50)
       })
       return {
         did: `${rounds} messages of 50 fragments, ${cut} cut`,
         times: rounds,
-        faults: cut < rounds - FRAGMENT_SOCKETS ? ['not all were cut'] : [],
+        faults: cut < rounds ? [`${rounds - cut} of ${rounds} were not cut within ${FRAGMENT_CUT_MAX_MS} ms`] : [],
       }
     }
   },
@@ -153,23 +167,33 @@ export const reconnects: Attack = {
   async prepare({ north }) {
     const all = await people(north.origin, 128)
     for (const person of all) (await signIn(person, quiet)).destroy()
-    const before = await rowReads(north.origin)
     return async (stopped) => {
-      let done = 0
+      // Here: whatever the relay did before the attack is not what reconnects cost.
+      const [before, began] = [await rowReads(north.origin), systemClock.monotonic()]
+      let [tried, done] = [0, 0]
       const faults: string[] = []
+      const isDue = (): boolean =>
+        tried < ((systemClock.monotonic() - began) * RECONNECTS_PER_SECOND) / 1_000 && !stopped.now()
       await over(stopped, 32, async (i) => {
         const mine = all.filter((_, at) => at % 32 === i)
         for (const person of mine) {
-          if (stopped.now() || done >= 5_000) return pause(50)
+          while (!isDue()) {
+            if (stopped.now()) return
+            await pause(20)
+          }
+          tried++
           await signIn(person, quiet).then(
-            (socket) => socket.destroy(),
+            (socket) => {
+              done++
+              socket.destroy()
+            },
             (error: Error) => faults.push(error.message.slice(0, 100)),
           )
-          done++
         }
       })
       const reads = ((await rowReads(north.origin)) - before) / Math.max(1, done)
-      if (reads > 2) faults.push(`${reads.toFixed(2)} reads of rows a reconnect`)
+      // A number that the relay does not tell is none that is low enough.
+      if (!(reads <= RECONNECT_READS_MAX)) faults.push(`${reads.toFixed(2)} reads of rows a reconnect`)
       return {
         did: `${done} reconnects, ${reads.toFixed(2)} reads of rows each`,
         times: done,

@@ -63,7 +63,7 @@ export async function fullStore({ process, origin, file, loader }: FullStore): P
       const others = Object.keys(verdicts).filter((field) => field !== WAIT && field !== BEHIND)
       const waits = verdicts[WAIT] ?? 0
       return {
-        did: `told to wait ${waits} times; ${read.entries} read meanwhile; afterwards all that was said arrived`,
+        did: `told to wait ${waits} times; ${read.entries} read meanwhile; afterwards ${faults.length > 0 ? 'not ' : ''}all that was said arrived`,
         faults: [
           ...faults.map((fault) => `people of the full region: ${fault}`),
           ...(waits === 0 ? ['nobody was told to wait'] : []),

@@ -1,13 +1,20 @@
 // How a relay is put under pressure, and what it has to stand. Times in milliseconds.
 
-/** First, so that a relay is measured that people use; then until it is idle, for as long as the attack lasts at most. */
+/** First, so that a relay is measured that people use; then until it is idle, or as if it had to become so. */
 export const IN_USE_MS = 2_000
 export const IN_USE_FLIGHT = 64
-/** Of one row: quiet before, attack, quiet after. */
-export const BEFORE_MS = 4_000
+/** Of one row: as long before the attack as after it. */
+export const QUIET_MS = 4_000
 export const ATTACK_MS = 12_000
 /** After all garbage was collected. */
 export const SETTLE_MS = 2_000
+/** After an attack, whose last bytes are still on their way: until relays use no more of a core than before, and this. */
+export const CALM_SHARE = 0.1
+export const CALM_EVERY_MS = 1_000
+/** One after the other. */
+export const CALM_SECONDS = 2
+/** At most: what goes on for longer is part of the row. */
+export const CALM_MAX_MS = 12_000
 /** Less than 3 MB of new rows may wait longer than this for a checkpoint (STORE_CHECKPOINT_REST_MS). */
 export const AFTER_MAX_MS = 24_000
 export const AFTER_EVERY_MS = 2_000

@@ -2,27 +2,31 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { join } from 'node:path'
 import { type Clock, ParleyError, systemClock } from '#protocol'
-import { behindAll, besideAll, pin } from '../bench/cpu.ts'
-import { median, untilIdle } from '../bench/measure.ts'
+import { behindAll, besideAll, cpuMs, pin } from '../bench/cpu.ts'
+import { untilIdle } from '../bench/measure.ts'
 import { memoryOf } from '../bench/memory.ts'
 import type { RelayServer, Stage } from '../bench/stage.ts'
 import { Histogram } from '../load/histogram.ts'
 import type { Loader } from '../load/loader.ts'
 import type { Marked } from '../load/orders.ts'
 import type { Done } from './attack.ts'
+import { type Allowed, judge, type Verdict } from './judge.ts'
 import {
   AFTER_EVERY_MS,
   AFTER_MAX_MS,
   ATTACKER_READY_MAX_MS,
   ATTACKER_STOP_MAX_MS,
   BACK_WITHIN,
-  BEFORE_MS,
+  CALM_EVERY_MS,
+  CALM_MAX_MS,
+  CALM_SECONDS,
+  CALM_SHARE,
   HONEST_ARRIVES_MAX_MS,
   HONEST_PER_SECOND,
   IN_USE_FLIGHT,
   IN_USE_MS,
-  LATENCY_FLOOR_MS,
   MEMORY_GROWTH_MAX_BYTES,
+  QUIET_MS,
   SETTLE_MS,
   SLICE_MS,
 } from './limits.ts'
@@ -39,32 +43,26 @@ export type Pressure = AsyncDisposable & {
   stop(): Promise<Done>
 }
 
-export type RowResult = {
+export type RowResult = Verdict & {
   readonly id: string
   readonly did: string
-  readonly beforeMs: number
-  readonly duringMs: number
   readonly grownBytes: number
   /** Heap afterwards, of what it was before. */
   readonly back: number
   readonly worstHealthMs: number
-  readonly where: { readonly before: Where; readonly during: Where } | undefined
-  /** Honest people noticed more than they may: what a machine that does other things can cause as well. */
-  readonly slow: string | undefined
-  readonly faults: readonly string[]
+  readonly where: { readonly before: Where; readonly during: Where; readonly after: Where } | undefined
 }
 
 /** Pairs of a load process that talk. */
 export type Honest = { readonly loader: Loader; readonly group: string }
 
-export type RowOptions = {
+export type RowOptions = Allowed & {
   readonly id: string
   /** The first is under pressure; its inspector listens. */
   readonly relays: readonly [RelayServer, ...RelayServer[]]
   /** Where a CPU profile of the relay during the attack goes. */
   readonly profile: string | undefined
   readonly honest: Honest
-  readonly p99Factor: number
   readonly attackMs: number
   readonly pressure: Pressure
 }
@@ -75,6 +73,7 @@ const PROGRAM = join(import.meta.dirname, 'attacker.ts')
 function hearing(child: ChildProcess, clock: Clock): (is: AttackSays['is'], maxMs: number) => Promise<AttackSays> {
   const heard: AttackSays[] = []
   const waiting: ((told: AttackSays | Error) => void)[] = []
+  let gone: Error | undefined
   const tell = (told: AttackSays | Error): void => {
     for (const wake of waiting.splice(0)) wake(told)
   }
@@ -82,7 +81,13 @@ function hearing(child: ChildProcess, clock: Clock): (is: AttackSays['is'], maxM
     heard.push(told)
     tell(told)
   })
-  child.on('exit', (code, signal) => tell(new Error(`the attacker ended (${signal ?? `code ${code}`})`)))
+  const lost = (why: string): void => {
+    gone ??= new Error(`the attacker ${why}`)
+    tell(gone)
+  }
+  child.on('exit', (code, signal) => lost(`ended (${signal ?? `code ${code}`})`))
+  // Also what cannot be handed to it, when it is about to be known that it ended.
+  child.on('error', (error) => lost(`cannot be reached: ${error.message}`))
   return async (is, maxMs) => {
     const late = Promise.withResolvers<Error>()
     const timer = clock.after(maxMs, () => late.resolve(new Error(`the attacker is not ${is} after ${maxMs} ms`)))
@@ -92,6 +97,7 @@ function hearing(child: ChildProcess, clock: Clock): (is: AttackSays['is'], maxM
         if (failed?.is === 'failed') throw new Error(failed.error)
         const found = heard.find((told) => told.is === is)
         if (found) return found
+        if (gone) throw new ParleyError('unreachable', gone.message)
         const next = await Promise.race([
           new Promise<AttackSays | Error>((resolve) => waiting.push(resolve)),
           late.promise,
@@ -105,20 +111,18 @@ function hearing(child: ChildProcess, clock: Clock): (is: AttackSays['is'], maxM
 }
 
 /** An attack in a process of its own. Resolves when it is ready. */
-export async function attackBy(order: AttackOrder, { placed }: Stage): Promise<Pressure> {
+export async function attackBy(order: AttackOrder, { placed }: Pick<Stage, 'placed'>): Promise<Pressure> {
+  await using stack = new AsyncDisposableStack()
   const child = fork(PROGRAM, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  stack.defer(() => void child.kill('SIGKILL'))
   const hear = hearing(child, systemClock)
-  if (child.pid !== undefined) {
-    await pin(child.pid, placed.load)
-  }
+  if (child.pid !== undefined) await pin(child.pid, placed.load)
   child.send(order)
-  await hear('ready', ATTACKER_READY_MAX_MS).catch((error: unknown) => {
-    child.kill('SIGKILL')
-    throw error
-  })
+  await hear('ready', ATTACKER_READY_MAX_MS)
   // Attackers are other machines. Here they have all that is left of the other core, and take nothing from those who
   // measure there.
   if (child.pid !== undefined) await behindAll(child.pid)
+  const owned = stack.move()
   let wentMs = 0
   return {
     pid: child.pid,
@@ -135,40 +139,59 @@ export async function attackBy(order: AttackOrder, { placed }: Stage): Promise<P
       child.kill('SIGKILL')
       if (told.is !== 'done') return { did: '' }
       const { did, times, faults } = told
-      return { did: `${did}: ${(times / seconds).toFixed(0)} a second`, faults }
+      const idle = times === 0 ? ['the attack did nothing at all: whatever was measured is no answer to it'] : []
+      return { did: `${did}: ${(times / seconds).toFixed(0)} a second`, faults: [...idle, ...faults] }
     },
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL')
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
 
-type Slices = { readonly p99Ms: number; readonly faults: readonly string[] }
-
-/** The median over slices of the 99th percentile in each; a slice in which nothing arrived counts as endless. */
-async function slices(stage: Stage, { loader, group }: Honest, ms: number): Promise<Slices> {
+/** The 99th percentile in each slice, ms; one in which nothing arrived counts as endless. */
+async function slices(stage: Stage, { loader, group }: Honest, ms: number): Promise<readonly number[]> {
   const found: number[] = []
-  let faults: readonly string[] = []
   await loader.ask<Marked>({ do: 'mark', group })
   for (let passed = 0; passed < ms; passed += SLICE_MS) {
     await stage.pause(SLICE_MS)
-    const marked = await loader.ask<Marked>({ do: 'mark', group })
-    const p99 = new Histogram().add(marked.latency).percentile(0.99) / 1_000
+    const { latency } = await loader.ask<Marked>({ do: 'mark', group })
+    const p99 = new Histogram().add(latency).percentile(0.99) / 1_000
     found.push(Number.isNaN(p99) ? Number.POSITIVE_INFINITY : p99)
-    faults = marked.faults
   }
-  return { p99Ms: median(found), faults }
+  return found
 }
 
-/** Everything that honest people said arrives, once the pressure is over. */
+/** Everything that honest people said arrives, once the pressure is over. Says what went wrong for them in this row. */
 async function arrived(stage: Stage, { loader, group }: Honest): Promise<readonly string[]> {
   const stopped = loader.ask({ do: 'stop', group }).then(() => true)
   stopped.catch(() => undefined)
-  if (await Promise.race([stopped, stage.pause(HONEST_ARRIVES_MAX_MS).then(() => false)])) return []
+  const inTime = await Promise.race([stopped, stage.pause(HONEST_ARRIVES_MAX_MS).then(() => false)])
+  // What is still on its way is named when it stops waiting, and must not be noted in the next row.
+  if (!inTime) await stopped
   const { faults } = await loader.ask<Marked>({ do: 'mark', group })
-  return [
-    `honest messages did not arrive within ${HONEST_ARRIVES_MAX_MS} ms: ${faults.join('; ') || 'no session was lost'}`,
-  ]
+  const late = inTime ? [] : [`honest messages did not arrive within ${HONEST_ARRIVES_MAX_MS} ms`]
+  return [...late, ...faults.map((fault) => `honest traffic: ${fault}`)]
+}
+
+type Used = { readonly cpuMs: number; readonly atMs: number }
+
+async function usedBy(relays: readonly RelayServer[]): Promise<Used> {
+  const all = await Promise.all(relays.map(({ process }) => cpuMs(process.pid ?? 0)))
+  return { cpuMs: all.reduce((sum, it) => sum + it, 0), atMs: systemClock.monotonic() }
+}
+
+/** Of a core. */
+const shareOf = (from: Used, to: Used): number => (to.cpuMs - from.cpuMs) / (to.atMs - from.atMs)
+
+/** Until relays do no more than they did in the quiet before, with the same honest traffic. */
+async function untilCalm(stage: Stage, relays: readonly RelayServer[], share: number): Promise<void> {
+  let from = await usedBy(relays)
+  let calm = 0
+  for (let passed = 0; passed < CALM_MAX_MS && calm < CALM_SECONDS; passed += CALM_EVERY_MS) {
+    await stage.pause(CALM_EVERY_MS)
+    const to = await usedBy(relays)
+    // Where nothing is known about CPU time this is a pause.
+    calm = shareOf(from, to) > share + CALM_SHARE ? 0 : calm + 1
+    from = to
+  }
 }
 
 /** What is in use when all garbage is gone. */
@@ -198,47 +221,46 @@ async function heapBack(stage: Stage, look: () => Promise<number>, before: numbe
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
 
 export async function runRow(stage: Stage, options: RowOptions): Promise<RowResult> {
-  const { id, honest, p99Factor, attackMs, pressure, profile } = options
+  const { id, honest, attackMs, pressure, profile, relays } = options
   const { loader, group } = honest
-  const { origin, process, inspectorPort } = options.relays[0]
+  const { origin, process, inspectorPort } = relays[0]
   if (process.pid === undefined || inspectorPort === undefined) throw new Error('this relay cannot be looked into')
   const look = (): Promise<number> => inUse(inspectorPort)
+  await loader.ask({ do: 'forget-faults', group })
   await inUseFor(stage, honest)
-  await untilIdle(stage, options.relays, attackMs)
+  // Also before a short attack, and where the row's own load never lets it be idle: what came before takes its time to end.
+  await untilIdle(stage, relays)
   await loader.ask({ do: 'start', group, loop: 'open', rate: HONEST_PER_SECOND, precise: false })
   await stage.pause(SLICE_MS)
-  const pids = { relay: process.pid, load: loader.pid, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
+  const ours = { relay: process.pid, load: loader.pid }
+  const pids = { ...ours, ...(pressure.pid !== undefined && { attacker: pressure.pid }) }
   const calmWhere = await lookWhere(pids, inspectorPort, undefined)
-  const calm = watch(origin)
-  const before = await slices(stage, honest, BEFORE_MS)
+  using calm = watch(origin)
+  const usedFirst = await usedBy(relays)
+  const before = await slices(stage, honest, QUIET_MS)
+  const share = shareOf(usedFirst, await usedBy(relays))
   const memory = calm.end()
   const whereBefore = await calmWhere.end()
   // Collecting all garbage shrinks a heap, which then grows again by collecting much: that is no part of either time.
   const heapBefore = await look()
   await stage.pause(SETTLE_MS)
   const lookingWhere = await lookWhere(pids, inspectorPort, profile)
-  const watching = watch(origin)
+  using watching = watch(origin)
   pressure.go()
   const during = await slices(stage, honest, attackMs)
   const whereDuring = await lookingWhere.end()
   const { did, faults: own = [] } = await pressure.stop()
   const { mostRssBytes, worstHealthMs, sick } = watching.end()
+  await untilCalm(stage, relays, share)
+  const lookingAfter = await lookWhere(ours, inspectorPort, undefined)
+  const after = await slices(stage, honest, QUIET_MS)
+  const where = { before: whereBefore, during: whereDuring, after: await lookingAfter.end() }
   const heap = await heapBack(stage, look, heapBefore)
   const missing = await arrived(stage, honest)
   const grownBytes = mostRssBytes - memory.mostRssBytes
-  const ratio = during.p99Ms / Math.max(before.p99Ms, LATENCY_FLOOR_MS)
-  const faults = [
-    ...missing,
-    ...own,
-    ...during.faults.map((fault) => `honest traffic: ${fault}`),
-    ...sick.map((why) => `health: ${why}`),
-  ]
-  const slow =
-    ratio > p99Factor ? `honest p99 is ${ratio.toFixed(1)} times what it was, at most ${p99Factor}` : undefined
+  const verdict = judge({ before, during, after }, options)
+  const faults = [...missing, ...own, ...verdict.faults, ...sick.map((why) => `health: ${why}`)]
   if (grownBytes > MEMORY_GROWTH_MAX_BYTES) faults.push(`memory grew by ${mib(grownBytes)}`)
   if (heap > heapBefore * BACK_WITHIN) faults.push(`${mib(heap)} are in use afterwards, ${mib(heapBefore)} were before`)
-  const back = heap / heapBefore
-  const where = { before: whereBefore, during: whereDuring }
-  const latency = { beforeMs: before.p99Ms, duringMs: during.p99Ms }
-  return { id, did, ...latency, grownBytes, back, worstHealthMs, where, slow, faults }
+  return { ...verdict, id, did, grownBytes, back: heap / heapBefore, worstHealthMs, where, faults }
 }

@@ -24,8 +24,8 @@ async function healthMs(origin: string, clock: Clock): Promise<number> {
   return clock.monotonic() - from
 }
 
-/** Watches until told to end. */
-export function watch(origin: string, clock: Clock = systemClock): { end(): Watched } {
+/** Watches until told to end, or until the row that watches is over, however. */
+export function watch(origin: string, clock: Clock = systemClock): Disposable & { end(): Watched } {
   let [mostRssBytes, worstHealthMs, over] = [0, 0, false]
   const sick: string[] = []
   let timer: Timer | undefined
@@ -39,11 +39,15 @@ export function watch(origin: string, clock: Clock = systemClock): { end(): Watc
     if (!over) timer = clock.after(LOOK_EVERY_MS, () => void look())
   }
   void look()
+  const stop = (): void => {
+    over = true
+    timer?.cancel()
+  }
   return {
     end() {
-      over = true
-      timer?.cancel()
+      stop()
       return { mostRssBytes, worstHealthMs, sick }
     },
+    [Symbol.dispose]: stop,
   }
 }
