@@ -37,21 +37,6 @@ test('the demo: every message goes all its way, the network stays up, Ctrl-C (wh
   await assert.rejects(fetch(`${origin}/v1/health`))
 })
 
-test('--once ends by itself', async () => {
-  const child = parley('parley.ts', 'testnet', '--demo', '--once', '--regions', 'left,right')
-  const ended = once(child, 'exit')
-  await linesUntil(child, /messages: each one once/)
-  assert.deepEqual(await ended, [0, null])
-})
-
-test('--once that is ended before the conversation is over does not look like success', async () => {
-  const child = parley('parley.ts', 'testnet', '--demo', '--once')
-  const ended = once(child, 'exit')
-  await linesUntil(child, /^bootstrap /)
-  child.kill('SIGTERM')
-  assert.deepEqual(await ended, [143, null])
-})
-
 test('a message that is lost, doubled, out of order or garbled is noticed', () => {
   const talk = [
     [0, 'a'],
