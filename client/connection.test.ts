@@ -10,7 +10,7 @@ import { type Clock, ParleyError, systemClock, systemRandom } from '#protocol'
 import { readHomeRegion } from './account.ts'
 import { type ConnectionPorts, type ConnectionState, keepConnected } from './connection.ts'
 import { createProfileFile, type ProfileFile } from './db/profile-file.ts'
-import { CONNECT_MS, KEEP_ALIVE_MS, RECONNECT_FIRST_MS, SESSION_HEALTHY_MS } from './limits.ts'
+import { CONNECT_MS, KEEP_ALIVE_MS, RECONNECT_FIRST_MS, RECONNECT_GROWTH, SESSION_HEALTHY_MS } from './limits.ts'
 import { regionAt } from './regions.ts'
 import { registerNew } from './registration.ts'
 import { proofOf } from './remedies.ts'
@@ -116,4 +116,27 @@ test('sessions that end right after the sign-in are opened less and less often, 
   for (let i = 1; i < GOOD - 1; i++) assert.ok(waits[i]! > waits[i - 1]!, waits.join())
   assert.equal(waits[GOOD - 1], RECONNECT_FIRST_MS, 'after the good one')
   assert.ok(waits[GOOD]! > RECONNECT_FIRST_MS)
+})
+
+test('how long a home was away before says nothing about how soon it is asked again', async () => {
+  await using home = await SocketHome.start()
+  using profile = await createProfileFile(directory, 'away')
+  await registerNew(profile.db, { home: home.origin, bootstraps: [] }, { clock: systemClock, random: systemRandom })
+  const { clock, waits } = handClock()
+  const [TIMES, IN_VAIN] = [4, 12]
+  let [sessions, tries] = [0, 0]
+  const ports = portsOf(profile)
+  const region: Tried['region'] = () => {
+    if (tries++ % (IN_VAIN + 1) < IN_VAIN) throw new ParleyError('unreachable', 'the home is away')
+    return ports.region()
+  }
+  const online: ConnectionPorts['online'] = (session) => {
+    sessions++
+    queueMicrotask(() => session.end(new ParleyError('unreachable', 'the home went away')))
+  }
+  const random = { ...systemRandom, fraction: () => 1 }
+  await stateOf({ ...ports, region, clock, random, online }, () => sessions > TIMES)
+  const firstWaits = Array.from({ length: TIMES }, (_, i) => waits[(i + 1) * (IN_VAIN + 1) - 1]!)
+  for (const [i, wait] of firstWaits.entries())
+    assert.equal(wait, Math.ceil(RECONNECT_FIRST_MS * RECONNECT_GROWTH ** (i + 1)))
 })

@@ -79,7 +79,9 @@ export function keepConnected(ports: ConnectionPorts): Connection {
   let session: OpenSession | undefined
   let openedAtMs = 0
   let timer: Timer | undefined
-  /** Since the last good session: one that ends right after each sign-in must not be opened again without a pause. */
+  /** One that ends right after each sign-in must not be opened again without a pause. */
+  let shortSessions = 0
+  /** Tries in vain since the last session, which begin where it left off. */
   let failures = 0
   let round = 0
   let running = false
@@ -142,7 +144,8 @@ export function keepConnected(ports: ConnectionPorts): Connection {
       ended: (home, reason) => {
         if (session !== home) return
         session = undefined
-        if (clock.monotonic() - openedAtMs >= SESSION_HEALTHY_MS) failures = 0
+        shortSessions = clock.monotonic() - openedAtMs < SESSION_HEALTHY_MS ? shortSessions + 1 : 0
+        failures = shortSessions
         ports.offline(home)
         void failed(reason ?? new ParleyError('unreachable', 'the connection was lost'))
       },
