@@ -18,7 +18,7 @@ const CANDIDATES_MAX = 16
 
 const replica = (candidates: readonly RegionId[]): Arrival =>
   newArrival({
-    ...{ opens: 0, here: HERE, hosted: 0, hasSome: false, others: [], required: [], candidates },
+    ...{ opens: 0, here: HERE, hosted: 0, hasSome: false, others: [], homes: [], required: [], candidates },
     sinceMs: 0,
   })
 const nothing: Answer = { host: undefined, epoch: 0, closed: undefined, before: undefined }
@@ -92,4 +92,19 @@ test('it is taken from somebody who has it, and nothing is begun while somebody 
     assert.ok(!candidates.includes(HERE), why)
   }
   assert.deepEqual([...seen.keys()].sort(), ['ask', 'begin', 'take'], `seed ${seed}`)
+})
+
+test('where another member lives is asked to end the epoch, though what the one who came had never came there', () => {
+  const [former, first] = [region(1), region(2)]
+  // The one who decides came from `former`, where the other lives; before that they lived where it was hosted.
+  const arrival: Arrival = {
+    ...replica([former, first]),
+    ...{ opens: 3, others: [former], homes: [former], required: [former] },
+  }
+  const closed = { convId: 'it' as ConvId, region: first, beforeEpoch: 3, at: NOWHERE, hash: new Uint8Array(32) }
+  const nowhere = { ...nothing, closed: { ...closed, record: create(SignedRecordSchema) } }
+  const empty = onAnswer(onAnswer(arrival, former, { ...nothing, before: first }, 0), first, nowhere, 0)
+  // It has come there meanwhile, with what was held for the host, which never had anything.
+  const told = onAnswer(empty, former, { ...nothing, host: first, epoch: 1, before: first, beforeKeeps: true }, 0)
+  assert.deepEqual(planOf(told, former, true), { do: 'ballot', acceptors: [former] })
 })

@@ -26,6 +26,8 @@ export type Arrival = {
   readonly hasSome: boolean
   /** Where the members live, or lived until they came here, but for the one who decides about the host. */
   readonly others: readonly RegionId[]
+  /** Those of them where members live: they decide, whatever of somebody else did not come there. */
+  readonly homes: readonly RegionId[]
   /** Regions that may have the conversation, in the order in which they are preferred. */
   readonly candidates: readonly RegionId[]
   /** What they kept for somebody who came may be nowhere else: no time is too long. */
@@ -80,7 +82,8 @@ function withAnswer(arrival: Arrival, from: RegionId, answer: Answer): Arrival {
     return { ...arrival, answers, candidates, required: [...new Set([...arrival.required, before])] }
   if (before === host) return { ...arrival, answers, candidates }
   const there = (regions: readonly RegionId[]): RegionId[] => regions.map((r) => (r === from ? before : r))
-  return { ...arrival, answers, candidates, others: there(arrival.others), required: there(arrival.required) }
+  const others = arrival.homes.includes(from) ? arrival.others : there(arrival.others)
+  return { ...arrival, answers, candidates, others, required: there(arrival.required) }
 }
 
 /** These may keep what is nowhere else, for somebody who came, unless the home before this one has taken it from them. */

@@ -302,7 +302,7 @@ export class Arriving {
     const { clock } = this.#parts.core.ports
     const answer = answerOf(coming, region, state, clock.now())
     coming.arrival = onAnswer(coming.arrival, region, answer, clock.monotonic())
-    coming.asked.delete(answer.host ?? region)
+    if (answer.host !== undefined) coming.asked.delete(answer.host)
     this.#guarded(coming, () => this.#step(coming))
   }
 

@@ -84,7 +84,7 @@ export function comingAnew(
   const users = conv.members.map(({ userId }) => userId)
   const homes = users.flatMap((user) => directory.knownHome(user) ?? [])
   if (homes.length < users.length) return undefined
-  const from = { others: [], required: [conv.host], candidates: [conv.host], sinceMs: clock.monotonic() }
+  const from = { others: [], homes: [], required: [conv.host], candidates: [conv.host], sinceMs: clock.monotonic() }
   return newComing({
     ...{ id: conv.id, genesis: conv.genesisBytes, users, homes, existing: conv, hostsLater: false, word: undefined },
     awaited: users.filter((_, m) => conv.members[m]!.local),
@@ -183,6 +183,7 @@ export function startOf(
     // A former home that is given up decides nothing any more: what came from there came here.
     return awaited.includes(user) ? (formerOf(user)[0] ?? here) : homes[m]!.homeRegion
   })
+  const living = users.flatMap((user, m) => (m === 0 || awaited.includes(user) ? [] : homes[m]!.homeRegion))
   const candidates = [
     ...(existing && opens > 0 ? [existing.host] : []),
     ...awaited.flatMap((user) => directory.formerHome(user)?.region ?? []),
@@ -195,7 +196,8 @@ export function startOf(
   const hosted = isBehind ? 0 : existing?.hostedHere ? existing.epoch : isFirst ? 1 : 0
   const required = awaited.flatMap(formerOf)
   const hasSome = existing !== undefined && existing.head > NOWHERE
-  const arrival = newArrival({ opens, here, hosted, hasSome, others, required, candidates, sinceMs: clock.monotonic() })
+  const asked = { others, homes: living, required, candidates }
+  const arrival = newArrival({ opens, here, hosted, hasSome, ...asked, sinceMs: clock.monotonic() })
   return { awaited, arrival, hostsLater }
 }
 

@@ -231,6 +231,15 @@ export const MOVES_PLANTS: readonly Plant[] = [
     seeds: 1,
   },
   {
+    id: 'home-counts-as-former',
+    file: 'relay/rules/arrivals.ts',
+    patches: [['arrival.homes.includes(from) ? arrival.others : there(arrival.others)', 'there(arrival.others)']],
+    explain: 'where somebody lived before the one who decides has a say in the stead of where another member lives',
+    checks: ['failure', 'converges'],
+    first: 7_947,
+    seeds: 1,
+  },
+  {
     id: 'taken-for-somebody-else',
     file: 'relay/rules/leaving.ts',
     patches: [['served.has(member.userId) && ', '']],
