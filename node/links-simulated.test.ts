@@ -59,7 +59,13 @@ function streamPair(world: World, from: [string, Uint8Array], to: [string, Uint8
   return [side(0, to), side(1, from)]
 }
 
-function addNode(world: World, peerId: string, region: TestRegion, book: Map<RegionId, Region>): SimulatedNode {
+function addNode(
+  world: World,
+  peerId: string,
+  region: TestRegion,
+  book: Map<RegionId, Region>,
+  wanted: readonly RegionId[] = [],
+): SimulatedNode {
   const key = signingKey(systemRandom.bytes(32)).publicKey
   const log: string[] = []
   const asked: RegionId[] = []
@@ -98,6 +104,7 @@ function addNode(world: World, peerId: string, region: TestRegion, book: Map<Reg
     events: silentEvents,
     defer: (callback) => void world.clock.after(0, callback),
   })
+  for (const one of wanted) node.keeper.want(one)
   node.keeper.serve({
     up: (_region, peer) => void log.push(`up ${peer}`),
     down: (_region, peer) => void log.push(`down ${peer}`),
@@ -157,6 +164,14 @@ test('when both dial at once, the link that the smaller peer id dialled stays', 
   )
   await run(world, 100)
   assert.ok(b.log.includes('item hello'))
+})
+
+test('what was wanted before there was anybody to serve is dialled', async () => {
+  const { world, book, north } = twoNodes()
+  const late = addNode(world, 'late', testRegion(), book, [north.regionId])
+  await run(world, 1_000)
+  late.keeper.want(north.regionId)
+  assert.ok(late.keeper.isUp(north.regionId))
 })
 
 test('after a cut wire: down at both ends by silence, tried again with pauses, and at once when the peer appears', async () => {

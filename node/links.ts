@@ -77,6 +77,8 @@ export class LinkKeeper implements Links {
       peer: (peerId) => this.#appeared(peerId),
     })
     this.#tick()
+    // Wanted before anybody was there to serve: nothing else would dial them.
+    for (const [region, destination] of this.#destinations) if (destination.wanted) this.#connect(region, destination)
   }
 
   send(region: RegionId, item: LinkItem): boolean {
