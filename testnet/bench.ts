@@ -3,11 +3,12 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '#protocol'
 import { ownDirectory } from './bench/directory.ts'
-import { type BenchOptions, benchOptions, HELP, Usage } from './bench/options.ts'
+import { type BenchOptions, benchOptions, HELP } from './bench/options.ts'
 import { svgOf } from './bench/plot.ts'
 import { asJson, hearing, isGood, type Result, table, verdict } from './bench/report.ts'
 import type { Row, RowOptions } from './bench/row.ts'
 import { openStage, type Stage } from './bench/stage.ts'
+import { Usage } from './usage.ts'
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`)
 

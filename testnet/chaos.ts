@@ -3,7 +3,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { systemClock, systemRandom } from '#protocol'
 import { FAULTS_A_MINUTE_MIN, KILLS, ROUNDS } from './chaos/limits.ts'
 import { STORE_PLANTS } from './chaos/plants.ts'
@@ -11,6 +10,7 @@ import { summaryOf, table } from './chaos/report.ts'
 import { type Run, run } from './chaos/run.ts'
 import type { Planted } from './chaos/stage.ts'
 import { PLANTS } from './simulator/plants.ts'
+import { readOptions, Usage, wholeNumber } from './usage.ts'
 
 const HELP = `npm run chaos -- [options]
 
@@ -36,15 +36,6 @@ const SEEDS = 2 ** 31
 const SHOWN_MAX = 20
 const say = (line: string): void => console.log(line)
 
-/** What was asked for cannot be done, and why. */
-class Usage extends Error {}
-
-function whole(text: string, name: string, least: number): number {
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new Usage(`--${name} is a whole number from ${least} on, not ${text}`)
-}
-
 /** One of this run's own, or of the simulator's: both patch sources as they load. */
 function planted(id: string | undefined): Planted | undefined {
   if (id === undefined) return undefined
@@ -66,22 +57,16 @@ const OPTIONS = {
   help: { type: 'boolean', default: false },
 } as const
 
-function parsed() {
-  try {
-    return parseArgs({ options: OPTIONS }).values
-  } catch (error) {
-    // Node adds advice of several sentences.
-    throw new Usage((error instanceof Error ? error.message : String(error)).split(/\. |\n/)[0])
-  }
-}
-
 function optionsOf() {
-  const values = parsed()
-  const minutes = values.minutes === undefined ? undefined : whole(values.minutes, 'minutes', 1)
+  const values = readOptions(OPTIONS)
+  const minutes = values.minutes === undefined ? undefined : wholeNumber(values.minutes, 'minutes', 1)
   const kills =
-    values.kills === undefined ? Math.round((KILLS / ROUNDS) * (minutes ?? ROUNDS)) : whole(values.kills, 'kills', 0)
+    values.kills === undefined
+      ? Math.round((KILLS / ROUNDS) * (minutes ?? ROUNDS))
+      : wholeNumber(values.kills, 'kills', 0)
   const rounds = minutes ?? Math.max(1, Math.ceil((kills / KILLS) * ROUNDS))
-  const seed = values.seed === undefined ? Math.floor(systemRandom.fraction() * SEEDS) : whole(values.seed, 'seed', 0)
+  const seed =
+    values.seed === undefined ? Math.floor(systemRandom.fraction() * SEEDS) : wholeNumber(values.seed, 'seed', 0)
   return { kills, rounds, seed, json: values.json, keep: values.keep, plant: planted(values.plant), help: values.help }
 }
 

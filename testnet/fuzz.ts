@@ -1,10 +1,10 @@
 // npm run fuzz: every decoder of bytes from outside against changed inputs. Says what was found and what was reached.
-import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
 import { keepInput } from './fuzz/corpus.ts'
 import { COVERED_EXECUTIONS, EXECUTIONS, PROGRESS_MS } from './fuzz/limits.ts'
 import { decodersOf, FOLDERS, type Folder } from './fuzz/registry.ts'
 import { type Outcome, runAll, type Watched } from './fuzz/run.ts'
+import { readOptions, Usage, wholeNumber } from './usage.ts'
 
 const HELP = `npm run fuzz -- [--executions N] [--decoder NAME] [--seed N] [--unreached] [--list]
 
@@ -26,25 +26,7 @@ const OPTIONS = {
   help: { type: 'boolean', default: false },
 } as const
 
-/** What was asked for cannot be done, and why. */
-class Usage extends Error {}
-
-function whole(text: string, name: string, least: number): number {
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new Usage(`--${name} is a whole number from ${least} on, not ${text}`)
-}
-
-function optionsOf() {
-  try {
-    return parseArgs({ options: OPTIONS }).values
-  } catch (error) {
-    // Node adds advice of several sentences.
-    throw new Usage((error instanceof Error ? error.message : String(error)).split(/\. |\n/)[0])
-  }
-}
-
-type Options = ReturnType<typeof optionsOf>
+type Options = ReturnType<typeof readOptions<typeof OPTIONS>>
 
 const kib = (bytes: number): string => `${(bytes / 1024).toFixed(0)} KiB`
 
@@ -70,8 +52,8 @@ function show({ findings, covered }: Outcome, unreached: boolean): void {
 }
 
 async function main(values: Options): Promise<boolean> {
-  const executions = whole(values.executions, 'executions', 1)
-  const seed = whole(values.seed, 'seed', 0)
+  const executions = wholeNumber(values.executions, 'executions', 1)
+  const seed = wholeNumber(values.seed, 'seed', 0)
   const lists = await Promise.all(
     (Object.keys(FOLDERS) as Folder[]).map(async (folder) =>
       (await decodersOf(folder)).map((decoder) => ({ folder, decoder })),
@@ -113,7 +95,7 @@ async function run(): Promise<void> {
   const hold = new MessageChannel()
   hold.port1.ref()
   try {
-    const values = optionsOf()
+    const values = readOptions(OPTIONS)
     if (values.help) console.log(HELP)
     else if (!(await main(values))) process.exitCode = 1
   } catch (error) {

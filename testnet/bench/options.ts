@@ -1,5 +1,5 @@
 // What `npm run bench` is told, and what it does not take.
-import { parseArgs } from 'node:util'
+import { readOptions, Usage } from '../usage.ts'
 import type { Row } from './row.ts'
 import { ROWS } from './rows.ts'
 
@@ -21,9 +21,6 @@ ${ROWS.map(({ name, title }) => `  ${name.padEnd(17)} ${title}`).join('\n')}
 A target that is missed is shown as missed; it is not an error. A row that could not be measured is one, and so is a FAULT:
 what a relay did that none may do. Then it ends with 1. testnet/bench/README.md says how each row is measured.`
 
-/** What was asked for cannot be done, and why. */
-export class Usage extends Error {}
-
 const OPTIONS = {
   only: { type: 'string', multiple: true },
   json: { type: 'string' },
@@ -38,16 +35,7 @@ const OPTIONS = {
   help: { type: 'boolean', default: false },
 } as const
 
-function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS }).values
-  } catch (error) {
-    // Node adds advice of several sentences.
-    throw new Usage((error instanceof Error ? error.message : String(error)).split(/\. |\n/)[0])
-  }
-}
-
-type Values = ReturnType<typeof parsed>
+type Values = ReturnType<typeof readOptions<typeof OPTIONS>>
 
 function count(values: Values, name: 'pairs' | 'flight' | 'seconds'): number | undefined {
   const text = values[name]
@@ -79,7 +67,7 @@ function relayOrigin({ relay }: Values): string | undefined {
 
 /** Throws Usage. */
 export function benchOptions(args: readonly string[]) {
-  const values = parsed(args)
+  const values = readOptions(OPTIONS, args)
   return {
     ...values,
     relay: relayOrigin(values),

@@ -5,10 +5,10 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { systemClock } from '#protocol'
 import { launchTestnet, type Testnet } from '../launch.ts'
 import { launchAccount } from '../people.ts'
+import { readOptions, Usage } from '../usage.ts'
 import {
   SDK_AHEAD,
   SDK_COUNT,
@@ -154,8 +154,6 @@ Sends and receives per second of one device over the SDK: libsignal, the encrypt
   --cpu-prof DIR  writes a CPU profile of each device there
 `
 
-class Usage extends Error {}
-
 function wholeNumber(name: string, text: string, max: number): number {
   const value = Number(text)
   if (Number.isSafeInteger(value) && value >= 1 && value <= max) return value
@@ -169,16 +167,8 @@ const OPTIONS = {
   help: { type: 'boolean' },
 } as const
 
-function parsed() {
-  try {
-    return parseArgs({ options: OPTIONS }).values
-  } catch (error) {
-    throw new Usage(error instanceof Error ? error.message : String(error))
-  }
-}
-
 async function main(): Promise<void> {
-  const values = parsed()
+  const values = readOptions(OPTIONS)
   if (values.help) return console.log(HELP)
   const dir = values['cpu-prof']
   const { sends, receives } = await sdkSpeed({
