@@ -109,18 +109,20 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
       checkSize(ciphertext)
       const message = readCiphertext(ciphertext)
       const attempt = wasted.attempt(from.sessionKey, message)
-      const prekeys = stagedKeyStorage(storage)
-      const read = (): Promise<Uint8Array> =>
-        message instanceof SignalMessage
-          ? decryptOne(session, from, local, message)
-          : decryptFirst(session, prekeys.storage, from, local, message)
-      const plaintext = await read().catch((error: unknown) => {
+      const prekeys = message instanceof SignalMessage ? undefined : stagedKeyStorage(storage)
+      let plaintext: Uint8Array
+      try {
+        plaintext =
+          message instanceof SignalMessage
+            ? await decryptOne(session, from, local, message)
+            : await decryptFirst(session, prekeys!.storage, from, local, message)
+      } catch (error) {
         attempt.failed()
         throw error
-      })
+      }
       attempt.succeeded()
       const opened = open(plaintext)
-      prekeys.passOn()
+      prekeys?.passOn()
       session.write()
       return opened
     })
