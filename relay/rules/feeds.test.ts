@@ -331,27 +331,47 @@ async function schedule(seed: number, reach: Record<string, number>): Promise<vo
   }
 }
 
+/** The first entry of a conversation; resolves with its commit. */
+async function owe(m: Machine, conv: number): Promise<number> {
+  const { feeds, store, convs } = m.boot!
+  m.heads.set(lagKey(convs[conv]!.id, LOG_STREAM), 1)
+  feeds.concern(convs[conv]!, REGIONS[conv === 2 ? 1 : 0]!, LOG_STREAM, 1, 1)
+  store.note(new Uint8Array(0))
+  await m.settle()
+  return store.committed()
+}
+
 test('silence demotes, and only what the silent region is owed', async () => {
   const m = new Machine(undefined, simulatedRandom(1), {})
-  const { feeds, store, convs } = await m.start()
-  const owe = (conv: number, to: number): void => {
-    m.heads.set(lagKey(convs[conv]!.id, LOG_STREAM), to)
-    feeds.concern(convs[conv]!, REGIONS[conv === 2 ? 1 : 0]!, LOG_STREAM, to, to)
-    store.note(new Uint8Array(0))
-  }
-  owe(0, 1)
-  owe(2, 1)
-  await m.settle()
+  const { feeds, convs } = await m.start()
+  await owe(m, 0)
+  await owe(m, 2)
   m.clock.advanceTo(m.clock.now() + LIMITS.patienceMs + 1)
   feeds.heard(REGIONS[1]!)
   assert.ok(feeds.wantsCommit())
-  owe(1, 1)
-  await m.settle()
+  await owe(m, 1)
   const lag = convs.map((conv) => [...conv.feeds.values()][0]!.lag.get(LOG_STREAM))
   assert.deepEqual(lag, [1, 1, undefined])
   assert.deepEqual([feeds.windowSize(REGIONS[0]!), feeds.windowSize(REGIONS[1]!)], [0, 1])
   assert.equal(feeds.trimBelow(), 1 + readPosition(m, 1), 'the journal is kept for who is heard')
   assert.ok(!feeds.wantsCommit())
+})
+
+test('the journal is kept for what gets a lag row until the commit with that row counts', async () => {
+  const m = new Machine(undefined, simulatedRandom(1), {})
+  const { feeds, convs } = await m.start()
+  const first = await owe(m, 0)
+  m.clock.advanceTo(m.clock.now() + LIMITS.stuckMs - 100)
+  feeds.heard(REGIONS[0]!)
+  const second = await owe(m, 1)
+  m.clock.advanceTo(m.clock.now() + 200)
+  feeds.heard(REGIONS[0]!)
+  feeds.closing(second + 1)
+  assert.equal(feedOf(convs[0]!, REGIONS[0]!).lag.get(LOG_STREAM), 1, 'it is stuck')
+  feeds.committed(second)
+  assert.ok(feeds.trimBelow() <= first)
+  feeds.committed(second + 1)
+  assert.equal(feeds.trimBelow(), second)
 })
 
 test('a receiver that lost what it had acknowledged is served from there, from the tables', async () => {

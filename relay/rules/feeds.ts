@@ -43,8 +43,9 @@ type Destination = {
   settled: number
   /** A restart takes for owed what was noted beyond this. */
   writtenPosition: number
-  /** The last commit in which something was noted for it. */
+  /** The last commits in which something was noted for it, and in which something got a lag row. */
   notedAt: number
+  demotedAt: number
   heardMs: number
 }
 
@@ -89,6 +90,7 @@ export class Feeds {
         settled: 0,
         writtenPosition: 0,
         notedAt: 0,
+        demotedAt: 0,
         heardMs: this.#clock.monotonic(),
       }
       this.#destinations.set(region, d)
@@ -140,11 +142,10 @@ export class Feeds {
     return due
   }
 
-  /** After a commit counts: positions written in it hold. */
+  /** After a commit counts: positions hold, but for those behind which lag rows of a later commit lie. */
   committed(commit: number): void {
-    for (const d of this.#destinations.values()) {
-      if (d.position <= commit) d.settled = Math.max(d.settled, d.position)
-    }
+    for (const d of this.#destinations.values())
+      if (d.position <= commit && d.demotedAt <= commit) d.settled = Math.max(d.settled, d.position)
   }
 
   #prune(d: Destination): void {
@@ -200,8 +201,7 @@ export class Feeds {
    */
   #demote(d: Destination, room: number, joined: number): number {
     const isSilent = this.#isSilent(d)
-    let streams = 0
-    let done = 0
+    let [streams, done] = [0, 0]
     for (; done < d.window.length; done++) {
       const item = d.window[done]!
       if (item.done) continue
@@ -231,20 +231,19 @@ export class Feeds {
   }
 
   #putLag(region: RegionId, conv: Conversation, stream: string, from: number): void {
-    this.#to(region)
     feedOf(conv, region).lag.set(stream, from)
     this.#store.put(feedPartition(region), lagKey(conv.id, stream), writeNumber(from))
+    this.#to(region).demotedAt = this.#store.gate()
     this.#hooks.lagged(region, conv, stream)
   }
 
   /** The destination has everything of the stream up to `point`, durably. True when that is news. */
   acknowledged(conv: Conversation, region: RegionId, stream: string, point: number): boolean {
     const feed = feedOf(conv, region)
-    const d = this.#to(region)
-    d.heardMs = this.#clock.monotonic()
-    const news = point > (feed.acked.get(stream) ?? 0)
-    if (news) feed.acked.set(stream, point)
-    const acked = feed.acked.get(stream) ?? 0
+    this.#to(region).heardMs = this.#clock.monotonic()
+    const before = feed.acked.get(stream) ?? 0
+    const acked = Math.max(before, point)
+    if (acked > before) feed.acked.set(stream, acked)
     const items = feed.window.get(stream)
     if (items) {
       let done = 0
@@ -253,7 +252,7 @@ export class Feeds {
       else if (done > 0) items.splice(0, done)
     }
     if (feed.lag.has(stream) && acked >= this.#hooks.streamHead(conv, stream)) this.mayPromote(conv, region, stream)
-    return news
+    return acked > before
   }
 
   /** The lag row goes with the next commit if the stream has caught up by then. */
@@ -315,7 +314,6 @@ export class Feeds {
     return this.#hooks.streamHead(conv, stream)
   }
 
-  /** Of whom nothing was ever owed to there is nothing to know. */
   heard(region: RegionId): void {
     const d = this.#destinations.get(region)
     if (d) d.heardMs = this.#clock.monotonic()
