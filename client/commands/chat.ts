@@ -175,6 +175,12 @@ class Chat {
       case 'host-lies':
         this.#screen.print(styleText('red', `the relay contradicts itself: ${event.what}`))
         return
+      case 'expired':
+        if (event.conv === this.#parley.conversationWith(this.#with))
+          this.#screen.print(
+            styleText('yellow', 'messages are missing here: the relay no longer has them for this device'),
+          )
+        return
       case 'device-replaced':
         this.#screen.print(styleText('yellow', 'this profile was an old copy; it goes on as a new device'))
         return

@@ -88,6 +88,8 @@ export class DeviceNode {
   #records: SimRecords
   /** gone: it will never come back, or its profile is an old copy. */
   fate: 'alive' | 'gone' = 'alive'
+  /** Conversations in which it said that its home has no longer what comes next. */
+  readonly expired = new Set<ConvId>()
   /** The most that ever waited for its socket, bytes. */
   backlogMost = 0
 
@@ -138,7 +140,9 @@ export class DeviceNode {
         uploadPrekeys: async () => {},
       },
       events: (event) => {
-        if (this.#device === device) events(event)
+        if (this.#device !== device) return
+        if (event.type === 'expired') this.expired.add(event.conv)
+        events(event)
       },
     })
     this.#device = device

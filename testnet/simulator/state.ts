@@ -19,11 +19,12 @@ export const LIMITS = { records: 24, conversations: TINY_RULES.conversations, ke
 
 export function finalOf(world: World): Final {
   return {
-    devices: world.devices.map(({ person, home, db, fate, sessions }) => ({
+    devices: world.devices.map(({ person, home, db, fate, expired, sessions }) => ({
       user: person.userId,
       name: person.name,
       region: home.is.id,
       fate,
+      expired,
       sessions,
       messages: all(db, 'messages'),
       entries: all(db, 'entries'),

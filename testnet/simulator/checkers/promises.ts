@@ -233,7 +233,9 @@ export function oneOrder(outside: Outside): Checker {
     },
     check({ devices, relays }) {
       const longest = new Map<ConvId, Log>()
-      for (const device of devices) for (const { conv } of device.conversations) checkLog(device, conv, relays, longest)
+      for (const device of devices)
+        for (const { conv } of device.conversations)
+          if (!device.expired.has(conv)) checkLog(device, conv, relays, longest)
       for (const device of devices) {
         if (device.fate !== 'alive') continue
         const shown = new Set(device.messages.map((m) => `${short(m.conv)} ${m.k} ${m.at}`))

@@ -74,6 +74,8 @@ export type DeviceState = {
   readonly region: RegionId
   /** gone: it was destroyed, or its profile was an old copy: what it shows says nothing. */
   readonly fate: 'alive' | 'gone'
+  /** Where it said that its home has no longer what comes next: an old copy, of what was taken after it was made. */
+  readonly expired: ReadonlySet<ConvId>
   /** How often it signed in. */
   readonly sessions: number
   readonly messages: readonly MessageRow[]
