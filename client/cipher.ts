@@ -29,6 +29,7 @@ export function signalCipher(db: DbReader, device: DeviceKeys, clock: Clock, ran
   return {
     hasSession: (peer) => sessions.hasSession(peer),
     setUp: (peer, bundle) => sessions.setUp(peer, bundle),
+    forget: (peer) => sessions.forget(peer),
     seal: (peers, items) => sealContents(sessions, peers, items),
     open: (peer, place, ciphertext) => openContent(sessions, peer, place, ciphertext),
     makeTag: (place) => makeTag(tagSecret, place, random),

@@ -17,6 +17,8 @@ export const BEHIND_AGAIN_MS = 1_000
 export const REWIND_AGAIN_MS = 1_000
 /** A submission that was told to wait goes again after this time, or later if the home says so. */
 export const WAIT_AGAIN_MS = 1_000
+/** That the device has its own entries is said after this time at the latest, when nothing else is to be said. */
+export const FOLLOWED_MS = 1_000
 /** Bytes of submissions in one frame. */
 export const FRAME_FILL_BYTES = 256 * 1024
 
@@ -35,6 +37,8 @@ export const ROWS_KEPT_BYTES = 8 * 1024 * 1024
 export const PARAMETERS_MAX_BYTES = 4 * 1024
 /** Authors of messages whose names are kept taken apart. */
 export const AUTHORS_KEPT = 1_024
+/** Devices of one person that are gone and can still be read, the newest ones: with the session of each. */
+export const GONE_DEVICES_MAX = 64
 /** Hashes of a conversation's chain that are kept in memory, to compare what others have seen with. */
 export const HASHES_KEPT = 1_024
 /** Wait before a look-up or upload that failed is tried again, doubled each time. */

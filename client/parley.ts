@@ -280,8 +280,8 @@ export class Parley extends Profile implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#connection.stop()
     await this.#device.stop()
+    this.#connection.stop()
     this.#waiters.endAll(new ParleyError('closing', 'the profile was closed'))
     this.#profile[Symbol.dispose]()
   }

@@ -101,7 +101,7 @@ test('what is remembered of a last-resort key is bounded, the newest set-ups sta
   await ben.sessions.decrypt(ana.peer, first)
   ben.commit()
   assert.equal(ben.base.get('used', `${id}`)!.length, LAST_RESORT_USES_MAX * 16)
-  await ben.sessions.forget(ana.peer)
+  ben.sessions.forget(ana.peer)
   await assert.rejects(ben.sessions.decrypt(ana.peer, first), refused('replayed'))
 })
 

@@ -226,7 +226,7 @@ test('one-time prekeys are gone once used; a set-up cannot be replayed, whicheve
       assert.equal(ben.base.get('prekey', `${bundle.oneTime.id}`), undefined)
       assert.equal(ben.base.get('kyber', `${bundle.kyber!.id}`), undefined)
     } else assert.ok(ben.base.get('last-resort', `${bundle.kyber!.id}`))
-    await ben.sessions.forget(ana.peer)
+    ben.sessions.forget(ana.peer)
     ben.commit()
     await assert.rejects(ben.sessions.decrypt(ana.peer, hello), refused(expected))
     assert.deepEqual(ben.staged.changes(), [])

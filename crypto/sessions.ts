@@ -59,8 +59,8 @@ export type Sessions = {
   decryptWith<T>(peer: PeerDevice, ciphertext: Uint8Array, open: (plaintext: Uint8Array) => T): Promise<T>
   /** The next message needs `setUp`; what is received under the session can still be read. */
   archive(peer: PeerDevice): Promise<void>
-  /** Drops the session: nothing received under it can be read any more. */
-  forget(peer: PeerDevice): Promise<void>
+  /** Drops the session, while nothing is done with it: nothing received under it can be read any more. */
+  forget(peer: PeerDevice): void
 }
 
 export type SessionsOptions = { readonly storage: KeyStorage; readonly device: DeviceKeys; readonly clock: Clock }
@@ -148,7 +148,7 @@ export function openSessions({ storage, device, clock }: SessionsOptions): Sessi
         session.save(record)
         session.write()
       }),
-    forget: (peer) => inTurn(async () => storage.set('session', sessionKey(peer), undefined)),
+    forget: (peer) => storage.set('session', sessionKey(peer), undefined),
   }
 }
 

@@ -1,5 +1,5 @@
 // What the parts of the engine share: the ports, the conversations in memory, and the turn that is under way.
-import type { ConvId, DeviceKey, HomeRecord, Position, UserId } from '#protocol'
+import type { ConvId, DeviceKey, HomeRecord, Position, Timer, UserId } from '#protocol'
 import { directConvId, directGenesis, NOWHERE } from '#protocol'
 import { authorText, type Conversation, newConversationRow, openConversation, parseAuthor } from './conversation.ts'
 import type { Draft } from './draft.ts'
@@ -20,6 +20,8 @@ export type Turn = {
   readonly touched: Set<Conversation>
   /** Their cursor moved; or came back as it was, because something was missing. */
   readonly acknowledged: Set<Conversation>
+  /** Their cursor moved over what this device said itself: nobody waits for that. */
+  readonly followed: Set<Conversation>
   readonly rewound: Set<Conversation>
   readonly pulled: Set<Conversation>
   readonly marks: Set<Conversation>
@@ -35,6 +37,7 @@ export function newTurn(draft: Draft): Turn {
     after: [],
     touched: new Set(),
     acknowledged: new Set(),
+    followed: new Set(),
     rewound: new Set(),
     pulled: new Set(),
     marks: new Set(),
@@ -52,7 +55,17 @@ export type SessionState = {
   /** The last ping, and the read marks that its pong confirms. */
   ping: number
   readonly told: { readonly ping: number; readonly conversation: Conversation; readonly at: Position }[]
+  /** Their cursors go with the next frame, or with one of their own when this timer is up. */
+  readonly followed: Set<Conversation>
+  followedTimer: Timer | undefined
 }
+
+export function newSession(home: HomeSession): SessionState {
+  return { home, mine: [], theirs: new Map(), ping: 0, told: [], followed: new Set(), followedTimer: undefined }
+}
+
+/** What a turn is for in which nothing came. */
+export type Poke = 'touch' | 'pull' | 'rewind' | 'acknowledge'
 
 export type Core = {
   readonly ports: DevicePorts
@@ -67,7 +80,7 @@ export type Core = {
   /** Says why nothing goes on any more. */
   stopped: 'old-copy' | undefined
   /** Lets a turn follow although nothing came. */
-  readonly poke: (conversation: Conversation, what: 'touch' | 'pull' | 'rewind') => void
+  readonly poke: (conversation: Conversation, what: Poke) => void
 }
 
 export function putRow(turn: Turn, conversation: Conversation, change: Partial<ConversationRow>): void {

@@ -48,6 +48,31 @@ test('two people talk, both directions, in order; marks come back', async () => 
   assert.equal(world.home.bundles, 2, 'one session each way')
 })
 
+test('that a device has its own entries rides on its next frame; alone it goes a second later, or when the device stops', async () => {
+  const { world, ana, ben, conv } = await pair()
+  const cursors = () =>
+    world.home.frames.filter(({ from, frame }) => from === ana.id && frame.cursors.length > 0).map(({ frame }) => frame)
+  const said = (): number => world.home.frames.filter(({ from }) => from === ana.id).length
+  const sent = async (text: string): Promise<void> => {
+    const { k } = await ana.device.send(ben.id, content(text), undefined)
+    while ((ana.db.get('conversations', [conv])?.cursor ?? NOWHERE) < positionOf(1, k)) await world.steps(1)
+  }
+  await sent('1')
+  const before = said()
+  assert.equal(cursors().length, 0, 'no frame of its own')
+  await sent('2')
+  assert.equal(said(), before + 1)
+  assert.equal(cursors().length, 1, 'it rides on the next submission')
+  await world.run()
+  assert.equal(cursors().length, 2)
+  assert.equal(cursors().at(-1)!.cursors[0]!.n, 2)
+  await sent('3')
+  assert.equal(cursors().length, 2)
+  await ana.device.stop()
+  await world.run()
+  assert.equal(cursors().at(-1)!.cursors[0]!.n, 3, 'the last word of a session')
+})
+
 test('what is written offline waits, and goes when there is a home again', async () => {
   const { world, ana, ben } = await pair()
   world.disconnect(ana)

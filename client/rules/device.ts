@@ -13,7 +13,7 @@ import {
 } from '#protocol'
 import { QUEUE_MAX, TURN_INPUTS_MAX } from '../limits.ts'
 import { type Conversation, lowestNotSafe, openConversation } from './conversation.ts'
-import { type Core, newTurn, ownAuthorOf, say, type Turn } from './core.ts'
+import { type Core, newSession, newTurn, ownAuthorOf, type Poke, say, type Turn } from './core.ts'
 import { newDraft } from './draft.ts'
 import { type FrameParts, takeAnswer, takeFrame } from './home-frames.ts'
 import { wantKept } from './inbound.ts'
@@ -28,7 +28,7 @@ import { openRows } from './rows.ts'
 import { all } from './schema.ts'
 import { sealWaiting } from './sealing.ts'
 import { isNumbered } from './slot.ts'
-import { sendTurn } from './wire-out.ts'
+import { sendFollowed, sendTurn } from './wire-out.ts'
 
 export type OwnContent = { readonly kind: 'text' | 'data'; readonly body: Uint8Array }
 export type Left = OwnContent & { readonly to: UserId; readonly k: number }
@@ -50,7 +50,7 @@ type Input =
   | { readonly type: 'frame'; readonly home: HomeSession; readonly frame: HomeFrame }
   | { readonly type: 'prekeys'; readonly counts: { readonly oneTime: number; readonly oneTimeKyber: number } }
   | { readonly type: 'stocked'; readonly upload: SignedPrekeys }
-  | { readonly type: 'poke'; readonly conv: Conversation; readonly what: 'touch' | 'pull' | 'rewind' }
+  | { readonly type: 'poke'; readonly conv: Conversation; readonly what: Poke }
 
 const ANSWERS: ReadonlySet<Input['type']> = new Set(['found', 'bundle', 'failed'])
 
@@ -160,6 +160,7 @@ class Engine {
   async stop(): Promise<void> {
     this.#end(new ParleyError('closing', 'the profile is being closed'))
     await this.settled()
+    sendFollowed(this.#core)
   }
 
   #end(error: Error): void {
@@ -181,6 +182,8 @@ class Engine {
       } catch (error) {
         const broken = error instanceof Error ? error : new Error(String(error))
         this.#end(broken)
+        // What is in memory may not be written: nothing more may be said of it.
+        this.#core.session = undefined
         this.#ports.events({ type: 'broken', error: broken })
       }
     }
@@ -266,6 +269,7 @@ class Engine {
         turn.touched.add(input.conv)
         if (input.what === 'pull') turn.pulled.add(input.conv)
         if (input.what === 'rewind') turn.rewound.add(input.conv)
+        if (input.what === 'acknowledge') turn.acknowledged.add(input.conv)
         return undefined
       case 'found':
       case 'bundle':
@@ -298,7 +302,7 @@ class Engine {
     if (this.#core.session) this.#offline()
     // A home to which this person moved learns from their devices of what conversations there are.
     const isNewcomer = this.#core.people.homeGeneration(turn.draft, this.#core.ports.self.userId) > 1
-    this.#core.session = { home, mine: [], theirs: new Map(), ping: 0, told: [] }
+    this.#core.session = newSession(home)
     for (const conversation of this.#core.conversations.values()) {
       restartPipe(conversation.pipe, lowestNotSafe(conversation))
       conversation.ref = 0

@@ -17,6 +17,7 @@ import {
   userIdOf,
 } from '#protocol'
 import { signalCipher } from '../cipher.ts'
+import { GONE_DEVICES_MAX } from '../limits.ts'
 import { all } from '../rules.ts'
 import type { standInCipher } from '../testing/stand-in-cipher.ts'
 import { type Actor, bodyText, content, messagesOf, World } from '../testing/world.ts'
@@ -124,6 +125,34 @@ test('a stranger without any device that can be written to: asking them again fa
   assert.deepEqual(failures(ana, conv), ['malformed'])
   assert.deepEqual(texts(ben), ['hello'])
   assert.equal(ana.crashes, 0)
+})
+
+test('whoever replaces devices again and again leaves a few of them behind, and the session of one that stays', async () => {
+  const { world, actors, connect } = await people('ana', 'eve')
+  const [ana, eve] = actors as [Actor, Actor]
+  await connect()
+  void ana.device.send(eve.id, content('hello'), undefined)
+  await world.run()
+  const sessions = (): number => all(ana.db, 'keys').filter(({ kind }) => kind === 'session').length
+  const learn = async (devicesOf: (own: Device, version: number) => Device[]): Promise<void> => {
+    const { account, manifest: last } = world.home.people.get(eve.id)!
+    const devices = devicesOf(describeDevice(account.device), last.version + 1)
+    const next = succeedManifest(account.account, last, { devices, home: undefined })
+    await ana.device.learn(world.home.admit({ ...account, ...next }).manifest)
+  }
+  const others = (own: Device, version: number): Device[] =>
+    Array.from({ length: limits.DEVICES_MAX - 1 }, (_, i) => {
+      const signalIdentityKey = Uint8Array.from([5, ...world.random.bytes(32)])
+      return { ...own, number: i + 2, registrationVersion: version, signalIdentityKey }
+    })
+  for (let i = 0; i < 10; i++)
+    await learn((own, version) => [{ ...own, registrationVersion: version }, ...others(own, version)])
+  assert.equal(all(ana.db, 'devices', eve.id).length, GONE_DEVICES_MAX + limits.DEVICES_MAX)
+  assert.equal(all(ana.db, 'devices', eve.id).filter(({ gone }) => gone).length, GONE_DEVICES_MAX)
+  assert.equal(sessions(), 1, 'registered again with its key')
+  for (let i = 0; i < 10; i++) await learn(others)
+  assert.equal(all(ana.db, 'devices', eve.id).filter(({ gone }) => gone).length, GONE_DEVICES_MAX)
+  assert.equal(sessions(), 0)
 })
 
 test('prekeys that the home refuses are kept and sent again, ever more rarely, also after a restart', async () => {

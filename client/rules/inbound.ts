@@ -43,11 +43,18 @@ export async function takeEntries(
   const { taken, state, gap } = beyond ?? dense
   if (beyond) say(turn, { type: 'expired', conv: conversation.id, after: before, before: conversation.hole! })
   conversation.hole = run.page ? gap : undefined
+  let onlyOwn = !run.page && taken.length > 0
   for (const { at, bytes, hash } of taken) {
     putRow(turn, conversation, { cursor: at, hash })
     turn.draft.put('entries', { conv: conversation.id, at, header: bytes.subarray(0, HEADER_BYTES) })
-    const reading = takeEntry(core, turn, conversation, bytes, lookUps)
-    if (reading) await reading
+    const header = readHeader(bytes)
+    if (header.member === conversation.me && isSameDevice(header, core.ports.self)) {
+      ownEntry(core, turn, conversation, header)
+    } else {
+      onlyOwn = false
+      const reading = takeEntry(core, turn, conversation, header, bytes, lookUps)
+      if (reading) await reading
+    }
     if (core.stopped) return
     if (!beyond || at === state.cursor) conversation.hashes.set(at, hash)
   }
@@ -62,7 +69,8 @@ export async function takeEntries(
     lies(turn, conversation, 'the chain of this log has another hash at the home', cursor)
   }
   // What came again is acknowledged again: a replica that pushed before its commit and then crashed has forgotten both.
-  if (cursor !== before || (gap === undefined && run.entry.length > 0)) turn.acknowledged.add(conversation)
+  if (onlyOwn) turn.followed.add(conversation)
+  else if (cursor !== before || (gap === undefined && run.entry.length > 0)) turn.acknowledged.add(conversation)
   if (gap !== undefined) askAgain(core, turn, conversation, run.page)
   else if (run.page) {
     conversation.behind = cursor < positionOf(run.headEpoch, run.headN)
@@ -101,13 +109,10 @@ function takeEntry(
   core: Core,
   turn: Turn,
   conversation: Conversation,
+  header: EntryHeader,
   bytes: Uint8Array,
   lookUps: LookUps,
 ): Promise<void> | undefined {
-  const header = readHeader(bytes)
-  const { self } = core.ports
-  const mine = header.member === conversation.me
-  if (mine && isSameDevice(header, self)) return void ownEntry(core, turn, conversation, header)
   const before = takeAfterCut(turn, conversation, header)
   if (before === 'as it was') return undefined
   if (header.kind !== KIND_CONTENT && header.kind !== KIND_SUPPLEMENT) return undefined
@@ -119,7 +124,7 @@ function takeEntry(
     return void lies(turn, conversation, `k ${header.k} of ${author} has two numbers`, header.at)
   const { id: conv, me } = conversation
   const { at, k } = header
-  const part = partFor(bytes, me, self.device) ?? NOTHING
+  const part = partFor(bytes, me, core.ports.self.device) ?? NOTHING
   const unread: UnreadRow = { conv, at, author, k, part, reason: 'undecryptable', asks: 0 }
   const peer = core.people.device(user, header)
   if (peer) return readOne(core, turn, conversation, header, peer, unread, lookUps)

@@ -19,6 +19,7 @@ import {
   type UserId,
   type Version,
 } from '#protocol'
+import { GONE_DEVICES_MAX } from '../limits.ts'
 import { deviceText, isSameDevice, parseDevice } from './conversation.ts'
 import type { Cipher, ContactChange, DevicePorts } from './ports.ts'
 import { all, type ContactRow, type DbReader, type DbWriter, type DeviceRow } from './schema.ts'
@@ -76,6 +77,12 @@ function canRead(cipher: Cipher, peer: PeerDevice): boolean {
   }
 }
 
+const byRegistration = (a: PeerDevice, b: PeerDevice): number =>
+  a.registrationEpoch - b.registrationEpoch || a.registrationVersion - b.registrationVersion
+
+const sharesSession = (a: PeerDevice, b: PeerDevice): boolean =>
+  a.device === b.device && Buffer.compare(a.identityKey, b.identityKey) === 0
+
 export function openPeople({ db, cipher, self }: Pick<DevicePorts, 'db' | 'cipher' | 'self'>): People {
   const devices = new Map<UserId, Map<string, DeviceRow>>()
   const peers = new WeakMap<DeviceRow, PeerDevice>()
@@ -127,6 +134,19 @@ export function openPeople({ db, cipher, self }: Pick<DevicePorts, 'db' | 'ciphe
     return row
   }
 
+  /** Whoever replaces devices again and again fills nobody's profile with them. */
+  const forgetOldest = (draft: DbWriter, rows: Map<string, DeviceRow>): void => {
+    const gone = [...rows.values()].filter((row) => row.gone).map((row) => ({ row, peer: peerOf(row) }))
+    const surplus = gone.sort((a, b) => byRegistration(a.peer, b.peer)).slice(0, -GONE_DEVICES_MAX)
+    for (const { row } of surplus) {
+      rows.delete(row.device)
+      draft.delete('devices', [row.user, row.device])
+    }
+    // A device that was registered again with its key goes on under the session it had.
+    const kept = [...rows.values()]
+    for (const { peer } of surplus) if (!kept.some((other) => sharesSession(peerOf(other), peer))) cipher.forget(peer)
+  }
+
   const replaceDevices = (draft: DbWriter, manifest: Manifest): boolean => {
     const rows = devicesOf(manifest.userId)
     const named = new Set<string>()
@@ -145,6 +165,7 @@ export function openPeople({ db, cipher, self }: Pick<DevicePorts, 'db' | 'ciphe
       put({ user: manifest.userId, device: text, identityKey: signalIdentityKey, signalRegistrationId, gone: false })
     }
     for (const row of rows.values()) if (!row.gone && !named.has(row.device)) put({ ...row, gone: true })
+    if (changed) forgetOldest(draft, rows)
     return changed
   }
 

@@ -27,6 +27,8 @@ export type Cipher = {
   hasSession(peer: PeerDevice): boolean
   /** Sets a session up, replacing the one before. Throws a ParleyError when the bundle does not belong to the peer. */
   setUp(peer: PeerDevice, bundle: PrekeyBundle): Promise<void>
+  /** Drops the session with a device that is gone for good, if there is one. */
+  forget(peer: PeerDevice): void
   /** One after the other, each for all peers or for none; ends at the first that cannot be sealed. */
   seal(peers: readonly PeerDevice[], items: readonly Sealing[]): Promise<SealedRun>
   /** Throws a ParleyError for whatever cannot be read, and `conflict` for what belongs elsewhere; nothing is staged then. */

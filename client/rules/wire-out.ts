@@ -16,7 +16,7 @@ import {
   sizeOfName,
   unpackSubmission,
 } from '#protocol'
-import { FRAME_FILL_BYTES } from '../limits.ts'
+import { FOLLOWED_MS, FRAME_FILL_BYTES } from '../limits.ts'
 import type { Conversation } from './conversation.ts'
 import { type Core, homeRecordsOf, type SessionState, type Turn } from './core.ts'
 import { ownMark } from './marks.ts'
@@ -55,6 +55,10 @@ class Outgoing {
     this.#frame.names.push(name)
     this.#grow(sizeOfName(name))
     return conversation.ref
+  }
+
+  get isEmpty(): boolean {
+    return this.#items === 0
   }
 
   add(bytes: number, put: (frame: DeviceFrame) => void): void {
@@ -108,17 +112,42 @@ function submissionsOf(core: Core, conversation: Conversation, inFlightMax: numb
   return out
 }
 
+function addCursor(out: Outgoing, conversation: Conversation, rewind: boolean): void {
+  const { cursor } = conversation.row
+  const conv = out.refOf(conversation)
+  out.session.followed.delete(conversation)
+  out.add(16, ({ cursors }) =>
+    cursors.push(create(CursorSchema, { conv, epoch: epochOf(cursor), n: nOf(cursor), rewind })),
+  )
+  out.cut()
+}
+
 function addCursors(turn: Turn, out: Outgoing): void {
-  const add = (conversation: Conversation, rewind: boolean): void => {
-    const { cursor } = conversation.row
-    const conv = out.refOf(conversation)
-    out.add(16, ({ cursors }) =>
-      cursors.push(create(CursorSchema, { conv, epoch: epochOf(cursor), n: nOf(cursor), rewind })),
-    )
-    out.cut()
-  }
-  for (const conversation of turn.acknowledged) if (!turn.rewound.has(conversation)) add(conversation, false)
-  for (const conversation of turn.rewound) add(conversation, true)
+  for (const conversation of turn.acknowledged) if (!turn.rewound.has(conversation)) addCursor(out, conversation, false)
+  for (const conversation of turn.rewound) addCursor(out, conversation, true)
+}
+
+/** That the device has what it said itself rides on its next frame: one of its own would cost the home as much as a message. */
+function addFollowed(core: Core, turn: Turn, out: Outgoing): void {
+  const { session } = out
+  const { followed } = session
+  for (const conversation of turn.followed) if (!turn.rewound.has(conversation)) followed.add(conversation)
+  if (!out.isEmpty) for (const conversation of followed) addCursor(out, conversation, false)
+  if (followed.size === 0 || session.followedTimer) return
+  session.followedTimer = core.ports.clock.after(FOLLOWED_MS, () => {
+    session.followedTimer = undefined
+    const [first] = followed
+    if (first && core.session === session) core.poke(first, 'acknowledge')
+  })
+}
+
+/** The last word of a session: what is left of that. Everything in memory must be written. */
+export function sendFollowed(core: Core): void {
+  const { session } = core
+  if (!session) return
+  const out = new Outgoing(core, session)
+  for (const conversation of session.followed) addCursor(out, conversation, false)
+  out.flush()
 }
 
 function addPulls(turn: Turn, out: Outgoing): void {
@@ -166,5 +195,6 @@ export function sendTurn(core: Core, turn: Turn): void {
     }
   }
   addMarks(core, turn, out)
+  addFollowed(core, turn, out)
   out.flush()
 }

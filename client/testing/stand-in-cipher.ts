@@ -27,9 +27,11 @@ export function stepOf(ciphertext: Uint8Array): { step: string; content: string 
 }
 
 export function standInCipher(db: DbReader, self: Writer, random: Random): Cipher {
-  const staged = new Map<string, Uint8Array>()
+  /** Undefined: is to be deleted. */
+  const staged = new Map<string, Uint8Array | undefined>()
   const read = <T>(kind: string, key: string): T | undefined => {
-    const value = staged.get(`${kind}\0${key}`) ?? db.get('keys', [kind, key])?.value
+    const name = `${kind}\0${key}`
+    const value = staged.has(name) ? staged.get(name) : db.get('keys', [kind, key])?.value
     return value && unpack<T>(value)
   }
   const write = (kind: string, key: string, value: unknown): void => {
@@ -48,6 +50,7 @@ export function standInCipher(db: DbReader, self: Writer, random: Random): Ciphe
   }
   return {
     hasSession: (peer) => read('out', nameOf(peer)) !== undefined,
+    forget: (peer) => void staged.set(`out\0${nameOf(peer)}`, undefined),
     async setUp(peer) {
       const session = `${me}>${nameOf(peer)}:${Buffer.from(random.bytes(4)).toString('hex')}`
       write('out', nameOf(peer), { session, step: 0 })
@@ -100,7 +103,8 @@ export function standInCipher(db: DbReader, self: Writer, random: Random): Ciphe
     commit(tx: DbWriter) {
       for (const [name, value] of staged) {
         const [kind, key] = name.split('\0') as [string, string]
-        tx.put('keys', { kind, key, value })
+        if (value) tx.put('keys', { kind, key, value })
+        else tx.delete('keys', [kind, key])
       }
       staged.clear()
     },

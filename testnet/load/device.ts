@@ -9,6 +9,7 @@ import {
   directGenesis,
   encodeDeviceFrame,
   ParleyError,
+  systemClock,
 } from '#protocol'
 import {
   bodyBytes,
@@ -25,7 +26,7 @@ import {
   pullFrame,
   readHomeFrame,
 } from './codec.ts'
-import { PULL_BYTES, SUBMISSION_BYTES_A_FRAME, SUBMISSIONS_A_FRAME } from './limits.ts'
+import { FOLLOWED_MS, PULL_BYTES, SUBMISSION_BYTES_A_FRAME, SUBMISSIONS_A_FRAME } from './limits.ts'
 import type { Person } from './person.ts'
 import { signIn } from './session.ts'
 import type { LeanWebSocket } from './web-socket.ts'
@@ -60,6 +61,7 @@ export class LoadDevice {
   readonly #bodyBytes: number
   readonly place: Place = { epoch: 0, n: 0 }
   #acknowledged = 0
+  #soon = false
   #rewinding = false
   #socket: LeanWebSocket | undefined
   #pings = 0
@@ -142,6 +144,16 @@ export class LoadDevice {
   /** Says how far this device has the log, if it has not said so yet. */
   acknowledge(): void {
     if (this.place.n !== this.#acknowledged) this.#say(1, 0)
+  }
+
+  /** Nobody waits for what an author knows of its own messages: it rides on the next frame, as that of any client does. */
+  acknowledgeSoon(): void {
+    if (this.#soon || this.place.n === this.#acknowledged) return
+    this.#soon = true
+    systemClock.after(FOLLOWED_MS, () => {
+      this.#soon = false
+      this.acknowledge()
+    })
   }
 
   #say(from: number, to: number): void {

@@ -26,6 +26,8 @@ export const SLEEP_LEAST_MS = 2
 export const STOP_MAX_MS = 60_000
 /** After which an author that was told to wait, or where to go on, sends again. */
 export const RETRY_MS = 200
+/** After which an author says that it has its own messages, when nothing else is to be said. */
+export const FOLLOWED_MS = 1_000
 /** What one frame of a device holds at most: both well within what a home takes. */
 export const SUBMISSIONS_A_FRAME = 512
 export const SUBMISSION_BYTES_A_FRAME = limits.FRAME_MAX_BYTES / 2

@@ -29,7 +29,6 @@ function play(loop: Loop, forMs: number, still: 'ours' | 'theirs') {
         pair.onTurn()
       })
     },
-    acknowledge() {},
   }
   const turn = (): void => {
     if (clock.monotonic() >= forMs) return void pair.stop()

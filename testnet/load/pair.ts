@@ -9,8 +9,6 @@ import type { Tally } from './tally.ts'
 export type Lane = {
   /** The next messages, k from..to, at once. */
   submit(from: number, to: number): void
-  /** After each turn in which something came. */
-  acknowledge(): void
 }
 
 export type Loop =
@@ -112,10 +110,10 @@ export class Pair {
     return loop.startMs + (this.sent + 1 - this.#firstK) * loop.everyMs
   }
 
-  /** Sends what is due. Returns whether it sent anything. */
-  pump(): boolean {
+  /** Sends what is due. */
+  pump(): void {
     const count = this.#due()
-    if (count <= 0 || !this.#lane) return false
+    if (count <= 0 || !this.#lane) return
     const from = this.sent + 1
     const to = this.sent + count
     const now = this.#clock.monotonic()
@@ -126,7 +124,6 @@ export class Pair {
     }
     this.sent = to
     this.#lane.submit(from, to)
-    return true
   }
 
   onSequenced(k: number): void {
@@ -155,6 +152,6 @@ export class Pair {
       this.done = upTo
       this.#tellIdle()
     }
-    if (!this.pump()) this.#lane?.acknowledge()
+    this.pump()
   }
 }

@@ -51,7 +51,10 @@ function join(people: readonly [Person, Person], order: PairsOrder, tally: Tally
     safe: (k) => pair.onSafe(k),
     page: nothing,
     received: () => tally.fault('the author got a message'),
-    frameDone: () => pair.onTurn(),
+    frameDone() {
+      author.acknowledgeSoon()
+      pair.onTurn()
+    },
   })
   const reader = new LoadDevice(people[1], people[0], body, {
     ...both,
@@ -68,7 +71,7 @@ function join(people: readonly [Person, Person], order: PairsOrder, tally: Tally
       if (read && pair.isRead) read()
     },
   })
-  const lane = { submit: author.submit.bind(author), acknowledge: author.acknowledge.bind(author) }
+  const lane = { submit: author.submit.bind(author) }
   return {
     pair,
     lane,

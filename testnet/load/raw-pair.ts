@@ -48,7 +48,6 @@ export async function makeRawPair(origin: string, number: number, tally: Tally):
       }
       author.flush()
     },
-    acknowledge() {},
   }
   return {
     pair,

@@ -64,8 +64,8 @@ export function standInCipher(
     return [session, step! + 1]
   }
   return {
-    hasSession: (peer) =>
-      staged.has(`to ${nameOf(peer)}`) || db.get('keys', [KIND, `to ${nameOf(peer)}`]) !== undefined,
+    hasSession: (peer) => numbers(`to ${nameOf(peer)}`).length > 0,
+    forget: (peer) => write(`to ${nameOf(peer)}`, []),
     async setUp(peer: PeerDevice, _bundle: PrekeyBundle) {
       write(`to ${nameOf(peer)}`, [Math.floor(random.fraction() * 2 ** 32), 0])
     },
