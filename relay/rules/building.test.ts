@@ -96,3 +96,40 @@ test('a handover that ends before its head is refused, asked for anew, and then 
     assert.equal(shown(bench), HEAD)
   }
 })
+
+test('a handover waits for room, however long that takes, and goes on with the one that began it', async () => {
+  const bench = await openMoved()
+  const give = async (capacityBytes: number): Promise<void> => {
+    Object.assign(bench.disk.faults, { capacityBytes, reserveBytes: 10_000_000 })
+    await bench.pass(10_000)
+    // The store looks how much there is when it is asked.
+    bench.store.hasRoom()
+    await bench.settle()
+  }
+  await give(10_000_000)
+  assert.ok(!bench.store.hasRoom())
+  bench.hear(BEFORE.regionId, pair.id, has())
+  await bench.settle()
+  const before = asked(bench, ItemKind.TAKEOVER)
+  for (let i = 0; i < 60; i++) {
+    bench.hear(BEFORE.regionId, pair.id, page(0, 2))
+    await bench.pass(AGAIN_MS)
+  }
+  assert.deepEqual([bench.refused, asked(bench, ItemKind.TAKEOVER)], [[], before])
+  const device = bench.session(other)
+  device.frame({
+    names: [{ ref: 1, convId: convIdBytes(pair.id), genesis: pair.genesis, homeRecords: [] }] as never,
+  })
+  await bench.settle()
+  assert.equal(shown(bench), 0)
+  bench.disk.faults.capacityBytes = Number.POSITIVE_INFINITY
+  while (!bench.store.hasRoom()) await bench.pass(AGAIN_MS)
+  assert.ok(bench.store.hasRoom())
+  for (const item of [page(0, 2), page(2, HEAD)]) {
+    bench.hear(BEFORE.regionId, pair.id, item)
+    await bench.settle()
+  }
+  device.frame({ pulls: [{ conv: 1, epoch: 0, n: 0, maxBytes: 100_000 }] as never })
+  await bench.settle()
+  assert.equal(shown(bench), HEAD)
+})

@@ -80,6 +80,11 @@ export class Builder {
 
   /** One page; `then` hears whether that was all. */
   page(building: Building, range: Range, existing: Conversation | undefined, then: (done: boolean) => void): void {
+    if (!this.#core.store.hasRoom()) {
+      // It is asked for again; and whoever sends it is there, so nobody else is asked instead.
+      building.heardMs = this.#core.ports.clock.monotonic()
+      return
+    }
     if (!building.snapshot) {
       if (!range.snapshot) throw new ParleyError('malformed', 'a handover without a snapshot')
       building.snapshot = range.snapshot

@@ -144,7 +144,11 @@ export class Regions {
       return
     }
     this.#with(region, item.conv, (conv) => {
-      if (!conv) throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
+      if (!conv) {
+        // Without room nothing is founded: it is introduced again with what was not acknowledged.
+        if (!this.#core.store.hasRoom()) return
+        throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
+      }
       if (!conv.feeds.has(region) && this.#moving.moves.tell(conv, region) > 0) return
       if (!conv.feeds.has(region)) {
         this.#missent.set(conv, region)
@@ -199,7 +203,7 @@ export class Regions {
       if (!founding.members.some((m) => m.region === region)) {
         throw new ParleyError('not_member', 'introduced by a region where no member lives')
       }
-      convs.found(founding)
+      if (this.#core.store.hasRoom()) convs.found(founding)
     })
   }
 

@@ -211,6 +211,36 @@ test('what is held here makes room by standing in the log, though there is no ro
   assert.equal(head(), 2)
 })
 
+test('without room nobody is introduced, and who says more of them is not refused', async () => {
+  const known = makePairHostedBy(THERE, HERE)
+  const pair = makePairHostedBy(THERE, HERE)
+  const bench = await openBench(
+    HERE.regionId,
+    [known, pair].flatMap(({ host, other }) => [host, other]),
+  )
+  bench.linkUp(THERE.regionId)
+  Object.assign(bench.disk.faults, { capacityBytes: 10_000_000, reserveBytes: 10_000_000 })
+  await bench.pass(10_000)
+  bench.store.hasRoom()
+  await bench.settle()
+  assert.ok(!bench.store.hasRoom())
+  const value = create(IntroSchema, { genesis: pair.genesis })
+  const log = create(LogSchema, { entry: [entryOf(pair.host, 1, positionOf(1, 1))] })
+  const hear = async (): Promise<void> => {
+    bench.hear(THERE.regionId, pair.id, { kind: ItemKind.INTRO, value })
+    await bench.settle()
+    bench.hear(THERE.regionId, pair.id, { kind: ItemKind.LOG, value: log })
+    await bench.settle()
+  }
+  const rows = (): number => bench.disk.rows.get(`c/${pair.id}`)?.size ?? 0
+  await hear()
+  assert.deepEqual([rows(), bench.refused, bench.inspect().conversations], [0, [], 0])
+  bench.disk.faults.capacityBytes = Number.POSITIVE_INFINITY
+  while (!bench.store.hasRoom()) await bench.pass(RULE_LIMITS.sweepMs)
+  await hear()
+  assert.deepEqual([bench.refused, bench.inspect().conversations], [[], 1])
+})
+
 test('what is said after a long silence leaves at once', async () => {
   const pair = makePairHostedBy(HERE, THERE)
   const bench = await openBench(HERE.regionId, [pair.host, pair.other])
