@@ -17,6 +17,7 @@ import {
   rowsOf,
   writeNumber,
 } from './conversation-rows.ts'
+import { type Destination, newDestination, type Stream, waitingFor } from './destination.ts'
 import { feedNote, notedBeyond } from './feed-notes.ts'
 
 export type FeedLimits = {
@@ -28,25 +29,6 @@ export type FeedLimits = {
   readonly stuckMs: number
   /** Streams that one commit moves to lag rows because somebody is silent or stuck; the others follow in the next. */
   readonly demoted: number
-}
-
-type Destination = {
-  readonly region: RegionId
-  /** Oldest first; items that are done leave at the front. */
-  readonly window: WindowItem[]
-  readonly gathered: Gathered[]
-  /** Streams with a lag row that may have caught up. */
-  readonly promotable: Map<string, { conv: Conversation; stream: string }>
-  /** What lies at or before this commit is acknowledged or has lag rows; as it will be when all commits count. */
-  position: number
-  /** The same, of the commits that count. */
-  settled: number
-  /** A restart takes for owed what was noted beyond this. */
-  writtenPosition: number
-  /** The last commits in which something was noted for it, and in which something got a lag row. */
-  notedAt: number
-  demotedAt: number
-  heardMs: number
 }
 
 export type FeedHooks = {
@@ -81,18 +63,7 @@ export class Feeds {
   #to(region: RegionId): Destination {
     let d = this.#destinations.get(region)
     if (!d) {
-      d = {
-        region,
-        window: [],
-        gathered: [],
-        promotable: new Map(),
-        position: 0,
-        settled: 0,
-        writtenPosition: 0,
-        notedAt: 0,
-        demotedAt: 0,
-        heardMs: this.#clock.monotonic(),
-      }
+      d = newDestination(region, this.#clock.monotonic())
       this.#destinations.set(region, d)
       if (!this.#registered.has(region)) {
         this.#registered.add(region)
@@ -320,11 +291,9 @@ export class Feeds {
   }
 
   /** Streams that wait in the window of a destination. */
-  waiting(region: RegionId): { conv: Conversation; stream: string }[] {
-    const seen = new Map<string, { conv: Conversation; stream: string }>()
-    for (const { conv, stream, done } of this.#destinations.get(region)?.window ?? [])
-      if (!done) seen.set(lagKey(conv.id, stream), { conv, stream })
-    return [...seen.values()]
+  waiting(region: RegionId): readonly Stream[] {
+    const d = this.#destinations.get(region)
+    return d ? waitingFor(d) : []
   }
 
   /** Something must be committed though nothing else happens: a silent destination, a lag row that may go. */
