@@ -236,7 +236,7 @@ export const MOVES_PLANTS: readonly Plant[] = [
     patches: [['arrival.homes.includes(from) ? arrival.others : there(arrival.others)', 'there(arrival.others)']],
     explain: 'where somebody lived before the one who decides has a say in the stead of where another member lives',
     checks: ['failure', 'converges'],
-    first: 7_947,
+    story: 7_947,
     seeds: 1,
   },
   {
