@@ -37,7 +37,7 @@ export const ROWS_KEPT_BYTES = 8 * 1024 * 1024
 export const PARAMETERS_MAX_BYTES = 4 * 1024
 /** Authors of messages whose names are kept taken apart. */
 export const AUTHORS_KEPT = 1_024
-/** Devices of one person that are gone and can still be read, the newest ones: with the session of each. */
+/** Devices of one person that are gone and can still be read, those registered last: with the session of each. */
 export const GONE_DEVICES_MAX = 64
 /** Hashes of a conversation's chain that are kept in memory, to compare what others have seen with. */
 export const HASHES_KEPT = 1_024

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
-import { directConvId, EmptySchema, NOWHERE, positionOf, RefusalSchema, StaleManifestsSchema } from '#protocol'
+import {
+  directConvId,
+  EmptySchema,
+  NOWHERE,
+  type Position,
+  positionOf,
+  RefusalSchema,
+  StaleManifestsSchema,
+} from '#protocol'
 import { all } from '../rules.ts'
 import { bodyText, content, messagesOf, World } from '../testing/world.ts'
 
@@ -54,8 +62,9 @@ test('that a device has its own entries rides on its next frame; alone it goes a
     world.home.frames.filter(({ from, frame }) => from === ana.id && frame.cursors.length > 0).map(({ frame }) => frame)
   const said = (): number => world.home.frames.filter(({ from }) => from === ana.id).length
   const sent = async (text: string): Promise<void> => {
-    const { k } = await ana.device.send(ben.id, content(text), undefined)
-    while ((ana.db.get('conversations', [conv])?.cursor ?? NOWHERE) < positionOf(1, k)) await world.steps(1)
+    await ana.device.send(ben.id, content(text), undefined)
+    const at = (): Position => all(ana.db, 'messages', conv).find((row) => bodyText(row) === text)!.at
+    while (at() === NOWHERE || ana.db.get('conversations', [conv])!.cursor < at()) await world.steps(1)
   }
   await sent('1')
   const before = said()
@@ -66,11 +75,24 @@ test('that a device has its own entries rides on its next frame; alone it goes a
   await world.run()
   assert.equal(cursors().length, 2)
   assert.equal(cursors().at(-1)!.cursors[0]!.n, 2)
+  const session = [...world.home.sessions.values()].find(({ user }) => user === ana.id)!
+  const { deliver } = session
+  const frames: Parameters<typeof deliver>[0][] = []
+  Object.assign(session, { deliver: (frame: (typeof frames)[number]) => void frames.push(frame) })
+  void ana.device.send(ben.id, content('a'), undefined)
+  void ben.device.send(ana.id, content('b'), undefined)
+  await world.run()
+  Object.assign(session, { deliver })
+  for (const frame of frames) ana.device.receive(ana.session!, frame)
+  await world.run()
+  assert.deepEqual(texts(ana), ['b'])
+  for (const frame of cursors()) assert.equal(frame.cursors.length, 1, 'heard and followed in one turn')
+  const { length } = cursors()
   await sent('3')
-  assert.equal(cursors().length, 2)
+  assert.equal(cursors().length, length)
   await ana.device.stop()
   await world.run()
-  assert.equal(cursors().at(-1)!.cursors[0]!.n, 3, 'the last word of a session')
+  assert.equal(cursors().length, length + 1, 'the last word of a session')
 })
 
 test('what is written offline waits, and goes when there is a home again', async () => {

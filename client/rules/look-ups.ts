@@ -13,7 +13,6 @@ import {
   type Version,
 } from '#protocol'
 import { LOOK_UP_AGAIN_MAX_MS, LOOK_UP_AGAIN_MS, STRANGE_DEVICE_MS } from '../limits.ts'
-import { deviceText } from './conversation.ts'
 import type { People } from './people.ts'
 import type { Cipher, Directory } from './ports.ts'
 
@@ -63,13 +62,14 @@ export type LookUpPorts = {
   readonly again: (user: UserId) => void
 }
 
-const nameOf = (peer: PeerDevice): string => `${peer.userId} ${deviceText(peer)}`
+type Times<K> = { get(key: K): number | undefined; set(key: K, ms: number): unknown }
 
 export function openLookUps(ports: LookUpPorts): LookUps {
   const { clock, random, directory, cipher, people } = ports
   const asks = new Map<UserId, Ask>()
-  const fresh = new Set<string>()
-  const freshAt = new Map<string, number>()
+  /** By the object that a device has while it is known: one that is forgotten is forgotten here. */
+  const fresh = new WeakSet<PeerDevice>()
+  const freshAt = new WeakMap<PeerDevice, number>()
   const strangeAt = new Map<UserId, number>()
   let isOnline = false
 
@@ -83,7 +83,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
   }
 
   const missingSession = (user: UserId): PeerDevice | undefined =>
-    people.peers(user)?.find((peer) => fresh.has(nameOf(peer)) || !cipher.hasSession(peer))
+    people.peers(user)?.find((peer) => fresh.has(peer) || !cipher.hasSession(peer))
 
   const request = async (user: UserId, ask: Ask): Promise<Answer | undefined> => {
     if (!people.peers(user) || ask.refresh || ask.newer) {
@@ -108,7 +108,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
     )
   }
 
-  const rarely = <K>(times: Map<K, number>, key: K): boolean => {
+  const rarely = <K extends object | string>(times: Times<K>, key: K): boolean => {
     const last = times.get(key)
     if (last !== undefined && clock.monotonic() - last < STRANGE_DEVICE_MS) return false
     times.set(key, clock.monotonic())
@@ -130,9 +130,9 @@ export function openLookUps(ports: LookUpPorts): LookUps {
       start(user)
     },
     wantFresh(peer) {
-      if (rarely(freshAt, nameOf(peer))) fresh.add(nameOf(peer))
+      if (rarely(freshAt, peer)) fresh.add(peer)
     },
-    isFreshWanted: (peer) => fresh.has(nameOf(peer)),
+    isFreshWanted: (peer) => fresh.has(peer),
     satisfies(user, manifest) {
       const { newer } = askOf(user)
       return !newer || compareVersions(manifest, newer) >= 0
@@ -152,7 +152,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
       })
     },
     setUp(peer) {
-      fresh.delete(nameOf(peer))
+      fresh.delete(peer)
       Object.assign(askOf(peer.userId), { running: false, attempt: 0 })
     },
     online() {

@@ -1,5 +1,5 @@
-// Who people are: the newest home record and manifest seen of everybody, which are the floors for later ones, and every
-// device that a verified manifest has named. Records come from the home and are checked here; nothing else is believed.
+// Who people are: the newest home record and manifest seen of everybody, which are the floors for later ones, and the
+// devices that verified manifests have named. Records come from the home and are checked here; nothing else is believed.
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { PeerDevice } from '#crypto'
 import {
@@ -59,7 +59,7 @@ export type People = {
    * for: a manifest may name any bytes as an identity key.
    */
   peers(user: UserId): readonly PeerDevice[] | undefined
-  /** One that any verified manifest named, also one that is gone: what it wrote before stays its own. */
+  /** Also one that is gone, unless many others are since (GONE_DEVICES_MAX): what it wrote before stays its own. */
   device(user: UserId, key: DeviceKey): PeerDevice | undefined
   /** Takes verified records that are newer than what is known; says what changed. */
   learnHome(draft: DbWriter, home: Home): ContactChange | undefined

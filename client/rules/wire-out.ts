@@ -131,7 +131,9 @@ function addCursors(turn: Turn, out: Outgoing): void {
 function addFollowed(core: Core, turn: Turn, out: Outgoing): void {
   const { session } = out
   const { followed } = session
-  for (const conversation of turn.followed) if (!turn.rewound.has(conversation)) followed.add(conversation)
+  for (const conversation of turn.followed) {
+    if (!turn.rewound.has(conversation) && !turn.acknowledged.has(conversation)) followed.add(conversation)
+  }
   if (!out.isEmpty) for (const conversation of followed) addCursor(out, conversation, false)
   if (followed.size === 0 || session.followedTimer) return
   session.followedTimer = core.ports.clock.after(FOLLOWED_MS, () => {

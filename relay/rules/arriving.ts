@@ -329,6 +329,7 @@ export class Arriving {
   // --- taking
 
   #fetch(coming: Coming, building: Building): void {
+    if (this.#parts.builder.waits(building)) return
     const { after, from } = building
     const { limits, core } = this.#parts
     const isSilent = core.ports.clock.monotonic() - building.heardMs >= limits.takeoverPatienceMs

@@ -111,11 +111,13 @@ test('a handover waits for room, however long that takes, and goes on with the o
   bench.hear(BEFORE.regionId, pair.id, has())
   await bench.settle()
   const before = asked(bench, ItemKind.TAKEOVER)
+  const fetched = asked(bench, ItemKind.FETCH)
   for (let i = 0; i < 60; i++) {
     bench.hear(BEFORE.regionId, pair.id, page(0, 2))
     await bench.pass(AGAIN_MS)
   }
   assert.deepEqual([bench.refused, asked(bench, ItemKind.TAKEOVER)], [[], before])
+  assert.equal(asked(bench, ItemKind.FETCH), fetched, 'nothing is asked for that would be thrown away')
   const device = bench.session(other)
   device.frame({
     names: [{ ref: 1, convId: convIdBytes(pair.id), genesis: pair.genesis, homeRecords: [] }] as never,

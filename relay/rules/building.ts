@@ -78,13 +78,17 @@ export class Builder {
     this.#log = log
   }
 
+  /** While there is no room; that nothing comes then is nobody's silence. */
+  waits(building: Building): boolean {
+    const { store, ports } = this.#core
+    if (store.hasRoom()) return false
+    building.heardMs = ports.clock.monotonic()
+    return true
+  }
+
   /** One page; `then` hears whether that was all. */
   page(building: Building, range: Range, existing: Conversation | undefined, then: (done: boolean) => void): void {
-    if (!this.#core.store.hasRoom()) {
-      // It is asked for again; and whoever sends it is there, so nobody else is asked instead.
-      building.heardMs = this.#core.ports.clock.monotonic()
-      return
-    }
+    if (this.waits(building)) return
     if (!building.snapshot) {
       if (!range.snapshot) throw new ParleyError('malformed', 'a handover without a snapshot')
       building.snapshot = range.snapshot

@@ -16,6 +16,7 @@ import {
   type UserId,
   userIdOf,
 } from '#protocol'
+import type { Store } from '../store/types.ts'
 import type { DirectoryPort, RelayPorts } from './ports.ts'
 
 /** `since`: the home generation, 1 if nothing is said. */
@@ -35,6 +36,18 @@ export type Founding = {
 const FIRST_EPOCH = 1
 /** Home records that one name or intro may carry. */
 const HOMES_MAX = 2
+
+/** Conversations that are founded although the disk has no room, until it has some again: a row each. */
+export const FOUNDED_WITHOUT_ROOM_MAX = 1_000
+
+/** Whether one more may be founded: what other regions introduce must not eat up the reserve of a full disk. */
+export function foundingBudget(store: Pick<Store, 'hasRoom'>): () => boolean {
+  let founded = 0
+  return () => {
+    if (store.hasRoom()) founded = 0
+    return founded++ < FOUNDED_WITHOUT_ROOM_MAX
+  }
+}
 
 const sameBytes = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
   a !== undefined && b !== undefined && Buffer.compare(a, b) === 0

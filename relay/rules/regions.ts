@@ -36,7 +36,7 @@ import {
 } from './conversation.ts'
 import { LOG_STREAM, registerName, registerStream } from './conversation-rows.ts'
 import type { Core } from './core.ts'
-import { ensureLocal, foundingOf, learnHomes, newsFor } from './founding.ts'
+import { ensureLocal, foundingBudget, foundingOf, learnHomes, newsFor } from './founding.ts'
 import { introduce } from './introductions.ts'
 import type { JournalNotes } from './journal-notes.ts'
 import type { LagServer } from './lag-server.ts'
@@ -99,6 +99,7 @@ export class Regions {
   readonly #moving: MovingParts
   readonly #moved: (users: readonly UserId[]) => void
   readonly #unverified: Unverified
+  readonly #mayFound: () => boolean
   /** Replicas that owe their host an acknowledgement of what they had already. */
   readonly #again = new Set<Conversation>()
   /** What came in this turn for somebody who lives elsewhere. */
@@ -112,6 +113,7 @@ export class Regions {
     this.#log = parts.log
     this.#submissions = parts.submissions
     this.#unverified = new Unverified(core, parts.submissions)
+    this.#mayFound = foundingBudget(core.store)
     this.#senders = parts.senders
     this.#registers = parts.registers
     this.#lag = parts.lag
@@ -144,11 +146,9 @@ export class Regions {
       return
     }
     this.#with(region, item.conv, (conv) => {
-      if (!conv) {
-        // Without room nothing is founded: it is introduced again with what was not acknowledged.
-        if (!this.#core.store.hasRoom()) return
-        throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
-      }
+      // Perhaps there was no room for what introduced it, which comes again with the link or a lag row.
+      if (!conv && !this.#core.store.hasRoom()) return
+      if (!conv) throw new ParleyError('unknown_conversation', 'an item of a conversation that was not introduced')
       if (!conv.feeds.has(region) && this.#moving.moves.tell(conv, region) > 0) return
       if (!conv.feeds.has(region)) {
         this.#missent.set(conv, region)
@@ -193,7 +193,7 @@ export class Regions {
         this.#moving.leaving.remind(conv, region)
         return
       }
-      if (!this.#moving.arriving.mayFound(id, intro.genesis, region)) return
+      if ((!conv && !this.#mayFound()) || !this.#moving.arriving.mayFound(id, intro.genesis, region)) return
       const founding = foundingOf(id, intro.genesis, (user) => ports.directory.knownHome(user))
       // Whoever believes something older of where members live hears of it here: their homes may not know who asks.
       const news = newsFor(founding, intro.homeRecords, ports.directory)
@@ -203,7 +203,7 @@ export class Regions {
       if (!founding.members.some((m) => m.region === region)) {
         throw new ParleyError('not_member', 'introduced by a region where no member lives')
       }
-      if (this.#core.store.hasRoom()) convs.found(founding)
+      convs.found(founding)
     })
   }
 

@@ -20,6 +20,7 @@ import {
   StreamKeySchema,
   SubmissionStateSchema,
   SubmissionsSchema,
+  type UserId,
   writeEntry,
 } from '#protocol'
 import { makeRegion } from '../fixtures.ts'
@@ -35,6 +36,7 @@ import {
   submissionOf,
 } from './bench.ts'
 import { feedPartition, inboxPartition, POSITION_KEY } from './conversation-rows.ts'
+import { FOUNDED_WITHOUT_ROOM_MAX } from './founding.ts'
 import { newInboxRow, writeInboxRow } from './inbox.ts'
 import { RULE_LIMITS } from './limits.ts'
 
@@ -211,34 +213,35 @@ test('what is held here makes room by standing in the log, though there is no ro
   assert.equal(head(), 2)
 })
 
-test('without room nobody is introduced, and who says more of them is not refused', async () => {
-  const known = makePairHostedBy(THERE, HERE)
-  const pair = makePairHostedBy(THERE, HERE)
-  const bench = await openBench(
-    HERE.regionId,
-    [known, pair].flatMap(({ host, other }) => [host, other]),
-  )
+test('without room few conversations are founded for other regions, and who says more of others is not refused', async () => {
+  const pairs = Array.from({ length: 45 }, () => makePairHostedBy(THERE, HERE))
+  const people = pairs.flatMap(({ host, other }) => [host, other])
+  const bench = await openBench(HERE.regionId, people)
   bench.linkUp(THERE.regionId)
   Object.assign(bench.disk.faults, { capacityBytes: 10_000_000, reserveBytes: 10_000_000 })
   await bench.pass(10_000)
   bench.store.hasRoom()
   await bench.settle()
   assert.ok(!bench.store.hasRoom())
-  const value = create(IntroSchema, { genesis: pair.genesis })
-  const log = create(LogSchema, { entry: [entryOf(pair.host, 1, positionOf(1, 1))] })
-  const hear = async (): Promise<void> => {
-    bench.hear(THERE.regionId, pair.id, { kind: ItemKind.INTRO, value })
+  const all = pairs
+    .flatMap(({ host }) => pairs.map(({ other }) => [host.userId, other.userId] as const))
+    .filter(([a, b]) => compareIds(a, b) < 0)
+    .slice(0, FOUNDED_WITHOUT_ROOM_MAX + 9)
+  const entry = [entryOf(pairs[0]!.host, 1, positionOf(1, 1))]
+  const hear = async ([a, b]: readonly [UserId, UserId]): Promise<void> => {
+    const id = directConvId(a, b)
+    const value = create(IntroSchema, { genesis: directGenesis(a, b) })
+    bench.hear(THERE.regionId, id, { kind: ItemKind.INTRO, value })
     await bench.settle()
-    bench.hear(THERE.regionId, pair.id, { kind: ItemKind.LOG, value: log })
+    bench.hear(THERE.regionId, id, { kind: ItemKind.LOG, value: create(LogSchema, { entry }) })
     await bench.settle()
   }
-  const rows = (): number => bench.disk.rows.get(`c/${pair.id}`)?.size ?? 0
-  await hear()
-  assert.deepEqual([rows(), bench.refused, bench.inspect().conversations], [0, [], 0])
+  for (const pair of all) await hear(pair)
+  assert.deepEqual([bench.refused, bench.inspect().conversations], [[], FOUNDED_WITHOUT_ROOM_MAX])
   bench.disk.faults.capacityBytes = Number.POSITIVE_INFINITY
   while (!bench.store.hasRoom()) await bench.pass(RULE_LIMITS.sweepMs)
-  await hear()
-  assert.deepEqual([bench.refused, bench.inspect().conversations], [[], 1])
+  await hear(all.at(-1)!)
+  assert.deepEqual([bench.refused, bench.inspect().conversations], [[], FOUNDED_WITHOUT_ROOM_MAX + 1])
 })
 
 test('what is said after a long silence leaves at once', async () => {
