@@ -280,6 +280,7 @@ export class Parley extends Profile implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    // It has a last word for the home.
     await this.#device.stop()
     this.#connection.stop()
     this.#waiters.endAll(new ParleyError('closing', 'the profile was closed'))

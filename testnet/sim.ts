@@ -14,6 +14,7 @@ import { sceneOf } from './simulator/scene.ts'
 import FAILED_ONCE from './simulator/seeds.json' with { type: 'json' }
 import { shrink, tell } from './simulator/shrink.ts'
 import { STORIES, storyOf } from './simulator/stories.ts'
+import { wholeNumber } from './usage.ts'
 
 const PROCESSES = 2
 const PROGRESS_MS = 10_000
@@ -67,12 +68,6 @@ function readOptions() {
   }
 }
 
-function wholeNumber(name: string, text: string): number {
-  const number = Number(text)
-  if (!Number.isSafeInteger(number) || number < 0) throw new Error(`--${name} takes a whole number, not "${text}"`)
-  return number
-}
-
 function aboutOf(text: string | undefined): About | undefined {
   const kind = KINDS.find((it) => it === text)
   if (text !== undefined && !kind) throw new Error(`--about takes one of ${KINDS.join(', ')}, not "${text}"`)
@@ -101,7 +96,7 @@ async function replay(seed: number): Promise<boolean> {
 }
 
 async function inShort(seed: number): Promise<boolean> {
-  const plays = wholeNumber('plays', values.plays)
+  const plays = wholeNumber(values.plays, 'plays', 0)
   const shrunk = await shrink(sceneFor(seed), { plays, progress: (line) => console.log(`  ${line}`) })
   if (!shrunk) {
     console.log(`seed ${seed}: all promises held, there is nothing to shrink`)
@@ -184,8 +179,8 @@ async function main(): Promise<boolean> {
   if (values.plant !== undefined && process.env.SIM_PLANT === undefined) return withPlant(values.plant)
   if (values.plants) return plants(values.only ? PLANTS.filter(({ id }) => id === values.only) : PLANTS)
   if (values.seed === undefined)
-    return many(wholeNumber('first', values.first), wholeNumber('seeds', values.seeds), aboutOf(values.about))
-  const seed = wholeNumber('seed', values.seed)
+    return many(wholeNumber(values.first, 'first', 0), wholeNumber(values.seeds, 'seeds', 0), aboutOf(values.about))
+  const seed = wholeNumber(values.seed, 'seed', 0)
   return values.shrink ? inShort(seed) : replay(seed)
 }
 

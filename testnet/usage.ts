@@ -18,8 +18,9 @@ export function readOptions<const T extends NonNullable<ParseArgsConfig['options
 }
 
 /** Throws Usage. */
-export function wholeNumber(text: string, name: string, least: number): number {
+export function wholeNumber(text: string, name: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
   const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new Usage(`--${name} is a whole number from ${least} on, not ${text}`)
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value
+  const upTo = most < Number.MAX_SAFE_INTEGER ? `to ${most}` : 'on'
+  throw new Usage(`--${name} is a whole number from ${least} ${upTo}, not ${text}`)
 }

@@ -108,7 +108,7 @@ export function openLookUps(ports: LookUpPorts): LookUps {
     )
   }
 
-  const rarely = <K extends object | string>(times: Times<K>, key: K): boolean => {
+  const rarely = <K>(times: Times<K>, key: K): boolean => {
     const last = times.get(key)
     if (last !== undefined && clock.monotonic() - last < STRANGE_DEVICE_MS) return false
     times.set(key, clock.monotonic())

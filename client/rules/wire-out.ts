@@ -128,12 +128,9 @@ function addCursors(turn: Turn, out: Outgoing): void {
 }
 
 /** That the device has what it said itself rides on its next frame: one of its own would cost the home as much as a message. */
-function addFollowed(core: Core, turn: Turn, out: Outgoing): void {
+function addFollowed(core: Core, out: Outgoing): void {
   const { session } = out
   const { followed } = session
-  for (const conversation of turn.followed) {
-    if (!turn.rewound.has(conversation) && !turn.acknowledged.has(conversation)) followed.add(conversation)
-  }
   if (!out.isEmpty) for (const conversation of followed) addCursor(out, conversation, false)
   if (followed.size === 0 || session.followedTimer) return
   session.followedTimer = core.ports.clock.after(FOLLOWED_MS, () => {
@@ -184,6 +181,7 @@ export function sendTurn(core: Core, turn: Turn): void {
   const { session } = core
   if (!session) return
   const out = new Outgoing(core, session)
+  for (const conversation of turn.followed) session.followed.add(conversation)
   addCursors(turn, out)
   addPulls(turn, out)
   const inFlightMax = Math.min(session.home.inFlightMax, limits.IN_FLIGHT_MAX)
@@ -197,6 +195,6 @@ export function sendTurn(core: Core, turn: Turn): void {
     }
   }
   addMarks(core, turn, out)
-  addFollowed(core, turn, out)
+  addFollowed(core, out)
   out.flush()
 }

@@ -99,7 +99,7 @@ export class Regions {
   readonly #moving: MovingParts
   readonly #moved: (users: readonly UserId[]) => void
   readonly #unverified: Unverified
-  readonly #mayFound: () => boolean
+  readonly #hasRoomToFound: () => boolean
   /** Replicas that owe their host an acknowledgement of what they had already. */
   readonly #again = new Set<Conversation>()
   /** What came in this turn for somebody who lives elsewhere. */
@@ -113,7 +113,7 @@ export class Regions {
     this.#log = parts.log
     this.#submissions = parts.submissions
     this.#unverified = new Unverified(core, parts.submissions)
-    this.#mayFound = foundingBudget(core.store)
+    this.#hasRoomToFound = foundingBudget(core.store)
     this.#senders = parts.senders
     this.#registers = parts.registers
     this.#lag = parts.lag
@@ -193,7 +193,7 @@ export class Regions {
         this.#moving.leaving.remind(conv, region)
         return
       }
-      if ((!conv && !this.#mayFound()) || !this.#moving.arriving.mayFound(id, intro.genesis, region)) return
+      if ((!conv && !this.#hasRoomToFound()) || !this.#moving.arriving.mayFound(id, intro.genesis, region)) return
       const founding = foundingOf(id, intro.genesis, (user) => ports.directory.knownHome(user))
       // Whoever believes something older of where members live hears of it here: their homes may not know who asks.
       const news = newsFor(founding, intro.homeRecords, ports.directory)

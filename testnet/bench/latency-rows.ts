@@ -68,18 +68,17 @@ export const loneRow: Row = {
   },
 }
 
-type Point = { readonly share: number; readonly rate: number; readonly found: Stretch }
+type Point = { readonly share: number; readonly found: Stretch }
 
 type Load = { readonly loader: Loader; readonly pid: number | undefined; readonly seconds: number }
 
 async function openLoop(stage: Stage, { loader, pid, seconds }: Load, capacity: number, shares: readonly number[]) {
   const points: Point[] = []
   for (const share of shares) {
-    const rate = share * capacity
-    await loader.ask({ do: 'start', group: 'load', loop: 'open', rate, precise: true })
+    await loader.ask({ do: 'start', group: 'load', loop: 'open', rate: share * capacity, precise: true })
     const it = { loader, group: 'load', pid }
     const found = await stop(it, await measure(stage, it, WARM_UP_MS, seconds * 1_000))
-    points.push({ share, rate, found })
+    points.push({ share, found })
     const p99 = msOf(found.latency, 0.99).toFixed(1)
     stage.say(
       `  open loop, ${(share * 100).toFixed(0)} % of ${capacity.toFixed(0)}/s: ${found.perSecond.toFixed(0)}/s, p99 ${p99} ms`,
@@ -88,7 +87,7 @@ async function openLoop(stage: Stage, { loader, pid, seconds }: Load, capacity: 
   return points
 }
 
-async function closedLoop(stage: Stage, loader: Loader, pid: number | undefined, seconds: number): Promise<Stretch[]> {
+async function closedLoop(stage: Stage, { loader, pid, seconds }: Load): Promise<Stretch[]> {
   const points: Stretch[] = []
   for (const flight of FLIGHTS) {
     await loader.ask({ do: 'start', group: 'load', loop: 'closed', flight })
@@ -127,9 +126,9 @@ export const latencyRow: Row = {
     const pid = relay?.process.pid
     await loader.ask(pairsAt(relay?.origin ?? stage.relayElsewhere!, 'load', options.pairs ?? 50))
     await untilIdle(stage, [relay])
-    const closed = await closedLoop(stage, loader, pid, seconds)
-    const capacity = Math.max(...closed.map((it) => it.perSecond))
     const load = { loader, pid, seconds }
+    const closed = await closedLoop(stage, load)
+    const capacity = Math.max(...closed.map((it) => it.perSecond))
     const open = await openLoop(stage, load, capacity, SHARES)
     const reached = Math.max(...open.map(({ found }) => found.perSecond))
     const half = (await openLoop(stage, load, reached, [0.5]))[0]!.found

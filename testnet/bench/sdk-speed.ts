@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { systemClock } from '#protocol'
 import { launchTestnet, type Testnet } from '../launch.ts'
 import { launchAccount } from '../people.ts'
-import { readOptions, Usage } from '../usage.ts'
+import { readOptions, Usage, wholeNumber } from '../usage.ts'
 import {
   SDK_AHEAD,
   SDK_COUNT,
@@ -154,12 +154,6 @@ Sends and receives per second of one device over the SDK: libsignal, the encrypt
   --cpu-prof DIR  writes a CPU profile of each device there
 `
 
-function wholeNumber(name: string, text: string, max: number): number {
-  const value = Number(text)
-  if (Number.isSafeInteger(value) && value >= 1 && value <= max) return value
-  throw new Usage(`--${name} ${text}: give a whole number from 1 to ${max}`)
-}
-
 const OPTIONS = {
   count: { type: 'string', default: `${SDK_COUNT}` },
   rounds: { type: 'string', default: `${SDK_ROUNDS}` },
@@ -172,8 +166,8 @@ async function main(): Promise<void> {
   if (values.help) return console.log(HELP)
   const dir = values['cpu-prof']
   const { sends, receives } = await sdkSpeed({
-    count: wholeNumber('count', values.count, SDK_COUNT_MAX),
-    rounds: wholeNumber('rounds', values.rounds, SDK_ROUNDS_MAX),
+    count: wholeNumber(values.count, 'count', 1, SDK_COUNT_MAX),
+    rounds: wholeNumber(values.rounds, 'rounds', 1, SDK_ROUNDS_MAX),
     execArgv: dir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${dir}`],
     progress: (line) => console.log(line),
   })
